@@ -1,0 +1,40 @@
+"""jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function."""
+
+from importlib.metadata import version as _version
+
+from jaxlink.compile import function
+from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.errors import (
+    ArgumentError,
+    CompileError,
+    DynamicShapeError,
+    JaxlinkError,
+    KeyArgumentError,
+    MissingInputError,
+    PrecisionError,
+    PrecisionWarning,
+    RuleError,
+    StaticArgumentError,
+    UnsupportedOpError,
+)
+from jaxlink.function import JAXFunction
+
+__version__ = _version("jaxlink")
+
+__all__ = [
+    "ArgumentError",
+    "CompileError",
+    "DynamicShapeError",
+    "JAXFunction",
+    "JaxlinkError",
+    "KeyArgumentError",
+    "Linked",
+    "MissingInputError",
+    "PrecisionError",
+    "PrecisionWarning",
+    "RuleError",
+    "StaticArgumentError",
+    "UnsupportedOpError",
+    "function",
+    "rule",
+]

@@ -1,0 +1,172 @@
+"""Which rule says what an Op means in JAX.
+
+A rule has two stages. Stage one reads the Op and its node once, while linking, and
+returns stage two: a function from the operands' values to the outputs' values.
+
+What stage two is given, operand by operand:
+
+* a *static* operand (declared with ``static=``): what PyTensor itself would compute
+  with, a NumPy array or scalar, ``None`` or a slice. Linking fails if it is not known.
+* a random generator: a `jaxlink.random_state.Stream`.
+* any other operand: a JAX array, or a NumPy array of the dtype that JAX would use.
+
+It returns one value, or a tuple for an Op of several outputs, each of exactly the dtype
+of the node's output variable (after JAX's ``jax_enable_x64``): the linker checks this.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+
+from jaxlink.errors import RuleError
+
+__all__ = ["Linked", "Rule", "find_rule", "foreign_conversion", "rule"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+StaticOperands = tuple[int, ...] | Callable[[Any, Any], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Stage one of a rule, with what the linker has to know beside it."""
+
+    build: Callable[..., Any]
+    static: StaticOperands = ()
+    known: bool = False
+    lazy: bool = False
+    inner: bool = False
+
+    def static_operands(self, op: Op, node: Apply) -> tuple[int, ...]:
+        if callable(self.static):
+            return tuple(self.static(op, node))
+        return tuple(i for i in self.static if i < len(node.inputs))
+
+
+@dataclass(frozen=True)
+class Linked:
+    """Stage two together with static operands that stage one found in an inner graph."""
+
+    run: Callable[..., Any]
+    static: tuple[int, ...] = ()
+
+
+_RULES: dict[type[Op], Rule] = {}
+
+
+def rule(
+    *op_types: type[Op],
+    static: StaticOperands = (),
+    known: bool = False,
+    lazy: bool = False,
+    inner: bool = False,
+) -> Callable[[F], F]:
+    """Register the decorated function as the rule of ``op_types`` and their subclasses.
+
+    Arguments:
+        op_types: PyTensor Op classes.
+        static: indices of the operands whose value is needed before the call, or a
+            function of ``(op, node)`` that returns them.
+        known: the outputs are known before the call whatever the operands are, because
+            only the operands' shapes matter (``Shape``).
+        lazy: left to JAX even if all operands are known, unless the value itself is
+            needed before the call. For Ops that make large arrays of nothing.
+        inner: the Op holds an inner graph. Stage one is called with a third argument,
+            ``link``, which turns an inner graph into a function of values, and may
+            return a `Linked`.
+
+    Raises:
+        RuleError: one of the classes has a rule already.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxlink
+        >>> from pytensor.graph.op import Op
+        >>> class Softclip(Op):
+        ...     pass
+        >>> @jaxlink.rule(Softclip)
+        ... def softclip(op, node):
+        ...     return lambda x: jnp.tanh(x)
+    """
+    if not op_types or not all(isinstance(t, type) for t in op_types):
+        raise RuleError("rule() takes Op classes: write @jaxlink.rule(MyOp).")
+
+    def register(build: F) -> F:
+        for op_type in op_types:
+            if op_type in _RULES:
+                raise RuleError(
+                    f"{op_type.__module__}.{op_type.__qualname__} has a rule already: "
+                    f"{_RULES[op_type].build.__module__}."
+                    f"{_RULES[op_type].build.__qualname__}. Derive a class of your own "
+                    "from the Op and register that."
+                )
+            _RULES[op_type] = Rule(build, static, known, lazy, inner)
+        return build
+
+    return register
+
+
+def find_rule(op: Op) -> Rule | None:
+    """The rule of the nearest class of ``op``, or else a third party's conversion."""
+    for op_type in type(op).__mro__:
+        if op_type in _RULES:
+            return _RULES[op_type]
+    convert = foreign_conversion(op)
+    return None if convert is None else Rule(convert)
+
+
+def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
+    """A conversion for ``op`` that a third party registered with ``jax_funcify``.
+
+    Whoever registered one has imported PyTensor's module for it, so if that module is
+    not loaded there is none, and we need not import it: it sets ``jax_enable_x64``.
+    PyTensor's own conversions are not used.
+    """
+    module = sys.modules.get("pytensor.link.jax.dispatch.basic")
+    if module is None:
+        return None
+    convert = module.jax_funcify.dispatch(type(op))
+    if convert.__module__.split(".")[0] == "pytensor":
+        return None
+
+    def build(op: Op, node: Apply) -> Callable[..., Any]:
+        with _jax_config_kept():
+            run = convert(op, node=node)
+
+        def cast_outputs(*operands: Any) -> Any:
+            values = run(*operands)
+            several = isinstance(values, tuple | list)
+            cast = [
+                _cast(value, out.type)
+                for value, out in zip(
+                    values if several else [values], node.outputs, strict=True
+                )
+            ]
+            return tuple(cast) if several else cast[0]
+
+        return cast_outputs
+
+    return build
+
+
+def _cast(value: Any, type_: Any) -> Any:
+    dtype = getattr(type_, "dtype", None)
+    if dtype is None:
+        return value
+    return jax.numpy.asarray(value, jax.dtypes.canonicalize_dtype(dtype))
+
+
+@contextmanager
+def _jax_config_kept() -> Iterator[None]:
+    """Undo what a conversion (or a module that it imports) does to ``jax_enable_x64``."""
+    x64 = jax.config.jax_enable_x64
+    try:
+        yield
+    finally:
+        if jax.config.jax_enable_x64 != x64:
+            jax.config.update("jax_enable_x64", x64)

@@ -1,0 +1,342 @@
+"""JAXFunction: the callable, its signature, repr, pytree and pickle forms.
+
+Two objects share the work. A `Program` is code: the linked graph and its ``jax.jit``. A
+`JAXFunction` is a program together with the data that the graph captured, which it
+passes to the program at each call. So new data of the same shapes needs no new code,
+and all that JAX does with a pytree works on the data.
+
+A call that is right pays for none of the checks: they run while JAX traces, and JAX
+traces again whenever the number, types or shapes of the arguments are new.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from pytensor.graph.basic import Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.type import HasDataType
+
+from jaxlink.arguments import Data, Signature
+from jaxlink.errors import ArgumentError, PrecisionError
+from jaxlink.linker import GraphFunction, link
+from jaxlink.packing import pack, unpack
+from jaxlink.random_state import Stream
+from jaxlink.static import StaticValue, describe, to_jax
+
+__all__ = ["JAXFunction", "Outputs", "Program"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The form in which the outputs come back, with their names (keys of a dict)."""
+
+    form: Literal["one", "tuple", "dict"]
+    labels: tuple[str, ...]
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        if self.form == "one":
+            return values[0]
+        if self.form == "dict":
+            return dict(zip(self.labels, values, strict=True))
+        return tuple(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The code of a compiled graph.
+
+    The graph's inputs are the arguments, in the order of ``signature``, then the
+    captured data, in the order of ``data``. ``static_data`` holds the values of the
+    captured data on which shapes depend; other values make another program.
+    """
+
+    signature: Signature
+    fgraph: FunctionGraph
+    outputs: Outputs
+    data: tuple[Data, ...]
+    static_data: tuple[StaticValue, ...]
+    x64: bool
+    graph_function: GraphFunction
+    variants: dict[tuple[StaticValue, ...], "Program"] = field(default_factory=dict)
+    jitted: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.variants[self.static_data] = self
+
+        def run(data: Sequence[Any], *args: Any) -> Any:
+            return self.run(data, *args)
+
+        run.__name__ = run.__qualname__ = self.signature.name
+        static = tuple(i + 1 for i in self.signature.static)
+        object.__setattr__(self, "jitted", jax.jit(run, static_argnums=static))
+
+    def run(self, data: Sequence[Any], *args: Any) -> Any:
+        """Trace the graph."""
+        name = self.signature.name
+        if jax.config.jax_enable_x64 and not self.x64:
+            raise PrecisionError(
+                f"{name}() was compiled while jax_enable_x64 was off, so its data lost "
+                "their 64-bit precision. Compile it again with x64 on."
+            )
+        operands = self.signature.bind(args)
+        dynamic, static = iter(data), iter(self.static_data)
+        captured = [
+            next(static).value if spec.static else spec.bind(name, next(dynamic))
+            for spec in self.data
+        ]
+        values = self.graph_function(*operands, *captured)
+        pairs = zip(values, self.fgraph.outputs, strict=True)
+        return self.outputs.pack([_as_output(value, var) for value, var in pairs])
+
+    def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
+        """The program whose shapes follow from ``values``."""
+        if values not in self.variants:
+            replace(self, static_data=values)
+        return self.variants[values]
+
+    def __str__(self) -> str:
+        outs = [
+            describe(var.type) if isinstance(var.type, HasDataType) else "PRNG key"
+            for var in self.fgraph.outputs
+        ]
+        if self.outputs.form == "one":
+            returns = outs[0]
+        else:
+            pairs = zip(self.outputs.labels, outs, strict=True)
+            returns = ", ".join(f"{label}: {out}" for label, out in pairs)
+            opening, closing = "{}" if self.outputs.form == "dict" else "()"
+            returns = f"{opening}{returns}{closing}"
+        return f"{self.signature} -> {returns}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spec = (self.outputs, self.data, self.static_data, self.x64)
+        return _relink, (self.signature, pack(self.fgraph), *spec)
+
+
+def _relink(signature: Signature, packed: Any, *spec: Any) -> Program:
+    fgraph = unpack(packed)
+    return Program(signature, fgraph, *spec, link(fgraph))
+
+
+def _as_output(value: Any, var: Variable) -> Any:
+    """JAX data, whatever the value of an output was while tracing."""
+    if isinstance(value, Stream):
+        return value.fresh_key()
+    return jnp.asarray(to_jax(value, f"the output `{var}`"))
+
+
+class JAXFunction:
+    """A PyTensor graph as a JAX function, made by `jaxlink.function`.
+
+    Call it with the inputs by position or by name (the key first, if the graph is
+    random), or hand it to any JAX transformation. It is a pytree whose leaves are the
+    captured data, and hashes by identity.
+
+    Example:
+        >>> import jax, jaxlink, pytensor.tensor as pt
+        >>> x = pt.vector("x")
+        >>> fn = jaxlink.function([x], (x**2).sum(), name="sum_of_squares")
+        >>> fn
+        JAXFunction sum_of_squares(x: float64[?]) -> float64[]
+        >>> jax.grad(fn)(jax.numpy.array([1.0, 2.0])).tolist()
+        [2.0, 4.0]
+    """
+
+    __slots__ = ("__weakref__", "_call", "_data", "_program")
+    _call: Callable[..., Any]
+    _data: tuple[Any, ...]
+    _program: Program
+
+    def __init__(self, program: Program, data: tuple[Any, ...]):
+        self._program = program
+        self._data = data
+        static = program.signature.static
+        self._call = self._call_static if static else program.jitted
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args = self._positional(args, kwargs)
+        try:
+            return self._call(self._data, *args)
+        except TypeError as error:
+            # What is no array at all, JAX refuses before it traces, and our checks with
+            # it. All other errors pass as they are.
+            if isinstance(error, ArgumentError):
+                raise
+            if (reason := self._program.signature.explain(args)) is None:
+                raise
+            raise reason from error
+
+    def _call_static(self, data: Sequence[Any], *args: Any) -> Any:
+        return self._program.jitted(data, *self._program.signature.fix(args))
+
+    def _positional(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """All arguments by position."""
+        signature = self._program.signature
+        if len(args) > len(signature.parameters):
+            signature.check_count(args)
+        labels = [parameter.label for parameter in signature.parameters]
+        names = [parameter.name for parameter in signature.parameters]
+        bound: dict[int, Any] = dict(enumerate(args))
+        for name, value in kwargs.items():
+            if names.count(name) > 1:
+                raise ArgumentError(
+                    f"{signature.name}() has {names.count(name)} inputs named "
+                    f"`{name}`: pass them by position. It takes {signature}."
+                )
+            if name not in names and name not in labels:
+                close = difflib.get_close_matches(name, labels, n=1)
+                hint = f" Did you mean `{close[0]}`?" if close else ""
+                raise ArgumentError(
+                    f"{signature.name}() has no input named `{name}`.{hint} It takes "
+                    f"{signature}."
+                )
+            i = names.index(name) if name in names else labels.index(name)
+            if i in bound:
+                raise ArgumentError(
+                    f"{signature.name}() got two values for `{name}`. It takes "
+                    f"{signature}."
+                )
+            bound[i] = value
+        missing = [p for i, p in enumerate(signature.parameters) if i not in bound]
+        if missing:
+            raise signature.missing(missing)
+        return tuple(bound[i] for i in range(len(labels)))
+
+    def with_data(
+        self, data: Mapping[Any, Any] | None = None, /, **named: Any
+    ) -> "JAXFunction":
+        """The same function with other values of its captured shared variables.
+
+        Nothing is compiled again as long as shapes and dtypes agree, and this function
+        is left as it is.
+
+        Arguments:
+            data: new values by name, where a name is no Python identifier.
+            named: new values by the shared variable's name, arrays of its type.
+
+        Raises:
+            ArgumentError: there is no captured data of that name, or the value does not
+                fit its type.
+
+        Example:
+            >>> import jaxlink, pytensor, pytensor.tensor as pt
+            >>> X = pytensor.shared([[1.0, 2.0]], name="X")
+            >>> fn = jaxlink.function([], X.sum())
+            >>> fn.with_data(X=[[1.0, 2.0], [3.0, 4.0]])().item()
+            10.0
+        """
+        program = self._program
+        new = {**(data or {}), **named}
+        names = [spec.name for spec in program.data]
+        for name in new:
+            if names.count(name) != 1:
+                have = ", ".join(f"`{n}`" for n in names if n) or "none"
+                found = "more than one" if name in names else "no"
+                raise ArgumentError(
+                    f"{self.__name__}() captured {found} shared variable named "
+                    f"`{name}`; it captured: {have}."
+                )
+        static, dynamic = iter(program.static_data), iter(self._data)
+        new_static, new_dynamic = [], []
+        for spec in program.data:
+            if spec.static:
+                value = new.get(spec.name, next(static))
+                new_static.append(spec.fix(self.__name__, value))
+            else:
+                old = next(dynamic)
+                given = spec.name in new
+                new_dynamic.append(
+                    spec.capture(self.__name__, new[spec.name]) if given else old
+                )
+        return JAXFunction(
+            program.with_static_data(tuple(new_static)), tuple(new_dynamic)
+        )
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The captured shared variables by name, and large constants by label."""
+        dynamic, static = iter(self._data), iter(self._program.static_data)
+        return {
+            spec.label: next(static).value if spec.static else next(dynamic)
+            for spec in self._program.data
+        }
+
+    @property
+    def fgraph(self) -> FunctionGraph:
+        """A copy of the rewritten PyTensor graph; ``fn.fgraph.dprint()`` prints it."""
+        return unpack(pack(self._program.fgraph))
+
+    @property
+    def static_argnums(self) -> tuple[int, ...]:
+        """Positions of the arguments that fix shapes, for an outer ``jax.jit``."""
+        return self._program.signature.static
+
+    def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
+        """The jaxpr that these arguments (or ``jax.ShapeDtypeStruct``) give."""
+        return self._stage("trace", args, kwargs).jaxpr
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """Lowered for these arguments, as ``jax.jit(f).lower`` does."""
+        lowered: jax.stages.Lowered = self._stage("lower", args, kwargs)
+        return lowered
+
+    def _stage(self, stage: str, args: Any, kwargs: Any) -> Any:
+        args = self._positional(args, kwargs) if kwargs else args
+        fixed = self._program.signature.fix(args)
+        return getattr(self._program.jitted, stage)(self._data, *fixed)
+
+    @property
+    def __name__(self) -> str:
+        return self._program.signature.name
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        parameters = self._program.signature.parameters
+        unnamed = [i for i, p in enumerate(parameters) if p.name != p.label]
+        last_unnamed = max(unnamed, default=-1)
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    identifier,
+                    inspect.Parameter.POSITIONAL_ONLY
+                    if i <= last_unnamed
+                    else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                )
+                for i, identifier in enumerate(p.label for p in parameters)
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"JAXFunction {self._program}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JAXFunction, (self._program, self._data)
+
+    # Nothing in it can change, so a copy is the function itself.
+    def __copy__(self) -> "JAXFunction":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
+        return self
+
+
+def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:
+    specs = [spec for spec in fn._program.data if not spec.static]
+    names = [jax.tree_util.GetAttrKey(spec.label) for spec in specs]
+    return list(zip(names, fn._data, strict=True)), fn._program
+
+
+jax.tree_util.register_pytree_with_keys(
+    JAXFunction,
+    _flatten,
+    lambda program, leaves: JAXFunction(program, tuple(leaves)),
+    lambda fn: (fn._data, fn._program),
+)

@@ -1,0 +1,141 @@
+"""What a PyTensor random generator means in JAX: a stream of keys.
+
+A stream is a pair ``(key, count)``. A draw uses ``fold_in(key, count)`` and hands on
+``(key, count + 1)``; root *i* of a function's key is ``(fold_in(key, i), 0)``. Hence
+the law: the *t*-th draw along root *i* uses ``fold_in(fold_in(key, i), t)``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlink.errors import KeyArgumentError
+
+# Words of a raw key -> the implementation that it belongs to. unsafe_rbg keys have
+# four words too; they are meant only where the user made unsafe_rbg the default.
+_RAW_IMPL = {2: "threefry2x32", 4: "rbg"}
+
+# fold_in of these commutes with vmap. unsafe_rbg promises nothing under vmap.
+_BATCHABLE_IMPLS = ("threefry2x32", "rbg")
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class Stream:
+    """The state of one random generator while a graph is traced.
+
+    Arguments:
+        key: a scalar typed key.
+        count: how many draws were made; a Python int as long as it is known while
+            tracing, a ``uint32`` scalar inside a loop.
+        raw: the caller gave raw ``uint32`` words, and gets such back.
+        draws: keys of the first draws where they were computed ahead, in one batch.
+    """
+
+    key: jax.Array
+    count: Any = 0
+    raw: bool = False
+    draws: Sequence[jax.Array] = field(default=(), compare=False)
+
+    def draw_key(self) -> jax.Array:
+        """The key of the next draw."""
+        if isinstance(self.count, int) and self.count < len(self.draws):
+            return self.draws[self.count]
+        return jax.random.fold_in(self.key, self.count)
+
+    def next(self) -> "Stream":
+        """The stream after one draw."""
+        step = 1 if isinstance(self.count, int) else np.uint32(1)
+        return replace(self, count=self.count + step)
+
+    def fresh_key(self) -> jax.Array:
+        """A key to go on with outside: ``key`` itself if nothing was drawn yet,
+        else ``fold_in(key, count)``, which no earlier draw has used."""
+        if isinstance(self.count, int):
+            key = self.draw_key() if self.count else self.key
+        else:
+            folded = jax.random.fold_in(self.key, self.count)
+            key = jax.lax.select(self.count > 0, folded, self.key)
+        return jax.random.key_data(key) if self.raw else key
+
+    def tree_flatten(self) -> tuple[tuple[Any, Any], bool]:
+        count = np.uint32(self.count) if isinstance(self.count, int) else self.count
+        return (self.key, count), self.raw
+
+    @classmethod
+    def tree_unflatten(cls, raw: bool, leaves: Sequence[Any]) -> "Stream":
+        return cls(*leaves, raw)
+
+
+def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
+    """The streams of all roots of ``stream``, the function's key.
+
+    ``draws[i]`` is the number of draws along root *i* whose keys are computed ahead.
+    Two batched ``fold_in`` for the whole graph compile and run faster than two for
+    each random variable, and give the same bits.
+    """
+    key, roots = stream.key, range(len(draws))
+    pairs = [(i, t) for i in roots for t in range(draws[i])]
+    if len(pairs) <= 1 or str(jax.random.key_impl(key)) not in _BATCHABLE_IMPLS:
+        return [Stream(jax.random.fold_in(key, i), raw=stream.raw) for i in roots]
+    fold_in = jax.vmap(jax.random.fold_in)
+    repeat = jax.vmap(jax.random.fold_in, (None, 0))
+    root_keys = repeat(key, np.arange(len(draws), dtype=np.uint32))
+    index, count = np.array(pairs, np.uint32).T
+    # Gathering is free when every root draws once, which is the common case.
+    parents = root_keys if len(pairs) == len(draws) == index[-1] + 1 else None
+    if parents is None or not np.array_equal(index, np.arange(len(draws))):
+        parents = root_keys[index]
+    draw_keys = iter(fold_in(parents, count))
+    return [
+        Stream(root_keys[i], 0, stream.raw, [next(draw_keys) for _ in range(draws[i])])
+        for i in roots
+    ]
+
+
+def as_key(value: Any, name: str = "key") -> Stream:
+    """The stream that starts at a PRNG key.
+
+    Arguments:
+        value: a scalar typed key (``jax.random.key``) of any implementation, or one raw
+            ``uint32`` key of 2 words (threefry2x32) or 4 words (rbg, or unsafe_rbg where
+            that is the default implementation).
+        name: the argument's name, for the error.
+
+    Raises:
+        KeyArgumentError: ``value`` is anything else.
+    """
+    dtype, shape = getattr(value, "dtype", None), np.shape(value)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if shape == ():
+            return Stream(value)
+        raise KeyArgumentError(
+            f"argument `{name}` is a batch of keys of shape {shape}, but the function "
+            "takes one key. Map it over the keys: jax.vmap(fn, in_axes=(0, ...))."
+        )
+    if dtype == np.uint32 and len(shape) >= 1 and shape[-1] in _RAW_IMPL:
+        if len(shape) > 1:
+            raise KeyArgumentError(
+                f"argument `{name}` is a batch of raw keys of shape {shape}, but the "
+                "function takes one key. Map it over the keys: "
+                "jax.vmap(fn, in_axes=(0, ...))."
+            )
+        impl = _RAW_IMPL[shape[0]]
+        if impl == "rbg" and jax.config.jax_default_prng_impl == "unsafe_rbg":
+            impl = "unsafe_rbg"
+        return Stream(jax.random.wrap_key_data(value, impl=impl), raw=True)
+    if dtype is None:
+        what = f"a {type(value).__name__}"
+    else:
+        what = f"an array of dtype {dtype} and shape {shape}"
+    hint = ""
+    if shape == () and (dtype is None or jnp.issubdtype(dtype, jnp.integer)):
+        hint = " To use a seed, write jax.random.key(seed)."
+    raise KeyArgumentError(
+        f"argument `{name}` must be a JAX PRNG key, such as jax.random.key(0), but is "
+        f"{what}.{hint}"
+    )
