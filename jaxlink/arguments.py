@@ -30,9 +30,13 @@ class Data:
 
     def capture(self, function: str, value: Any) -> jax.Array:
         """``value`` on the device, in the type that the graph declares."""
+        what = f"data `{self.label}` of {function}()"
         if not isinstance(value, jax.Array):
-            value = to_jax(np.asarray(value), f"`{self.label}`")
-        _check_array(f"data `{self.label}` of {function}()", self.type, value)
+            array = np.asarray(value)
+            if array.dtype.kind not in "biufc":
+                raise _no_array(what, describe(self.type), value)
+            value = to_jax(array, f"`{self.label}`")
+        _check_array(what, self.type, value)
         return jnp.array(value, canonical(self.type.dtype))
 
     def bind(self, function: str, value: Any) -> jax.Array:
@@ -75,10 +79,10 @@ class Parameter:
         what = f"argument `{self.label}` of {function}()"
         if isinstance(value, jax.core.Tracer):
             raise StaticArgumentError(
-                f"{what} fixes a shape, so its value must be known before the call, but "
-                f"it is traced ({value.aval.str_short()}). Under jax.jit name it in "
-                "static_argnums or static_argnames, under jax.vmap give it in_axes=None, "
-                "and do not differentiate with respect to it."
+                f"{what} fixes a shape, so its value must be known before the call, "
+                f"but it is traced ({jax.typeof(value)}). Under jax.jit name it in "
+                "static_argnums or static_argnames, under jax.vmap give it "
+                "in_axes=None, and do not differentiate with respect to it."
             )
         return _fix(what, self.type, value)
 
@@ -102,21 +106,23 @@ class Signature:
         if len(args) == len(self.parameters):
             return
         takes_key = bool(self.parameters) and self.parameters[0].kind == "key"
-        if takes_key and len(args) < len(self.parameters) and not any(map(is_key, args)):
+        too_few = len(args) < len(self.parameters)
+        if takes_key and too_few and not any(map(is_key, args)):
             raise KeyArgumentError(
-                f"{self.name}() needs a PRNG key as its first argument, because the graph "
-                f"is random: call {self.name}(jax.random.key(0), ...). It takes {self}."
+                f"{self.name}() needs a PRNG key as its first argument, because the "
+                f"graph is random: call {self.name}(jax.random.key(0), ...). It takes "
+                f"{self}."
             )
         if not takes_key and len(args) == len(self.parameters) + 1 and is_key(args[0]):
             raise ArgumentError(
-                f"{self.name}() takes no key, because the graph is not random: leave out "
-                f"the first argument. It takes {self}."
+                f"{self.name}() takes no key, because the graph is not random: leave "
+                f"out the first argument. It takes {self}."
             )
-        if len(args) < len(self.parameters):
+        if too_few:
             raise self.missing(self.parameters[len(args) :])
         raise ArgumentError(
-            f"{self.name}() takes {len(self.parameters)} arguments but got {len(args)}. "
-            f"It takes {self}."
+            f"{self.name}() takes {len(self.parameters)} arguments but got "
+            f"{len(args)}. It takes {self}."
         )
 
     def missing(self, parameters: Sequence[Parameter]) -> ArgumentError:
@@ -220,8 +226,8 @@ def _check_array(what: str, type_: Any, value: Any, weak: bool | None = None) ->
         fits = np.can_cast(dtype, type_.dtype, "safe")
     if not fits:
         raise ArgumentError(
-            f"{expected}: it cannot be converted without loss. Convert it yourself, for "
-            f"example with jnp.asarray(x, {str(canonical(type_.dtype))!r})."
+            f"{expected}: it cannot be converted without loss. Convert it yourself, "
+            f"for example with jnp.asarray(x, {str(canonical(type_.dtype))!r})."
         )
 
 
@@ -235,5 +241,3 @@ def _kind(dtype: Any) -> str:
         if jnp.issubdtype(dtype, scalar_type):
             return kind
     return "bool"
-
-

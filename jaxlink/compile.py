@@ -15,10 +15,9 @@ from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import TensorType
 
-from jaxlink import dispatch
+from jaxlink import dispatch as dispatch  # registers all rules
 from jaxlink.arguments import Data, Parameter, Signature
 from jaxlink.errors import (
-
     MissingInputError,
     PrecisionWarning,
     UnsupportedOpError,
@@ -48,8 +47,8 @@ def function(
     The function takes one PRNG key first if the graph is random, then the inputs. It
     returns JAX arrays only, updates nothing, and goes into any JAX transformation. The
     *t*-th draw along the *i*-th random generator uses the key
-    ``fold_in(fold_in(key, i), t)``; generators are numbered in the order in which a walk
-    from the first output to the last meets them.
+    ``fold_in(fold_in(key, i), t)``; generators are numbered in the order in which a
+    walk from the first output to the last meets them.
 
     Arguments:
         inputs: the arguments, in order: any variables of the graph. A random generator
@@ -101,7 +100,7 @@ def function(
 
     captured = [(memo[var], var) for var in shared] + constants
     own = [memo[var] for var in inputs]
-    function_name = _identifier(name or spec.labels[0] if spec.labels else "fn")
+    function_name = _identifier(name or (outs[0].name if outs else None) or "fn")
     own_reasons = {var: _why_not_static(var) for var in own}
     own_reasons |= {memo[var]: _why_not_static(var) for var in shared}
     linked = link(fgraph, own_reasons.get)
@@ -110,7 +109,8 @@ def function(
     key = fgraph.inputs[: 1 if roots else 0]
     # The key gives way to an input of the same name.
     own_labels = [labels.unique(var.name, "arg") for var in inputs]
-    parameters = [Parameter("key", labels.unique("key"), var.type, "key") for var in key]
+    key_label = labels.unique("key")
+    parameters = [Parameter(key_label, key_label, var.type, "key") for var in key]
     parameters += [
         Parameter(var.name, label, var.type, _kind(var, linked.demands))
         for var, label in zip(own, own_labels, strict=True)
@@ -212,8 +212,9 @@ def _as_outputs(outputs: Any) -> tuple[Outputs, list[Variable]]:
 def _check_type(label: str, var: Variable) -> None:
     if not isinstance(var.type, TensorType | ScalarType | RandomType):
         raise UnsupportedOpError(
-            f"{label}, {name_of(var)}, is of type {var.type}, which is no JAX data. A "
-            "compiled function takes and returns tensors, scalars and random generators."
+            f"{label}, {name_of(var)}, is of type {var.type}, which is no JAX data. "
+            "A compiled function takes and returns tensors, scalars and random "
+            "generators."
         )
 
 
@@ -238,9 +239,7 @@ def _apply_givens(
     return [memo[out] for out in outs]
 
 
-def _check_unused(
-    inputs: list[Variable], outs: list[Variable], action: str
-) -> None:
+def _check_unused(inputs: list[Variable], outs: list[Variable], action: str) -> None:
     if action not in ("raise", "warn", "ignore"):
         raise ValueError(
             f'on_unused_input must be "raise", "warn" or "ignore", not {action!r}.'
@@ -295,8 +294,8 @@ def _shared_data(outs: list[Variable], inputs: list[Variable]) -> list[Variable]
     if missing:
         names = ", ".join(f"{name_of(v)} ({describe(v.type)})" for v in missing)
         raise MissingInputError(
-            f"the outputs depend on {names}, which is neither among the inputs nor given "
-            "a value. Add it to `inputs`, or replace it with `givens`."
+            f"the outputs depend on {names}, which is neither among the inputs nor "
+            "given a value. Add it to `inputs`, or replace it with `givens`."
         )
     return shared
 
@@ -340,11 +339,11 @@ class _Labels:
         self.taken: set[str] = set()
 
     def unique(self, name: str | None, default: str = "arg") -> str:
-        base = _identifier(name) if name else default
-        candidates = (f"{base}{'_' if name else ''}{i}" for i in count(0 if not name else 1))
-        label = base if name and base not in self.taken else ""
-        while not label or label in self.taken:
-            label = next(candidates)
+        base, separator = (_identifier(name), "_") if name else (default, "")
+        label = base if name else f"{base}0"
+        number = count(1)
+        while label in self.taken:
+            label = f"{base}{separator}{next(number)}"
         self.taken.add(label)
         return label
 
@@ -372,12 +371,10 @@ def _warn_of_64_bit(name: str, fgraph: FunctionGraph) -> None:
     named = sorted({f"`{v.name}`" for v in wide if v.name}) or ["unnamed variables"]
     more = ", ..." if len(named) > 3 else ""
     warnings.warn(
-        f"jax_enable_x64 is off, so the 64-bit variables of {name}() become 32-bit: "
+        f"jax_enable_x64 is off, so 64-bit variables of {name}() become 32-bit: "
         f"{', '.join(named[:3])}{more}. Either call "
         'jax.config.update("jax_enable_x64", True) first, or build the graph in 32 bits '
         '(pytensor.config.floatX = "float32").',
         PrecisionWarning,
         stacklevel=3,
     )
-
-

@@ -43,10 +43,8 @@ class DynamicShapeError(CompileError, TypeError):
     """A shape (or another value that JAX needs before the call) is not known then."""
 
 
-class _UnsupportedAndDynamic(UnsupportedOpError, DynamicShapeError):
+class _MixedError(UnsupportedOpError, DynamicShapeError):
     """Obstacles of both kinds, so that ``except`` on either kind catches it."""
-
-    __name__ = __qualname__ = "CompileError"
 
 
 class RuleError(JaxlinkError, ValueError):
@@ -80,7 +78,7 @@ def raise_all(obstacles: Sequence[CompileError]) -> None:
     if len(obstacles) == 1:
         raise obstacles[0]
     kinds = {type(obstacle) for obstacle in obstacles}
-    kind = kinds.pop() if len(kinds) == 1 else _UnsupportedAndDynamic
+    kind = kinds.pop() if len(kinds) == 1 else _MixedError
     lines = "\n".join(f"{i}. {o}" for i, o in enumerate(obstacles, start=1))
     raise kind(
         f"{len(obstacles)} things keep this graph from becoming a JAX function:\n"

@@ -118,9 +118,17 @@ class Program:
         return _relink, (self.signature, pack(self.fgraph), *spec)
 
 
-def _relink(signature: Signature, packed: Any, *spec: Any) -> Program:
+def _relink(
+    signature: Signature,
+    packed: Any,
+    outputs: Outputs,
+    data: tuple[Data, ...],
+    static_data: tuple[StaticValue, ...],
+    x64: bool,
+) -> Program:
     fgraph = unpack(packed)
-    return Program(signature, fgraph, *spec, link(fgraph))
+    linked = link(fgraph)
+    return Program(signature, fgraph, outputs, data, static_data, x64, linked)
 
 
 def _as_output(value: Any, var: Variable) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from pytensor.graph.basic import AbstractApply, Constant, Variable
 from pytensor.graph.fg import AbstractFunctionGraph
@@ -82,8 +83,8 @@ class Step:
         if is_static(value) or not isinstance(type_, TensorType | ScalarType):
             return value
         dtype = canonical(type_.dtype)
-        ndim = type_.ndim
-        if getattr(value, "dtype", None) != dtype or value.ndim != ndim:
+        is_array = isinstance(value, jax.Array)
+        if not is_array or value.dtype != dtype or value.ndim != type_.ndim:
             raise RuleError(
                 f"the rule of {self.node.op} returned {value!r}, but its output is "
                 f"{describe(type_)} (here {dtype})."
@@ -229,8 +230,8 @@ def _dynamic(
     return DynamicShapeError(
         f"{_describe_node(node)} needs its operand {operand}, "
         f"{name_of(node.inputs[operand])}, before the function runs, but {source}. "
-        "A JAX array cannot change its shape between calls. Either fix the size "
-        "(a constant, a shape, an integer input), or allocate an upper bound and mask it."
+        "A JAX array cannot change its shape between calls. Either fix the size (a "
+        "constant, a shape, an integer input), or allocate an upper bound and mask it."
     )
 
 

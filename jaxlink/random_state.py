@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxlink.errors import KeyArgumentError
 
-# Words of a raw key -> the implementation that it belongs to. unsafe_rbg keys have
-# four words too; they are meant only where the user made unsafe_rbg the default.
+# Words of a raw key -> the implementation that it belongs to, whatever JAX's default is:
+# the same arguments give the same result. (A raw unsafe_rbg key is taken for rbg, which
+# is better; who wants the unsafe one passes a typed key.)
 _RAW_IMPL = {2: "threefry2x32", 4: "rbg"}
 
 # fold_in of these commutes with vmap. unsafe_rbg promises nothing under vmap.
@@ -78,22 +79,21 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
     Two batched ``fold_in`` for the whole graph compile and run faster than two for
     each random variable, and give the same bits.
     """
-    key, roots = stream.key, range(len(draws))
-    pairs = [(i, t) for i in roots for t in range(draws[i])]
+    key, n_roots = stream.key, len(draws)
+    pairs = [(i, t) for i in range(n_roots) for t in range(draws[i])]
     if len(pairs) <= 1 or str(jax.random.key_impl(key)) not in _BATCHABLE_IMPLS:
-        return [Stream(jax.random.fold_in(key, i), raw=stream.raw) for i in roots]
-    fold_in = jax.vmap(jax.random.fold_in)
-    repeat = jax.vmap(jax.random.fold_in, (None, 0))
-    root_keys = repeat(key, np.arange(len(draws), dtype=np.uint32))
+        keys = [jax.random.fold_in(key, i) for i in range(n_roots)]
+        return [Stream(root_key, raw=stream.raw) for root_key in keys]
+    roots = jax.vmap(jax.random.fold_in, (None, 0))(
+        key, np.arange(n_roots, dtype=np.uint32)
+    )
     index, count = np.array(pairs, np.uint32).T
-    # Gathering is free when every root draws once, which is the common case.
-    parents = root_keys if len(pairs) == len(draws) == index[-1] + 1 else None
-    if parents is None or not np.array_equal(index, np.arange(len(draws))):
-        parents = root_keys[index]
-    draw_keys = iter(fold_in(parents, count))
+    # Where every root draws once, which is the common case, there is nothing to gather.
+    parents = roots if set(draws) == {1} else roots[index]
+    draw_keys = iter(jax.vmap(jax.random.fold_in)(parents, count))
     return [
-        Stream(root_keys[i], 0, stream.raw, [next(draw_keys) for _ in range(draws[i])])
-        for i in roots
+        Stream(roots[i], 0, stream.raw, [next(draw_keys) for _ in range(draws[i])])
+        for i in range(n_roots)
     ]
 
 
@@ -101,9 +101,8 @@ def as_key(value: Any, name: str = "key") -> Stream:
     """The stream that starts at a PRNG key.
 
     Arguments:
-        value: a scalar typed key (``jax.random.key``) of any implementation, or one raw
-            ``uint32`` key of 2 words (threefry2x32) or 4 words (rbg, or unsafe_rbg where
-            that is the default implementation).
+        value: a scalar typed key (``jax.random.key``) of any implementation, or one
+            raw ``uint32`` key of 2 words (threefry2x32) or 4 words (rbg).
         name: the argument's name, for the error.
 
     Raises:
@@ -125,8 +124,6 @@ def as_key(value: Any, name: str = "key") -> Stream:
                 "jax.vmap(fn, in_axes=(0, ...))."
             )
         impl = _RAW_IMPL[shape[0]]
-        if impl == "rbg" and jax.config.jax_default_prng_impl == "unsafe_rbg":
-            impl = "unsafe_rbg"
         return Stream(jax.random.wrap_key_data(value, impl=impl), raw=True)
     if dtype is None:
         what = f"a {type(value).__name__}"

@@ -99,8 +99,9 @@ class StaticValue:
         return hash(self._identity())
 
     def __eq__(self, other: object) -> bool:
-        same_type = isinstance(other, StaticValue)
-        return same_type and self._identity() == other._identity()
+        if not isinstance(other, StaticValue):
+            return NotImplemented
+        return self._identity() == other._identity()
 
 
 def name_of(var: Variable) -> str:

@@ -66,7 +66,7 @@ def rule(
     lazy: bool = False,
     inner: bool = False,
 ) -> Callable[[F], F]:
-    """Register the decorated function as the rule of ``op_types`` and their subclasses.
+    """Register the decorated function as the rule of ``op_types`` and subclasses.
 
     Arguments:
         op_types: PyTensor Op classes.
@@ -163,7 +163,7 @@ def _cast(value: Any, type_: Any) -> Any:
 
 @contextmanager
 def _jax_config_kept() -> Iterator[None]:
-    """Undo what a conversion (or a module that it imports) does to ``jax_enable_x64``."""
+    """Undo what a conversion, or a module it imports, does to ``jax_enable_x64``."""
     x64 = jax.config.jax_enable_x64
     try:
         yield

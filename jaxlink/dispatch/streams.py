@@ -1,4 +1,4 @@
-"""The one key of a function, and the streams that every random generator starts from."""
+"""The one key of a function, and the streams in which its generators start."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -55,6 +55,8 @@ class RootStreams(Op):
 
 
 @rule(RootStreams)
-def streams_of_key(op: RootStreams, node: Any) -> Callable[[Stream], tuple[Stream, ...]]:
+def streams_of_key(
+    op: RootStreams, node: Any
+) -> Callable[[Stream], tuple[Stream, ...]]:
     del node
     return lambda stream: tuple(root_streams(stream, op.draws))

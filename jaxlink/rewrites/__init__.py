@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from functools import cache
 
-from pytensor.compile.mode import optdb
+from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.link.jax.linker import JAXLinker
 from pytensor.tensor.variable import TensorConstant
 
 from jaxlink.rewrites.capture import capture_constants
+from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
 
 __all__ = ["prepare", "rng_roots"]
@@ -19,22 +21,34 @@ __all__ = ["prepare", "rng_roots"]
 _EXCLUDED = (
     "fusion",  # XLA fuses
     "inplace",  # JAX arrays are immutable, XLA reuses buffers
+    "scan_reduce_trace_prealloc",
     "cxx_only",
     "BlasOpt",  # XLA picks the BLAS calls
     "local_careduce_fusion",
-    "scan_reduce_trace_prealloc",  # buffers are XLA's business
     "reuse_decomposition_multiple_solves",
     "scan_split_non_sequence_decomposition_and_solve",
+    "inline_ofg",  # softmax, logsumexp, xlogy: JAX's own are stable
+    "inline_ofg_expansion",  # see rewrites/gradients.py
+    "local_view_op",  # likewise
     "random_unsafe",  # would change draws
-    "shape_unsafe",  # would lose errors of mismatched shapes
-    "local_view_op",  # would lose zero_grad, grad_clip and their kin
+    "shape_unsafe",  # would lose the error of mismatched shapes
 )
+
+
+class _Linker(JAXLinker):
+    """Tells PyTensor's rewrites of inner graphs that a functional backend will link
+    them. It is never run."""
+
+    required_rewrites = ("minimum_compile",)
+    incompatible_rewrites = _EXCLUDED
+
+
+_MODE = Mode(_Linker(), RewriteDatabaseQuery(include=["fast_run", "lazy_ifelse"]))
 
 
 @cache
 def _pytensor_rewriter() -> GraphRewriter:
-    query = RewriteDatabaseQuery(include=["fast_run"], exclude=_EXCLUDED)
-    return optdb.query(query)
+    return _MODE.optimizer
 
 
 def prepare(
@@ -51,6 +65,7 @@ def prepare(
     """
     if roots:
         collapse_to_key(fgraph, roots)
+    keep_gradients.rewrite(fgraph)
     _pytensor_rewriter().rewrite(fgraph)
     count_draws(fgraph)
     return capture_constants(fgraph)

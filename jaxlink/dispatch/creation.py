@@ -1,0 +1,135 @@
+"""Arrays made of lengths and scalars, and what passes between scalars and tensors.
+
+Large arrays of nothing are `lazy`: made by JAX inside of the program even though all
+about them is known, unless a shape depends on their values.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from pytensor.tensor.basic import (
+    Alloc,
+    AllocEmpty,
+    ARange,
+    ExtractDiag,
+    Eye,
+    MakeVector,
+    Nonzero,
+    ScalarFromTensor,
+    TensorFromScalar,
+)
+from pytensor.tensor.extra_ops import Bartlett, FillDiagonal, FillDiagonalOffset, Unique
+from pytensor.tensor.type_other import MakeSlice
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+
+def _lengths(op: Any, node: Any) -> Iterable[int]:
+    return range(1, len(node.inputs))
+
+
+def _all(op: Any, node: Any) -> Iterable[int]:
+    return range(len(node.inputs))
+
+
+@rule(Alloc, static=_lengths, lazy=True)
+def alloc(op: Alloc, node: Any) -> Callable[..., Any]:
+    def run(value: Any, *lengths: Any) -> Any:
+        shape = tuple(map(int, lengths))
+        known = reversed(node.inputs[0].type.shape)
+        for dim, n, m in zip(known, value.shape[::-1], shape[::-1], strict=False):
+            if dim is None and n == 1 and m != 1:
+                raise ValueError(
+                    f"Alloc would broadcast {node.inputs[0]} of shape {value.shape} to "
+                    f"{shape}, but its type {node.inputs[0].type} does not say 1. If "
+                    "it is meant, use pt.specify_broadcastable."
+                )
+        return jnp.broadcast_to(value, shape)
+
+    return run
+
+
+@rule(AllocEmpty, static=_all, lazy=True)
+def alloc_empty(op: AllocEmpty, node: Any) -> Callable[..., Any]:
+    return lambda *lengths: jnp.zeros(tuple(map(int, lengths)), canonical(op.dtype))
+
+
+@rule(Eye, static=_all, lazy=True)
+def eye(op: Eye, node: Any) -> Callable[..., Any]:
+    return lambda n, m, k: jnp.eye(int(n), int(m), int(k), dtype=canonical(op.dtype))
+
+
+@rule(ARange, static=_all, lazy=True)
+def arange(op: ARange, node: Any) -> Callable[..., Any]:
+    whole = all(np.dtype(var.type.dtype).kind in "iub" for var in node.inputs)
+    whole = whole and np.dtype(op.dtype).kind in "iu"
+
+    def run(start: Any, stop: Any, step: Any) -> Any:
+        start, stop, step = (np.asarray(bound).item() for bound in (start, stop, step))
+        if not whole:
+            # NumPy's own rounding of lengths and steps.
+            values = np.arange(start, stop, step, dtype=op.dtype)
+            return jnp.asarray(values.astype(canonical(op.dtype)))
+        steps = lax.iota(canonical(op.dtype), len(range(start, stop, step)))
+        return steps if (start, step) == (0, 1) else start + step * steps
+
+    return run
+
+
+@rule(MakeVector)
+def make_vector(op: MakeVector, node: Any) -> Callable[..., Any]:
+    dtype = node.outputs[0].type.dtype
+
+    def run(*scalars: Any) -> Any:
+        to = canonical(dtype)
+        if not scalars:
+            return jnp.zeros((0,), to)
+        return jnp.stack([jnp.asarray(x, to) for x in scalars])
+
+    return run
+
+
+@rule(TensorFromScalar, ScalarFromTensor)
+def identity(op: Any, node: Any) -> Callable[..., Any]:
+    return jnp.asarray
+
+
+# The shape of the result, or the result, has to be known: PyTensor evaluates these.
+@rule(MakeSlice, Nonzero, Unique, Bartlett, static=_all)
+def known_before_the_call(op: Any, node: Any) -> Callable[..., Any]:
+    def run(*operands: Any) -> Any:
+        raise AssertionError(f"{op} has only known operands, so PyTensor evaluates it.")
+
+    return run
+
+
+@rule(ExtractDiag)
+def extract_diag(op: ExtractDiag, node: Any) -> Callable[..., Any]:
+    return lambda x: jnp.diagonal(x, op.offset, op.axis1, op.axis2)
+
+
+@rule(FillDiagonal)
+def fill_diagonal(op: FillDiagonal, node: Any) -> Callable[..., Any]:
+    def run(x: Any, value: Any) -> Any:
+        index = jnp.indices(x.shape, sparse=True)
+        diagonal = jnp.asarray(True)
+        for i in index[1:]:
+            diagonal = diagonal & (i == index[0])
+        return jnp.where(diagonal, value, x)
+
+    return run
+
+
+@rule(FillDiagonalOffset)
+def fill_diagonal_offset(op: FillDiagonalOffset, node: Any) -> Callable[..., Any]:
+    def run(x: Any, value: Any, offset: Any) -> Any:
+        row, column = jnp.indices(x.shape, dtype=offset.dtype, sparse=True)
+        return jnp.where(column - row == offset, value, x)
+
+    return run

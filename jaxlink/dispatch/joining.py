@@ -1,0 +1,49 @@
+"""Joining, splitting and repeating arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from pytensor.tensor.basic import Join, Split
+from pytensor.tensor.extra_ops import Repeat
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+
+@rule(Join)
+def join(op: Join, node: Any) -> Callable[..., Any]:
+    dtype = node.outputs[0].type.dtype
+    return lambda *xs: jnp.concatenate(
+        [jnp.asarray(x, canonical(dtype)) for x in xs], axis=op.axis
+    )
+
+
+@rule(Split, static=(1,))
+def split(op: Split, node: Any) -> Callable[..., Any]:
+    def run(x: Any, sizes: Any) -> Any:
+        sizes = tuple(int(n) for n in sizes)
+        if len(sizes) != op.len_splits or min(sizes, default=0) < 0:
+            raise ValueError(f"{op} got the split sizes {sizes}.")
+        if sum(sizes) != x.shape[op.axis]:
+            raise ValueError(
+                f"{op}: the split sizes {sizes} sum to {sum(sizes)}, but "
+                f"{node.inputs[0]} has length {x.shape[op.axis]}."
+            )
+        return tuple(lax.split(x, sizes, axis=op.axis))
+
+    return run
+
+
+@rule(Repeat, static=(1,))
+def repeat(op: Repeat, node: Any) -> Callable[..., Any]:
+    def run(x: Any, repeats: Any) -> Any:
+        counts = np.broadcast_to(repeats, x.shape[op.axis])
+        source = np.repeat(np.arange(x.shape[op.axis]), counts)
+        return jnp.take(x, source, axis=op.axis, mode="clip")
+
+    return run

@@ -1,0 +1,57 @@
+"""Products of matrices, among them the BLAS calls that PyTensor's rewrites make."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from pytensor.tensor.blas.batched import BatchedDot
+from pytensor.tensor.blas.gemm import Dot22, Dot22Scalar, Gemm
+from pytensor.tensor.blas.gemv import Gemv
+from pytensor.tensor.math import Dot
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+
+@rule(Dot, Dot22)
+def dot(op: Any, node: Any) -> Callable[..., Any]:
+    dtype = node.outputs[0].type.dtype
+    return lambda x, y: jnp.matmul(*(jnp.asarray(a, canonical(dtype)) for a in (x, y)))
+
+
+@rule(BatchedDot)
+def batched_dot(op: BatchedDot, node: Any) -> Callable[..., Any]:
+    def run(x: Any, y: Any) -> Any:
+        if x.shape[0] != y.shape[0]:
+            raise ValueError(f"{op} got {x.shape[0]} and {y.shape[0]} matrices.")
+        return jnp.matmul(x, y)
+
+    return run
+
+
+@rule(Dot22Scalar)
+def scaled_dot(op: Dot22Scalar, node: Any) -> Callable[..., Any]:
+    return lambda x, y, scale: scale * jnp.matmul(x, y)
+
+
+def _scaled_sum(z: Any, beta: Any, alpha: Any, product: Any) -> Any:
+    """beta z + alpha product; if beta is zero, z may hold anything, also nan."""
+    return jnp.where(beta == 0, 0, beta * z) + alpha * product
+
+
+@rule(Gemm)
+def gemm(op: Gemm, node: Any) -> Callable[..., Any]:
+    return lambda z, alpha, x, y, beta: _scaled_sum(z, beta, alpha, jnp.matmul(x, y))
+
+
+@rule(Gemv)
+def gemv(op: Gemv, node: Any) -> Callable[..., Any]:
+    dtype = node.outputs[0].type.dtype
+
+    def run(*operands: Any) -> Any:
+        y, alpha, a, x, beta = (jnp.asarray(o, canonical(dtype)) for o in operands)
+        return _scaled_sum(y, beta, alpha, jnp.matmul(a, x))
+
+    return run

@@ -1,0 +1,86 @@
+"""Reductions (`CAReduce` and its kin), `Argmax`, and cumulative sums and products."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import pytensor.scalar as ps
+from jax import lax
+from pytensor.tensor.elemwise import CAReduce
+from pytensor.tensor.extra_ops import CumOp
+from pytensor.tensor.math import Argmax, MulWithoutZeros
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import UnsupportedOpError
+from jaxlink.static import canonical
+
+__all__ = ["REDUCTIONS"]
+
+
+def prod_without_zeros(x: Any, axis: Any) -> Any:
+    zero = x == 0
+    product = jnp.prod(jnp.where(zero, 1, x), axis=axis, dtype=x.dtype)
+    return jnp.where(jnp.all(zero, axis=axis), jnp.zeros_like(product), product)
+
+
+def _bitwise(reduce: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, axis: reduce(x, range(x.ndim) if axis is None else axis)
+
+
+# Each takes (x, axis) and returns the dtype of x.
+REDUCTIONS: dict[type[ps.ScalarOp], Callable[..., Any]] = {
+    ps.Add: lambda x, axis: jnp.sum(x, axis=axis, dtype=x.dtype),
+    ps.Mul: lambda x, axis: jnp.prod(x, axis=axis, dtype=x.dtype),
+    MulWithoutZeros: prod_without_zeros,
+    ps.Maximum: lambda x, axis: jnp.max(x, axis=axis),
+    ps.Minimum: lambda x, axis: jnp.min(x, axis=axis),
+    ps.AND: _bitwise(lax.reduce_and),
+    ps.OR: _bitwise(lax.reduce_or),
+    ps.XOR: _bitwise(lax.reduce_xor),
+}
+
+# These lose nothing in the dtype of their operand; the others need the accumulator's.
+_EXACT = (ps.Maximum, ps.Minimum, ps.AND, ps.OR, ps.XOR)
+
+
+@rule(CAReduce)
+def reduction(op: CAReduce, node: Any) -> Callable[..., Any]:
+    scalar_op = type(op.scalar_op)
+    if scalar_op not in REDUCTIONS:
+        raise UnsupportedOpError(f"jaxlink has no reduction with {op.scalar_op}: {op}.")
+    fn: Callable[..., Any] = REDUCTIONS[scalar_op]
+    axis = op.axis
+    to = node.outputs[0].type.dtype
+    exact = scalar_op in _EXACT
+    within = node.inputs[0].type.dtype if exact else op.acc_dtype or to
+    if getattr(op, "initial", False):
+        extreme = {ps.Maximum: jnp.max, ps.Minimum: jnp.min}[scalar_op]
+
+        def fn(x: Any, axis: Any) -> Any:
+            return extreme(x, axis=axis, initial=op.initial_value(x.dtype))
+
+    return lambda x: fn(jnp.asarray(x, canonical(within)), axis).astype(canonical(to))
+
+
+@rule(Argmax)
+def argmax(op: Argmax, node: Any) -> Callable[..., Any]:
+    ndim = node.inputs[0].type.ndim
+    axes = tuple(range(ndim)) if op.axis is None else op.axis
+    kept = tuple(i for i in range(ndim) if i not in axes)
+
+    def run(x: Any) -> Any:
+        x = jnp.transpose(x, kept + axes)
+        x = x.reshape(*x.shape[: len(kept)], -1) if x.size or not axes else x
+        if not axes:
+            return jnp.zeros(x.shape, canonical("int64"))
+        return jnp.argmax(x, axis=-1).astype(canonical("int64"))
+
+    return run
+
+
+@rule(CumOp)
+def cumulative(op: CumOp, node: Any) -> Callable[..., Any]:
+    fn = jnp.cumsum if op.mode == "add" else jnp.cumprod
+    if node.inputs[0].type.dtype == "bool":
+        return lambda x: fn(x.astype("int32"), axis=op.axis).astype(bool)
+    return lambda x: fn(x, axis=op.axis, dtype=x.dtype)

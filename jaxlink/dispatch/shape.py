@@ -1,0 +1,94 @@
+"""Shapes: reading them, checking them, changing them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from pytensor.tensor.elemwise import DimShuffle
+from pytensor.tensor.extra_ops import CpuContiguous
+from pytensor.tensor.reshape import JoinDims, SplitDims
+from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
+from pytensor.tensor.type_other import NoneTypeT
+
+from jaxlink.dispatch.registry import rule
+
+__all__: list[str] = []
+
+
+@rule(Shape, known=True)
+def shape(op: Shape, node: Any) -> Callable[..., Any]:
+    return lambda x: np.asarray(np.shape(x), "int64")
+
+
+@rule(Shape_i, known=True)
+def shape_i(op: Shape_i, node: Any) -> Callable[..., Any]:
+    return lambda x: np.asarray(np.shape(x)[op.i], "int64")
+
+
+def _given_lengths(op: SpecifyShape, node: Any) -> list[int]:
+    return [
+        i
+        for i, var in enumerate(node.inputs[1:], start=1)
+        if not isinstance(var.type, NoneTypeT)
+    ]
+
+
+@rule(SpecifyShape, static=_given_lengths)
+def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
+    def run(x: Any, *lengths: Any) -> Any:
+        expected = tuple(None if n is None else int(n) for n in lengths)
+        if any(n not in (None, m) for n, m in zip(expected, x.shape, strict=True)):
+            # The class that PyTensor raises.
+            raise AssertionError(
+                f"SpecifyShape: {node.inputs[0]} has shape {x.shape}, "
+                f"expected {expected}."
+            )
+        return x
+
+    return run
+
+
+@rule(Reshape, static=(1,))
+def reshape(op: Reshape, node: Any) -> Callable[..., Any]:
+    return lambda x, to: jnp.reshape(x, tuple(int(n) for n in to))
+
+
+@rule(JoinDims)
+def join_dims(op: JoinDims, node: Any) -> Callable[..., Any]:
+    start, stop = op.start_axis, op.start_axis + op.n_axes
+
+    def run(x: Any) -> Any:
+        length = int(np.prod(x.shape[start:stop]))
+        return jnp.reshape(x, (*x.shape[:start], length, *x.shape[stop:]))
+
+    return run
+
+
+@rule(SplitDims, static=(1,))
+def split_dims(op: SplitDims, node: Any) -> Callable[..., Any]:
+    def run(x: Any, lengths: Any) -> Any:
+        new = tuple(int(n) for n in lengths)
+        return jnp.reshape(x, (*x.shape[: op.axis], *new, *x.shape[op.axis + 1 :]))
+
+    return run
+
+
+@rule(DimShuffle)
+def dimshuffle(op: DimShuffle, node: Any) -> Callable[..., Any]:
+    kept = [i for i in op.new_order if i != "x"]
+    dropped = sorted(set(range(op.input_ndim)) - set(kept))
+    order = [sorted(kept).index(i) for i in kept]
+    new = [i for i, source in enumerate(op.new_order) if source == "x"]
+
+    def run(x: Any) -> Any:
+        # lax.squeeze refuses to drop a dimension that is not 1.
+        return lax.expand_dims(lax.transpose(lax.squeeze(x, dropped), order), new)
+
+    return run
+
+
+@rule(CpuContiguous)
+def contiguous(op: CpuContiguous, node: Any) -> Callable[..., Any]:
+    return lambda x: x

@@ -1,0 +1,49 @@
+"""Sorting and searching."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from pytensor.tensor.basic import PermuteRowElements
+from pytensor.tensor.extra_ops import SearchsortedOp
+from pytensor.tensor.sort import ArgSortOp, SortOp
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+
+@rule(SortOp)
+def sort(op: SortOp, node: Any) -> Callable[..., Any]:
+    return lambda x: jnp.sort(x, axis=op.axis)
+
+
+@rule(ArgSortOp)
+def argsort(op: ArgSortOp, node: Any) -> Callable[..., Any]:
+    # Stable whatever the kind: NumPy leaves the order of ties open in the others.
+    return lambda x: jnp.argsort(x, axis=op.axis).astype(canonical("int64"))
+
+
+@rule(SearchsortedOp)
+def searchsorted(op: SearchsortedOp, node: Any) -> Callable[..., Any]:
+    common = np.result_type(*(var.type.dtype for var in node.inputs[:2]))
+
+    def run(x: Any, v: Any, sorter: Any = None) -> Any:
+        x, v = (jnp.asarray(a, canonical(common)) for a in (x, v))
+        x = x if sorter is None else x[sorter]
+        return jnp.searchsorted(x, v, side=op.side).astype(canonical("int64"))
+
+    return run
+
+
+@rule(PermuteRowElements)
+def permute_row_elements(op: PermuteRowElements, node: Any) -> Callable[..., Any]:
+    def run(x: Any, order: Any) -> Any:
+        order = jnp.argsort(order, axis=-1) if op.inverse else order
+        shape = jnp.broadcast_shapes(x.shape, order.shape)
+        x, order = (jnp.broadcast_to(a, shape) for a in (x, order))
+        return jnp.take_along_axis(x, order, axis=-1)
+
+    return run

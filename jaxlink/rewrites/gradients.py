@@ -1,0 +1,43 @@
+"""What authors said about gradients survives until JAX differentiates.
+
+PyTensor takes gradients before it rewrites, so its rewrites may drop such Ops: they
+merge ``grad_clip`` of different bounds (which compare equal) and inline an OpFromGraph
+together with its own pullback. JAX differentiates afterwards. So the first are replaced
+by Ops that compare by their bounds, and the second are not inlined.
+"""
+
+from typing import Any
+
+from pytensor.compile.builders import OpFromGraph
+from pytensor.compile.rewriting import inline_ofg_node
+from pytensor.gradient import GradClip, GradScale
+from pytensor.graph.basic import Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+
+from jaxlink.dispatch.control import ClippedGradient, ScaledGradient
+
+
+@node_rewriter([GradClip, GradScale])
+def distinguish_gradient_modifier(fgraph: FunctionGraph, node: Any) -> list[Variable]:
+    """grad_clip(x), grad_scale(x) -> the same, as Ops that compare by their bounds."""
+    del fgraph
+    op = node.op
+    if isinstance(op, GradClip):
+        new = ClippedGradient(op.clip_lower_bound, op.clip_upper_bound)
+    else:
+        new = ScaledGradient(op.multiplier)
+    return [new(*node.inputs)]
+
+
+@node_rewriter([OpFromGraph])
+def inline_without_pullback(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
+    """An OpFromGraph made with ``inline=True`` -> its inner graph; declines if it has a
+    pullback of its own."""
+    del fgraph
+    if not node.op.is_inline or node.op.pullback_overrides is not None:
+        return None
+    return inline_ofg_node(node)
+
+
+keep_gradients = dfs_rewriter(distinguish_gradient_modifier, inline_without_pullback)
