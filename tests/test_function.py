@@ -239,6 +239,18 @@ def test_transformations(quadratic):
     assert grad.shape == (2,)
 
 
+def test_no_tracer_leaks():
+    x, n = pt.vector("x"), pt.lscalar("n")
+    rng, z = pt.random.shared_rng(seed=0).normal(x, 1.0)
+    _, w = rng.normal(size=(n,))
+    fn = jaxlink.function([x, n], (z.sum() * w).sum())
+    with jax.checking_leaks():
+        jax.grad(fn, argnums=1)(KEY, np.ones(2), 3)
+        jax.vmap(jax.jit(fn, static_argnums=2), (0, None, None))(
+            jax.random.split(KEY, 2), np.ones(2), 3
+        )
+
+
 def test_shard_map():
     x = pt.vector("x")
     fn = jaxlink.function([x], pt.exp(x))

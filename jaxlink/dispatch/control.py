@@ -156,7 +156,7 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
         then, other = _arrays(branches[:n]), _arrays(branches[n:])
         _check_same_shapes(node, then, other)
         chosen: tuple[Any, ...] = jax.lax.cond(
-            jnp.asarray(condition) != 0, lambda t, _: t, lambda _, o: o, then, other
+            jnp.asarray(condition).astype(bool), lambda t, _: t, lambda _, o: o, then, other
         )
         return chosen
 
@@ -187,7 +187,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         shapes = [jax.eval_shape(function, *values) for function in functions]
         _check_same_shapes(node, *shapes)
         chosen: tuple[Any, ...] = jax.lax.cond(
-            jnp.asarray(condition) != 0, *functions, *values
+            jnp.asarray(condition).astype(bool), *functions, *values
         )
         return chosen
 

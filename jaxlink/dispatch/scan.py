@@ -99,7 +99,7 @@ def scan(op: Any, node: Any, link: Any) -> Linked:
             body, start, sequences, length=n_steps
         )
         kept = [
-            _tail(jnp.concatenate([first, trace]), len(buffer))
+            _tail(jnp.concatenate([first, trace]) if n_steps else first, len(buffer))
             for first, trace, buffer in zip(initial, traces, buffers, strict=True)
         ]
         sizes = map(int, op.outer_nitsot(outer))

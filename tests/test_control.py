@@ -1,0 +1,275 @@
+"""Inner graphs, conditions, checks and gradient modifiers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from jax.experimental import checkify
+from pytensor.compile.builders import OpFromGraph
+from pytensor.conditional.op import ifelse
+from pytensor.gradient import (
+    disconnected_grad,
+    grad_clip,
+    grad_scale,
+    grad_undefined,
+    zero_grad,
+)
+from pytensor.raise_op import Assert
+from pytensor.scan.utils import until
+
+import jaxlink
+
+
+@pytest.fixture
+def x():
+    return pt.scalar("x")
+
+
+# --- gradients that authors set ------------------------------------------------------
+
+
+def test_gradient_modifiers(x):
+    outputs = [
+        zero_grad(x**2) * x,
+        disconnected_grad(x**2) * x,
+        10 * grad_clip(x**2, -1.0, 1.0),
+        10 * grad_clip(x**2, -2.0, 3.0),
+        grad_scale(x**2, 0.5),
+        grad_scale(x**2, -3.0),
+    ]
+    # All at once: those of different bounds must not be merged.
+    fn = jaxlink.function([x], outputs)
+    assert fn(2.0) == (8.0, 8.0, 40.0, 40.0, 4.0, 4.0)
+    jacobian = jax.jacrev(fn)(2.0)
+    expected = [pytensor.grad(out, x).eval({x: 2.0}) for out in outputs]
+    np.testing.assert_array_equal(jacobian, expected)
+    np.testing.assert_array_equal(expected, [4.0, 4.0, 4.0, 12.0, 2.0, -12.0])
+    forward = jaxlink.function([x], [outputs[0], outputs[5]])
+    assert jax.jacfwd(forward)(2.0) == (4.0, -12.0)
+
+
+def test_undefined_gradient(x):
+    fn = jaxlink.function([x], pytensor.gradient.UndefinedGrad()(x) * 2)
+    assert fn(2.0) == 4.0
+    with pytest.raises(jaxlink.ArgumentError, match="through `x` is undefined"):
+        jax.grad(fn)(2.0)
+
+
+def squared_with_pullback(inline=False):
+    """x**2 + y, whose author says that its gradient is (1000 * g, undefined)."""
+    x, y = pt.scalar("x"), pt.scalar("y")
+
+    def pullback(inputs, outputs, cotangents):
+        return [
+            1000.0 * cotangents[0] * inputs[0],
+            grad_undefined(OpFromGraph, 1, inputs[1]),
+        ]
+
+    return OpFromGraph([x, y], [x**2 + y], pullback=pullback, inline=inline)
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_pullback_of_an_op_from_graph(x, inline):
+    y = pt.scalar("y")
+    out = squared_with_pullback(inline)(x, y) * 3
+    fn = jaxlink.function([x, y], out)
+    assert fn(2.0, 1.0) == 15.0
+    assert jax.grad(fn)(2.0, 1.0) == 6000.0
+    assert jax.jit(jax.grad(fn))(2.0, 1.0) == 6000.0
+    assert jnp.isnan(jax.grad(fn, argnums=1)(2.0, 1.0))
+    mapped = jax.vmap(jax.grad(fn), (0, None))(np.array([1.0, 2.0]), 1.0)
+    np.testing.assert_array_equal(mapped, [3000.0, 6000.0])
+
+
+def test_pullback_with_a_stream_and_a_static_operand():
+    """The operands that are no numbers pass by the custom gradient."""
+    a, r, n = pt.scalar("a"), pt.random.rng("r"), pt.lscalar("n")
+    _, z = r.normal(size=(n,))
+
+    def pullback(inputs, outputs, cotangents):
+        gradient = 7.0 * cotangents[0].sum()
+        others = [pytensor.gradient.disconnected_type() for _ in range(2)]
+        return [gradient, *others]
+
+    op = OpFromGraph([a, r, n], [z * a], pullback=pullback)
+    x, m = pt.scalar("x"), pt.lscalar("m")
+    rng = pt.random.shared_rng(seed=0)
+    fn = jaxlink.function([x, m], op(x, rng, m).sum())
+    assert fn.static_argnums == (2,)
+    assert jax.grad(fn, argnums=1)(jax.random.key(0), 2.0, 3) == 21.0
+
+
+def test_nested_op_from_graph(x):
+    a = pt.scalar("a")
+    inner = OpFromGraph([a], [pt.exp(a), a + 1])
+    first, second = inner(a * 2)
+    outer = OpFromGraph([a], [first * second])
+    fn = jaxlink.function([x], outer(x))
+    np.testing.assert_allclose(fn(0.5), np.e * 2)
+
+
+def test_shape_inside_an_op_from_graph():
+    v, n = pt.vector("v"), pt.lscalar("n")
+    op = OpFromGraph([v, n], [v[:n] * n])
+    y, m = pt.vector("y"), pt.lscalar("m")
+    fn = jaxlink.function([y, m], op(y, m))
+    assert fn.static_argnums == (1,)
+    np.testing.assert_array_equal(fn(np.arange(4.0), 2), [0.0, 2.0])
+
+
+# --- checks --------------------------------------------------------------------------
+
+
+def test_checks_are_free_unless_checkified(x):
+    fn = jaxlink.function([x], Assert("x must be {positive}")(x, x > 0) * 2)
+    assert fn(-1.0) == -2.0
+    checked = checkify.checkify(fn)
+    error, out = checked(-1.0)
+    assert out == -2.0
+    with pytest.raises(checkify.JaxRuntimeError, match="AssertionError: x must be {po"):
+        error.throw()
+    checked(1.0)[0].throw()
+    error, _ = checkify.checkify(jax.grad(fn))(-1.0)
+    assert error.get() is not None
+
+
+def test_checks_of_what_is_known(x):
+    with pytest.raises(jaxlink.CompileError, match="always fails.*never so"):
+        jaxlink.function([x], Assert("never so")(x, pt.constant(False)))
+    v = pt.vector("v")
+    fn = jaxlink.function([v], Assert("three!")(v, pt.eq(v.shape[0], 3)))
+    assert fn(np.ones(3)).shape == (3,)
+    with pytest.raises(AssertionError, match="three!"):
+        fn(np.ones(2))
+
+
+# --- ifelse --------------------------------------------------------------------------
+
+
+def test_ifelse(x):
+    y = pt.vector("y")
+    fn = jaxlink.function([x, y], ifelse(x, y.sum(), pt.exp(y).sum()))
+    values = np.array([1.0, 2.0])
+    assert fn(1.0, values) == 3.0
+    assert fn(-2.0, values) == 3.0
+    np.testing.assert_allclose(fn(0.0, values), np.exp(values).sum())
+    np.testing.assert_allclose(jax.grad(fn, 1)(0.0, values), np.exp(values))
+    mapped = jax.vmap(fn, (0, None))(np.array([0.0, 1.0]), values)
+    np.testing.assert_allclose(mapped, [np.exp(values).sum(), 3.0])
+
+
+def test_ifelse_is_lazy(x):
+    """Work that one branch alone needs is inside that branch of ``lax.cond``."""
+    y = pt.vector("y")
+    fn = jaxlink.function([x, y], ifelse(x > 0, pt.sin(y).sum(), pt.exp(y).sum()))
+    jaxpr = str(fn.jaxpr(1.0, np.ones(3)))
+    assert "cond[" in jaxpr
+    assert "sin" not in jaxpr.split("cond[")[0]
+    assert "exp" not in jaxpr.split("cond[")[0]
+
+
+def test_ifelse_with_a_known_condition():
+    v = pt.vector("v")
+    branches = ifelse(pt.gt(v.shape[0], 2), v.sum(), v.prod())
+    fn = jaxlink.function([v], branches)
+    assert fn(np.full(2, 3.0)) == 9.0
+    assert fn(np.full(3, 3.0)) == 9.0
+    assert "cond" not in str(fn.jaxpr(np.ones(3)))
+
+
+def test_ifelse_of_different_shapes(x):
+    y = pt.vector("y")
+    fn = jaxlink.function([x, y], ifelse(x, y, pt.concatenate([y, y])))
+    with pytest.raises(jaxlink.ArgumentError, match=r"shapes \(2,\) and \(4,\)"):
+        fn(1.0, np.ones(2))
+
+
+# --- scan ----------------------------------------------------------------------------
+
+
+def scan(*args, **kwargs):
+    return pytensor.scan(*args, return_updates=False, **kwargs)
+
+
+def reference(inputs, outputs):
+    return pytensor.function(inputs, outputs, mode="FAST_COMPILE")
+
+
+def test_scan_of_all_taps():
+    """A sequence, its lag, states one and two back, a stack, and a constant."""
+    xs, a, h0, g0 = pt.vector("xs"), pt.scalar("a"), pt.scalar("h0"), pt.vector("g0")
+
+    def step(x, x_lag, h, g2, g1, a):
+        return a * h + x, g1 - 0.5 * g2 + x_lag, x * h
+
+    outputs = scan(
+        step,
+        sequences=[{"input": xs, "taps": [0, -1]}],
+        outputs_info=[h0, {"initial": g0, "taps": [-2, -1]}, None],
+        non_sequences=[a],
+    )
+    last = [out[-1] for out in outputs]
+    inputs = [xs, a, h0, g0]
+    values = [np.linspace(-1, 2, 6), 0.7, 0.3, np.array([1.0, -2.0])]
+    fn = jaxlink.function(inputs, [*outputs, *last])
+    expected = reference(inputs, [*outputs, *last])(*values)
+    for out, value in zip(fn(*values), expected, strict=True):
+        np.testing.assert_allclose(out, value, rtol=1e-14)
+    cost = sum(out.sum() for out in outputs)
+    grads = jax.grad(jaxlink.function(inputs, cost), argnums=(0, 1, 2, 3))(*values)
+    expected = reference(inputs, pytensor.grad(cost, inputs))(*values)
+    for out, value in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(out, value, rtol=1e-12)
+
+
+def test_gradient_graph_of_a_scan():
+    """pytensor.grad of a Scan, compiled by us: mit-mot states."""
+    xs, a = pt.vector("xs"), pt.scalar("a")
+    hs = scan(lambda x, h, a: pt.tanh(a * h + x), [xs], [pt.constant(0.1)], [a])
+    gradient = pytensor.grad(hs.sum(), [xs, a])
+    values = [np.linspace(-1, 2, 5), 0.7]
+    fn = jaxlink.function([xs, a], gradient)
+    by_jax = jax.grad(jaxlink.function([xs, a], hs.sum()), (0, 1))(*values)
+    expected = reference([xs, a], gradient)(*values)
+    for out, other, value in zip(fn(*values), by_jax, expected, strict=True):
+        np.testing.assert_allclose(out, value, rtol=1e-12)
+        np.testing.assert_allclose(other, value, rtol=1e-12)
+
+
+def test_scan_of_a_static_number_of_steps():
+    n, a = pt.lscalar("n"), pt.vector("a")
+    powers = scan(lambda p, a: p * a, None, [pt.ones_like(a)], [a], n_steps=n)
+    fn = jaxlink.function([n, a], powers)
+    assert fn.static_argnums == (0,)
+    np.testing.assert_allclose(fn(3, np.array([2.0, 3.0])), [[2, 3], [4, 9], [8, 27]])
+    assert fn(0, np.array([2.0, 3.0])).shape == (0, 2)
+    mapped = jax.vmap(fn, (None, 0))(3, np.ones((4, 2)))
+    assert mapped.shape == (4, 3, 2)
+
+
+def test_shape_inside_a_scan_from_outside():
+    n, xs = pt.lscalar("n"), pt.vector("xs")
+    out = scan(lambda x, n: pt.zeros(n) + x, [xs], [None], [n], strict=True)
+    fn = jaxlink.function([n, xs], out)
+    assert fn.static_argnums == (0,)
+    assert fn(3, np.ones(2)).shape == (2, 3)
+
+
+def test_shape_that_changes_from_step_to_step():
+    ns = pt.lvector("ns")
+    out = scan(lambda n: (pt.arange(n) ** 2).sum(), [ns], [None])
+    with pytest.raises(jaxlink.DynamicShapeError, match="from step to step"):
+        jaxlink.function([ns], out)
+
+
+def test_until_is_refused_for_now():
+    x = pt.scalar("x")
+
+    def step(h):
+        return h * 2, until(h > 100)
+
+    out = scan(step, None, [x], n_steps=50)
+    with pytest.raises(jaxlink.UnsupportedOpError, match="until"):
+        jaxlink.function([x], out)

@@ -1,0 +1,266 @@
+"""Importing and compiling change nothing global; precision follows JAX's setting."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+
+import jaxlink
+
+
+def run(code, **env):
+    """What ``code`` prints as JSON, in a new process without our test settings."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env={**clean, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+SNAPSHOT = """
+    import json, os, sys, warnings
+    import jax, numpy as np, pytensor, pytensor.tensor as pt
+    import pytensor.sparse  # PyTensor imports it, and its rewrites, when it first needs it
+    from pytensor.compile import mode, optdb
+    from pytensor.graph.basic import Apply
+    from pytensor.graph.op import Op
+
+    def rewrites(db):
+        # By identity. A query leaves an empty entry for a tag that nobody has.
+        return {
+            name: sorted(map(id, found)) for name, found in db.__db__.items() if found
+        }
+
+    def state():
+        jax_config = {k: str(v) for k, v in sorted(jax.config.values.items())}
+        return {
+            "jax": jax_config,
+            "environ": dict(os.environ),
+            "rewrites": rewrites(optdb),
+            "canonicalize": rewrites(optdb["canonicalize"]),
+            "modes": sorted(mode.predefined_modes),
+            "linkers": sorted(mode.predefined_linkers),
+            "optimizers": sorted(map(str, mode.predefined_optimizers)),
+            "default_mode": id(mode.get_default_mode()),
+            "floatX": pytensor.config.floatX,
+            "dispatch": "pytensor.link.jax.dispatch" in sys.modules,
+        }
+
+    def differences(a, b):
+        return sorted(k for k in a if a[k] != b[k])
+"""
+
+
+def test_import_and_compilation_leave_no_trace():
+    changed = run(
+        SNAPSHOT
+        + """
+    before = state()
+    import jaxlink
+    imported = state()
+    warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+    x = pt.vector("x")
+    z = pt.random.shared_rng(seed=0).normal(x, 1.0)[1]
+    fn = jaxlink.function([x], pt.exp(z).sum())
+    jax.grad(fn, argnums=1)(jax.random.key(0), np.ones(3, np.float32))
+    after = state()
+    print(json.dumps([differences(before, imported), differences(before, after)]))
+    """
+    )
+    assert changed == [[], []]
+
+
+def test_third_party_conversions_leave_no_trace():
+    """One that is registered with jax_funcify is used, whatever it does to the setting
+    that PyTensor's module flips."""
+    code = (
+        SNAPSHOT
+        + """
+    class Tripled(Op):
+        def make_node(self, x):
+            return Apply(self, [x], [x.type()])
+        def perform(self, node, inputs, outputs):
+            outputs[0][0] = 3 * inputs[0]
+
+    x64 = jax.config.jax_enable_x64
+    from pytensor.link.jax.dispatch import jax_funcify
+    jax.config.update("jax_enable_x64", x64)
+
+    @jax_funcify.register(Tripled)
+    def tripled(op, node, **kwargs):
+        jax.config.update("jax_enable_x64", not x64)
+        return lambda x: 3 * x
+
+    before = state()
+    import jaxlink
+    warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+    x = pt.vector("x")
+    out = jaxlink.function([x], Tripled()(x).sum())(np.ones(2, np.float32))
+    print(json.dumps([float(out), differences(before, state())]))
+    """
+    )
+    assert run(code) == [6.0, []]
+    assert run(code, JAX_ENABLE_X64="1") == [6.0, []]
+
+
+def test_pytensors_own_conversions_are_not_used():
+    """They are what we replace: an Op without a rule of ours is an error."""
+    code = """
+    import json
+    import pytensor.link.jax.dispatch
+    from pytensor.graph.op import Op
+    from pytensor.compile.builders import OpFromGraph
+    from jaxlink.dispatch.registry import foreign_conversion
+    import pytensor.tensor as pt
+    x = pt.scalar("x")
+    print(json.dumps(foreign_conversion(OpFromGraph([x], [x + 1])) is None))
+    """
+    assert run(code)
+
+
+# --- precision -----------------------------------------------------------------------
+
+
+def test_x64_off():
+    """64-bit types become 32-bit, with one warning that names the ways out."""
+    code = """
+    import json, warnings
+    import jax, numpy as np, pytensor, pytensor.tensor as pt, jaxlink
+    X = pytensor.shared(np.arange(3.0), name="X")
+    x, n = pt.vector("x"), pt.lscalar("n")
+    z = pt.random.shared_rng(seed=0).normal(x, 1.0)[1]
+    outputs = [z * X, x.sum() * 2.5, n + 1, x > 0, pt.arange(n), pt.argmax(x)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fn = jaxlink.function([x, n], outputs)
+    messages = [str(w.message) for w in caught]
+    outs = fn(jax.random.key(0), np.arange(3.0), 4)
+    grad = jax.grad(lambda x: fn(jax.random.key(0), x, 4)[1])(np.ones(3, np.float32))
+    print(json.dumps([messages, [str(o.dtype) for o in outs], str(grad.dtype)]))
+    """
+    messages, dtypes, grad = run(code)
+    assert len(messages) == 1
+    assert "jax_enable_x64" in messages[0]
+    assert 'floatX = "float32"' in messages[0]
+    assert dtypes == ["float32", "float32", "int32", "bool", "int32", "int32"]
+    assert grad == "float32"
+
+
+def test_no_warning_where_nothing_is_lost():
+    code = """
+    import json
+    import numpy as np, pytensor, pytensor.tensor as pt
+    pytensor.config.floatX = "float32"
+    import jaxlink
+    x = pt.vector("x")
+    fn = jaxlink.function([x], pt.exp(x[: x.shape[0] // 2]).sum())
+    print(json.dumps(float(fn(np.zeros(4)))))
+    """
+    assert run(code) == 2.0
+
+
+def test_no_integer_wraps_silently():
+    code = """
+    import json, warnings
+    import numpy as np, pytensor, pytensor.tensor as pt, jaxlink
+    warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+    errors = []
+    x = pt.lscalar("x")
+    for make in (
+        lambda: jaxlink.function([x], x + 2**40)(1),
+        lambda: jaxlink.function([], pytensor.shared(np.array([2**40])) + 1),
+        lambda: jaxlink.function([x], x + pt.constant(np.full(2000, -(2**40)))),
+        lambda: jaxlink.function([], pt.constant(2**40))(),
+    ):
+        try:
+            make()
+            errors.append("none")
+        except jaxlink.PrecisionError as error:
+            errors.append(str(error))
+    print(json.dumps(errors))
+    """
+    errors = run(code)
+    assert len(errors) == 4
+    for error in errors:
+        assert "does not fit int32" in error
+        assert "jax_enable_x64" in error
+
+
+def test_turning_x64_on_afterwards():
+    """The data were captured in 32 bits: that is an error, not a silent loss."""
+    code = """
+    import json, warnings
+    import jax, numpy as np, pytensor, pytensor.tensor as pt, jaxlink
+    warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+    fn = jaxlink.function([], pytensor.shared(np.array([0.1])) + 1)
+    fn()
+    jax.config.update("jax_enable_x64", True)
+    try:
+        fn()
+    except jaxlink.PrecisionError as error:
+        print(json.dumps(str(error)))
+    """
+    assert "Compile it again" in run(code)
+
+
+def test_strict_promotion_and_dtypes():
+    """An int8 plus an int64 constant is an int64; 0-d constants keep their dtype."""
+    a, b = pt.scalar("a", dtype="int8"), pt.scalar("b", dtype="float32")
+    outputs = [
+        a + np.int64(1000),
+        a + pt.constant(np.array(1000, "int64")),
+        b * np.float64(2),
+        b * pt.constant(2.0, dtype="float32"),
+        a / a,
+        a * b,
+    ]
+    fn = jaxlink.function([a, b], outputs)
+    assert jax.config.jax_numpy_dtype_promotion == "strict"
+    reference = pytensor.function([a, b], outputs, mode="FAST_COMPILE")(100, 1.5)
+    for out, expected in zip(fn(np.int8(100), np.float32(1.5)), reference, strict=True):
+        assert out.dtype == expected.dtype
+        assert out == expected
+
+
+# --- captured data -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [pytensor.shared, pt.constant])
+def test_large_data_are_arguments_of_the_program(make):
+    """Three million observed numbers are not in the program, so it stays small."""
+    mu = pt.scalar("mu")
+    programs = []
+    for size in (3_000, 3_000_000):
+        observed = make(np.linspace(-1.0, 1.0, size))
+        logp = -0.5 * ((observed - mu) ** 2).sum()
+        fn = jaxlink.function([mu], logp)
+        [leaf] = jax.tree.leaves(fn)
+        assert leaf.shape == (size,)
+        programs.append(fn.lower(0.0).as_text())
+        expected = -0.5 * ((np.linspace(-1.0, 1.0, size) - 0.5) ** 2).sum()
+        np.testing.assert_allclose(fn(0.5), expected)
+    small, large = programs
+    assert len(large) <= len(small) + 200
+    assert large.replace("3000000", "3000") == small
+
+
+def test_large_constants_in_inner_graphs_are_no_text():
+    mu = pt.scalar("mu")
+    observed = pt.constant(np.linspace(-1.0, 1.0, 100_000))
+    out = pytensor.scan(
+        lambda m: (observed * m).sum(), [pt.stack([mu, mu])], return_updates=False
+    )
+    fn = jaxlink.function([mu], out.sum())
+    assert len(fn.lower(0.0).as_text()) < 20_000
