@@ -22,6 +22,7 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.type import HasDataType
 
 from jaxlink.arguments import Data, Signature
+from jaxlink.checks import Checks, making
 from jaxlink.errors import ArgumentError, PrecisionError
 from jaxlink.linker import GraphFunction, link
 from jaxlink.packing import pack, unpack
@@ -62,11 +63,12 @@ class Program:
     static_data: tuple[StaticValue, ...]
     x64: bool
     graph_function: GraphFunction
-    variants: dict[tuple[StaticValue, ...], "Program"] = field(default_factory=dict)
+    checks: Checks = field(default_factory=lambda: Checks(enabled=False))
+    variants: dict[Any, "Program"] = field(default_factory=dict)
     jitted: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.variants[self.static_data] = self
+        self.variants[self.static_data, self.checks.enabled] = self
 
         def run(data: Sequence[Any], *args: Any) -> Any:
             return self.run(data, *args)
@@ -89,15 +91,23 @@ class Program:
             next(static).value if spec.static else spec.bind(name, next(dynamic))
             for spec in self.data
         ]
-        values = self.graph_function(*operands, *captured)
+        with making(self.checks):
+            values = self.graph_function(*operands, *captured)
         pairs = zip(values, self.fgraph.outputs, strict=True)
         return self.outputs.pack([_as_output(value, var) for value, var in pairs])
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program whose shapes follow from ``values``."""
-        if values not in self.variants:
-            replace(self, static_data=values)
-        return self.variants[values]
+        return self._variant(values, self.checks.enabled)
+
+    def checked(self) -> "Program":
+        """The program that makes its checks."""
+        return self._variant(self.static_data, True)
+
+    def _variant(self, static_data: tuple[StaticValue, ...], check: bool) -> "Program":
+        if (static_data, check) not in self.variants:
+            replace(self, static_data=static_data, checks=Checks(check))
+        return self.variants[static_data, check]
 
     def __str__(self) -> str:
         outs = [
@@ -114,7 +124,7 @@ class Program:
         return f"{self.signature} -> {returns}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = (self.outputs, self.data, self.static_data, self.x64)
+        spec = (self.outputs, self.data, self.static_data, self.x64, self.checks)
         return _relink, (self.signature, pack(self.fgraph), *spec)
 
 
@@ -125,10 +135,11 @@ def _relink(
     data: tuple[Data, ...],
     static_data: tuple[StaticValue, ...],
     x64: bool,
+    checks: Checks,
 ) -> Program:
     fgraph = unpack(packed)
     linked = link(fgraph)
-    return Program(signature, fgraph, outputs, data, static_data, x64, linked)
+    return Program(signature, fgraph, outputs, data, static_data, x64, linked, checks)
 
 
 def _as_output(value: Any, var: Variable) -> Any:
@@ -170,7 +181,12 @@ class JAXFunction:
         if kwargs:
             args = self._positional(args, kwargs)
         try:
-            return self._call(self._data, *args)
+            out = self._call(self._data, *args)
+            if self._program.checks.left_out and _is_traced_by_checkify(
+                out, (self._data, args)
+            ):
+                return self.checked(*args)
+            return out
         except TypeError as error:
             # What is no array at all, JAX refuses before it traces, and our checks with
             # it. All other errors pass as they are.
@@ -235,11 +251,11 @@ class JAXFunction:
                 fit its type.
 
         Example:
-            >>> import jaxlink, pytensor, pytensor.tensor as pt
-            >>> X = pytensor.shared([[1.0, 2.0]], name="X")
+            >>> import jaxlink, numpy as np, pytensor
+            >>> X = pytensor.shared(np.array([1.0, 2.0]), name="X")
             >>> fn = jaxlink.function([], X.sum())
-            >>> fn.with_data(X=[[1.0, 2.0], [3.0, 4.0]])().item()
-            10.0
+            >>> fn.with_data(X=[1.0, 2.0, 3.0])().item()
+            6.0
         """
         program = self._program
         new = {**(data or {}), **named}
@@ -267,6 +283,26 @@ class JAXFunction:
         return JAXFunction(
             program.with_static_data(tuple(new_static)), tuple(new_dynamic)
         )
+
+    @property
+    def checked(self) -> "JAXFunction":
+        """This function with the checks of its graph (``Assert``, PyMC's parameter
+        checks), to go under ``jax.experimental.checkify.checkify``.
+
+        ``checkify(fn)`` makes the checks too. Only if other code stands between, as in
+        ``checkify(jax.grad(fn.checked))``, must it be said.
+
+        Example:
+            >>> import jax, jaxlink, pytensor.tensor as pt
+            >>> from jax.experimental import checkify
+            >>> from pytensor.raise_op import Assert
+            >>> x = pt.scalar("x")
+            >>> fn = jaxlink.function([x], pt.log(Assert("x > 0, please")(x, x > 0)))
+            >>> error, _ = checkify.checkify(jax.grad(fn.checked))(-1.0)
+            >>> error.get()[:29]
+            'AssertionError: x > 0, please'
+        """
+        return JAXFunction(self._program.checked(), self._data)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -334,6 +370,16 @@ class JAXFunction:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
         return self
+
+
+def _is_traced_by_checkify(out: Any, operands: Any) -> bool:
+    """Whether ``out`` is traced though no operand is: so ``checkify`` calls functions,
+    while other transformations trace the operands."""
+
+    def traced(tree: Any) -> bool:
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+    return traced(out) and not traced(operands)
 
 
 def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:

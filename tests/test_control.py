@@ -1,5 +1,7 @@
 """Inner graphs, conditions, checks and gradient modifiers."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,8 +133,13 @@ def test_checks_are_free_unless_checkified(x):
     with pytest.raises(checkify.JaxRuntimeError, match="AssertionError: x must be {po"):
         error.throw()
     checked(1.0)[0].throw()
-    error, _ = checkify.checkify(jax.grad(fn))(-1.0)
-    assert error.get() is not None
+    error, _ = checkify.checkify(jax.jit(jax.grad(fn.checked)))(-1.0)
+    assert "x must be {positive}" in error.get()
+    # No effect is left in a program without checks, so that JAX calls it fast.
+    assert not fn.jaxpr(1.0).effects
+    assert fn.checked.jaxpr(1.0).effects
+    assert fn.checked(-1.0) == -2.0
+    assert pickle.loads(pickle.dumps(fn.checked)).jaxpr(1.0).effects
 
 
 def test_checks_of_what_is_known(x):

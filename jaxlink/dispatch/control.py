@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import checkify
 from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.ops import DeepCopyOp, ViewOp
 from pytensor.conditional.op import IfElse, LazyIfElse
@@ -24,6 +23,7 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.null_type import NullType
 from pytensor.raise_op import CheckAndRaise
 
+from jaxlink.checks import check
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
@@ -124,21 +124,19 @@ def undefined_gradient(op: Any, node: Any) -> Run:
 
 @rule(CheckAndRaise)
 def check_and_raise(op: Any, node: Any) -> Run:
-    """Free in a plain call; raised under ``checkify.checkify(fn)``."""
     message = f"{op.exc_type.__name__}: {op.msg}"
     if any(isinstance(c, Constant) and not c.data for c in node.inputs[1:]):
         raise CompileError(f"a check in the graph always fails: {message}")
-    template = message.replace("{", "{{").replace("}", "}}")
 
-    def check(value: Any, *conditions: Any) -> Any:
+    def run(value: Any, *conditions: Any) -> Any:
         for condition in conditions:
             if not is_static(condition):
-                checkify.debug_check(jnp.all(condition), template)
+                check(jnp.all(condition), message)
             elif not np.all(condition):
                 raise op.exc_type(op.msg)
         return value
 
-    return check
+    return run
 
 
 # --- conditions ----------------------------------------------------------------------
@@ -156,7 +154,11 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
         then, other = _arrays(branches[:n]), _arrays(branches[n:])
         _check_same_shapes(node, then, other)
         chosen: tuple[Any, ...] = jax.lax.cond(
-            jnp.asarray(condition).astype(bool), lambda t, _: t, lambda _, o: o, then, other
+            jnp.asarray(condition).astype(bool),
+            lambda t, _: t,
+            lambda _, o: o,
+            then,
+            other,
         )
         return chosen
 

@@ -53,8 +53,10 @@ def dirichlet(key: Array, shape: Shape, dtype: Any, alpha: Array) -> Array:
 
 @sampler(ptr.MultinomialRV)
 def multinomial(key: Array, shape: Shape, dtype: Any, n: Array, p: Array) -> Array:
+    # Broadcast here: JAX 0.11 and 0.12 disagree on what ``shape`` means to multinomial.
     del dtype
-    return jax.random.multinomial(key, n, p, shape=shape, dtype=p.dtype)
+    n, p = jnp.broadcast_to(n, shape), jnp.broadcast_to(p, (*shape, p.shape[-1]))
+    return jax.random.multinomial(key, n, p, dtype=p.dtype)
 
 
 @sampler(

@@ -153,6 +153,7 @@ def truncated_normal(
     return jnp.clip(mu + sigma * jnp.where(mirror, -z, z), lower, upper)
 
 
+@jax.custom_jvp
 def _log_ndtr_inverse(log_p: Array) -> Array:
     """The normal quantile of a logarithm of a probability, of any size.
 
@@ -160,14 +161,25 @@ def _log_ndtr_inverse(log_p: Array) -> Array:
     log_ndtr, which converge from either side.
     """
     deep = math.log(np.finfo(log_p.dtype).tiny) + 1
-    body = jnp.maximum(log_p, deep)
     tail = jnp.minimum(log_p, deep)
-    z = -jnp.sqrt(-2 * tail)
-    for _ in range(4):
+
+    def newton(i: Any, z: Array) -> Array:
+        del i
         log_cdf = log_ndtr(z)
-        density_over_cdf = jnp.exp(-z * z / 2 - math.log(2 * math.pi) / 2 - log_cdf)
-        z = z - (log_cdf - tail) / density_over_cdf
-    return jnp.where(log_p > deep, ndtri(jnp.exp(body)), z)
+        return z - (log_cdf - tail) * jnp.exp(log_cdf - _normal_logpdf(z))
+
+    z = jax.lax.fori_loop(0, 4, newton, -jnp.sqrt(-2 * tail))
+    return jnp.where(log_p > deep, ndtri(jnp.exp(log_p)), z)
+
+
+@_log_ndtr_inverse.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    z = _log_ndtr_inverse(*primals)
+    return z, tangents[0] * jnp.exp(primals[0] - _normal_logpdf(z))
+
+
+def _normal_logpdf(z: Array) -> Array:
+    return -z * z / 2 - math.log(2 * math.pi) / 2
 
 
 @sampler(_MULTIVARIATE + "MatrixNormalRV")
@@ -190,8 +202,9 @@ def conditional_autoregression(
     tau: Array,
     is_valid: Array,
 ) -> Array:
-    # The precision is tau (D - alpha W) = L L', so L' maps the deviation to white noise.
-    # All but mu are the same for the whole batch. Adjacency may be sparse.
+    # The density's precision is tau (D - alpha W) = L L', so L' turns a deviation from
+    # mu into white noise. (PyMC 6.4's own draws divide by L L' and so are too narrow.)
+    # All but mu are the same for the whole batch. The adjacency may be sparse.
     del is_valid
     if hasattr(adjacency, "todense"):
         adjacency = adjacency.todense()

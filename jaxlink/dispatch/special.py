@@ -70,14 +70,19 @@ def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
     return z, t * jnp.exp(x + z * z / 2) * math.sqrt(2 * math.pi)
 
 
-def of_positive_order(fn: Function, at_zero: float) -> Function:
-    """An incomplete gamma function with its limit at order zero, which JAX lacks."""
+def gammainc(k: Any, x: Any) -> Any:
+    return _with_order_zero(special.gammainc, k, x, lambda e: 1 - e)
 
-    def run(k: Any, x: Any) -> Any:
-        limit = (k == 0) & (x > 0)
-        return jnp.where(limit, at_zero, fn(jnp.where(limit, 1, k), x))
 
-    return run
+def gammaincc(k: Any, x: Any) -> Any:
+    return _with_order_zero(special.gammaincc, k, x, lambda e: e)
+
+
+def _with_order_zero(fn: Function, k: Any, x: Any, near_zero: Function) -> Any:
+    """JAX gives nan at some points of order zero. Near it, the upper one is k E1(x)."""
+    zero = (k == 0) & (x > 0)
+    limit = near_zero(k * special.exp1(jnp.where(zero, x, 1)))
+    return jnp.where(zero, limit, fn(jnp.where(zero, 1, k), x))
 
 
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
@@ -93,8 +98,8 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Gamma: special.gamma,
     psm.GammaLn: special.gammaln,
     psm.Psi: special.digamma,
-    psm.GammaInc: of_positive_order(special.gammainc, 1),
-    psm.GammaIncC: of_positive_order(special.gammaincc, 0),
+    psm.GammaInc: gammainc,
+    psm.GammaIncC: gammaincc,
     psm.I0: special.i0,
     psm.I1: special.i1,
 }
@@ -103,20 +108,18 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
 def polygamma(n: Any, x: Any) -> Any:
     # Zero at infinity, where JAX's series gives nan.
     end = x == jnp.inf
-    inside = special.polygamma(n, jnp.where(end, 1, x))
+    inside = lax.polygamma(*jnp.broadcast_arrays(n, jnp.where(end, 1, x)))
     return jnp.where(end, jnp.where(n == 0, jnp.inf, 0), inside)
 
 
 @rule(psm.PolyGamma)
 def polygamma_rule(op: psm.PolyGamma, node: Any) -> Function:
-    dtype = node.outputs[0].type.dtype
-    return lambda n, x: polygamma(n, _float(x, dtype)).astype(canonical(dtype))
+    return _of_floats(node, polygamma)
 
 
 @rule(psm.TriGamma)
 def trigamma(op: psm.TriGamma, node: Any) -> Function:
-    dtype = node.outputs[0].type.dtype
-    return lambda x: polygamma(1, _float(x, dtype)).astype(canonical(dtype))
+    return _of_floats(node, lambda x: polygamma(jnp.ones_like(x), x))
 
 
 # JAX has exponentially scaled Bessel functions of these orders only.

@@ -1,0 +1,47 @@
+"""Compile and run times of jaxlink over those of JAX by hand: `python -m benchmarks`."""
+
+import argparse
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import pytensor.tensor as pt  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+import jaxlink  # noqa: E402
+from benchmarks import horseshoe  # noqa: E402
+from benchmarks.harness import call_cost, compare  # noqa: E402
+
+WORKLOADS = [horseshoe.prior, horseshoe.log_density]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compiles", type=int, default=15, help="compilations of each")
+    parser.add_argument("--runs", type=int, default=100, help="calls of each")
+    options = parser.parse_args()
+
+    console = Console()
+    table = Table("workload", "run", "compile", "of that linking")
+    table.title = "jaxlink / JAX by hand (medians, in turns)"
+    for make in WORKLOADS:
+        work = make()
+        ratios = compare(work, options.compiles, options.runs)
+        columns = (ratios.run, ratios.compile, ratios.link)
+        table.add_row(work.name, *(f"{ratio:.2f}" for ratio in columns))
+    console.print(table)
+
+    x = pt.scalar("x")
+    ours, theirs = jaxlink.function([x], x * 2 + 1), jax.jit(lambda x: x * 2 + 1)
+    arg = jax.numpy.float64(1.0)
+    linked, jitted = call_cost([ours, theirs], (arg,), rounds=options.runs)
+    console.print(
+        f"one call of a scalar function: {linked / jitted:.2f} times jax.jit's, "
+        f"{linked - jitted:+.2f} microseconds"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The README and the docstrings do what they say."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+import jaxlink
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(path, language):
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+def run_doctest(text, name, namespace):
+    test = doctest.DocTestParser().get_doctest(text, namespace, name, name, 0)
+    assert test.examples
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test)
+    assert runner.failures == 0
+
+
+# The examples are a user's code: they promote as JAX does by default.
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_readme():
+    readme = ROOT / "README.md"
+    namespace = {}
+    [code] = blocks(readme, "python")
+    exec(compile(code, "README.md", "exec"), namespace)
+    [session] = blocks(readme, "pycon")
+    run_doctest(session, "README.md", namespace)
+    assert namespace["predictions"].shape == (1000, 5)
+    for word in ("storage", "vm", "updates", "default_rng"):
+        assert not re.search(rf"\b{word}\b", code)
+
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(jaxlink.__path__, "jaxlink.")
+    if ">>>" in Path(importlib.util.find_spec(module.name).origin).read_text()
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    module = importlib.import_module(name)
+    flags = doctest.NORMALIZE_WHITESPACE
+    results = doctest.testmod(module, optionflags=flags)
+    assert results.attempted
+    assert results.failed == 0
+
+
+def test_public_names_are_documented():
+    for name in jaxlink.__all__:
+        assert getattr(jaxlink, name).__doc__, name
