@@ -80,20 +80,25 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
     each random variable, and give the same bits.
     """
     key, n_roots = stream.key, len(draws)
-    pairs = [(i, t) for i in range(n_roots) for t in range(draws[i])]
-    if len(pairs) <= 1 or str(jax.random.key_impl(key)) not in _BATCHABLE_IMPLS:
+    if sum(draws) <= 1 or str(jax.random.key_impl(key)) not in _BATCHABLE_IMPLS:
         keys = [jax.random.fold_in(key, i) for i in range(n_roots)]
         return [Stream(root_key, raw=stream.raw) for root_key in keys]
-    roots = jax.vmap(jax.random.fold_in, (None, 0))(
-        key, np.arange(n_roots, dtype=np.uint32)
-    )
-    index, count = np.array(pairs, np.uint32).T
-    # Where every root draws once, which is the common case, there is nothing to gather.
-    parents = roots if set(draws) == {1} else roots[index]
-    draw_keys = iter(jax.vmap(jax.random.fold_in)(parents, count))
+    fold_in_each = jax.vmap(jax.random.fold_in, (None, 0))
+    roots = fold_in_each(key, jnp.arange(n_roots, dtype=np.uint32))
+    keys = list(roots)
+    ahead: dict[int, Any] = {}
+    for n in set(draws) - {0}:
+        # Roots that draw equally often, which most often is all of them.
+        group = [i for i in range(n_roots) if draws[i] == n]
+        parents = (
+            roots if len(group) == n_roots else jnp.stack([keys[i] for i in group])
+        )
+        children = jax.vmap(fold_in_each, (0, None))(
+            parents, jnp.arange(n, dtype=np.uint32)
+        )
+        ahead |= zip(group, children, strict=True)
     return [
-        Stream(roots[i], 0, stream.raw, [next(draw_keys) for _ in range(draws[i])])
-        for i in range(n_roots)
+        Stream(keys[i], 0, stream.raw, tuple(ahead.get(i, ()))) for i in range(n_roots)
     ]
 
 

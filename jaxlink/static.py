@@ -18,7 +18,16 @@ from pytensor.tensor.type import TensorType
 
 from jaxlink.errors import PrecisionError
 
-__all__ = ["StaticValue", "canonical", "describe", "evaluate", "is_static", "to_jax"]
+__all__ = [
+    "StaticValue",
+    "as_literal",
+    "canonical",
+    "describe",
+    "evaluate",
+    "is_static",
+    "name_of",
+    "to_jax",
+]
 
 
 def canonical(dtype: Any) -> np.dtype:
@@ -57,6 +66,19 @@ def to_jax(value: Any, name: str = "a constant") -> Any:
             )
     with np.errstate(over="ignore"):
         return array.astype(dtype)
+
+
+def as_literal(value: Any) -> Any:
+    """A known array of one repeated value, as that scalar; anything else as it is.
+
+    A scalar is a literal of the program, but each array is one more argument of every
+    call. For operands that broadcast.
+    """
+    if not isinstance(value, np.ndarray) or value.ndim == 0 or value.size == 0:
+        return value
+    first = value.reshape(-1)[0]
+    repeated = value.tobytes() == first.tobytes() * value.size
+    return np.asarray(first) if repeated else value
 
 
 def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytensor.scalar as ps
 from jax import lax
 from pytensor.graph.basic import Constant
@@ -16,7 +15,7 @@ from pytensor.tensor.elemwise import Elemwise
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.scalar import cast, scalar_rule
-from jaxlink.static import canonical, to_jax
+from jaxlink.static import as_literal, canonical, to_jax
 
 __all__ = ["check_broadcast"]
 
@@ -29,7 +28,7 @@ def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
     def apply(*args: Any) -> Any:
         check_broadcast(node, [x.shape for x in args])
         shape = jnp.broadcast_shapes(*(x.shape for x in args))
-        args = tuple(map(_as_literal, args))
+        args = tuple(map(as_literal, args))
         outs = (run(*args),) if one else run(*args)
         outs = tuple(
             out if out.shape == shape else jnp.broadcast_to(out, shape) for out in outs
@@ -37,15 +36,6 @@ def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
         return outs[0] if one else outs
 
     return apply
-
-
-def _as_literal(x: Any) -> Any:
-    """A known array of one repeated value, as that value: a scalar is a literal of the
-    program, where each array would be one more argument of every call."""
-    if not isinstance(x, np.ndarray) or x.ndim == 0 or x.size == 0:
-        return x
-    first = x.reshape(-1)[0]
-    return np.asarray(first) if x.tobytes() == first.tobytes() * x.size else x
 
 
 def check_broadcast(node: Any, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -145,7 +135,7 @@ def betainc(op: BetaInc, node: Any) -> Callable[..., Any]:
     fn.defjvp(fn_jvp, symbolic_zeros=True)
 
     def run(*args: Any) -> Any:
-        args = (jnp.asarray(x, canonical(dtype)) for x in args)
-        return fn(*jnp.broadcast_arrays(*args))
+        floats = [jnp.asarray(x, canonical(dtype)) for x in args]
+        return fn(*jnp.broadcast_arrays(*floats))
 
     return run

@@ -210,11 +210,9 @@ def qr(op: QR, node: Any) -> Function:
     mode = "economic" if op.mode == "economic" else "full"
 
     def run(x: Any) -> Any:
-        out = jsl.qr(x, mode=mode, pivoting=op.pivoting)
-        out = (*out[:2], *(pivot.astype("int32") for pivot in out[2:]))
-        if op.mode == "r":
-            out = out[1:]
-        return out if len(out) > 1 else out[0]
+        q, r, *pivots = jsl.qr(x, mode=mode, pivoting=op.pivoting)
+        factors = (r,) if op.mode == "r" else (q, r)
+        return *factors, *(pivot.astype("int32") for pivot in pivots)
 
     return _in_dtype_of(node, run)
 

@@ -19,7 +19,7 @@ from jaxlink.dispatch.random_rows import find_row, sampler
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.random_state import Stream
-from jaxlink.static import canonical
+from jaxlink.static import as_literal, canonical
 
 __all__ = ["random_variable", "sampler"]
 
@@ -44,6 +44,8 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
         dtype = canonical(out_dtype)
         shape = _batch_shape(op, size, parameters)
+        if op.ndim_supp == 0:
+            parameters = tuple(map(as_literal, parameters))
         given = _cast(dtype, parameters, static) if row.cast else parameters
         value = draw(stream.draw_key(), shape, dtype, *given)
         return stream.next(), jnp.asarray(value, dtype)

@@ -81,14 +81,13 @@ def power(x: Any, y: Any) -> Any:
 
 def _integer(y: Any) -> int | None:
     """The value of ``y`` if it is known, one for all elements, whole and small."""
-    if not isinstance(y, np.ndarray | np.generic) or y.dtype.kind == "c":
+    if not isinstance(y, np.ndarray | np.generic) or y.dtype.kind == "c" or not y.size:
         return None
-    if not y.size or y.min() != y.max() or not abs(y.flat[0]) <= 64:
+    exponent = float(y.flat[0])
+    if not (exponent.is_integer() and abs(exponent) <= 64 and (y == exponent).all()):
         return None
-    exponent = int(y.flat[0])
     # An integer to a negative power is no integer: PyTensor raises, JAX does not.
-    whole = exponent == y.flat[0] and (exponent >= 0 or y.dtype.kind == "f")
-    return exponent if whole else None
+    return None if exponent < 0 and y.dtype.kind != "f" else int(exponent)
 
 
 def mul_without_zeros(x: Any, y: Any) -> Any:

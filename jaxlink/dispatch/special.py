@@ -53,7 +53,7 @@ def ndtri_exp(x: Any) -> Any:
     # log ndtr(z) is about -z^2 / 2 - log(-z) - log(2 pi) / 2 in the tail; Newton's
     # method on it converges in a few steps from there.
     limit = -20
-    far = jnp.maximum(jnp.minimum(x, limit), jnp.finfo(x.dtype).min)
+    far = jnp.maximum(jnp.minimum(x, limit), float(np.finfo(x.dtype).min))
     z = -jnp.sqrt(-2 * far - jnp.log(-2 * far) - LOG_2PI)
     for _ in range(4):
         log_cdf = special.log_ndtr(z)
@@ -131,7 +131,8 @@ def ive(op: psm.Ive, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(v: Any, x: Any) -> Any:
-        orders = set(np.unique(v)) if isinstance(v, np.ndarray | np.generic) else {None}
+        known = isinstance(v, np.ndarray | np.generic)
+        orders = set(np.unique(v)) if known else set()
         if len(orders) != 1 or not orders <= set(SCALED_BESSEL):
             raise UnsupportedOpError(
                 "jaxlink has the Bessel function `ive` for the constant orders 0 and 1."
