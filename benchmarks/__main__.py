@@ -1,4 +1,4 @@
-"""Compile and run times of jaxlink over those of JAX by hand: `python -m benchmarks`."""
+"""Times of jaxlink over those of JAX by hand: `uv run python -m benchmarks`."""
 
 import argparse
 

@@ -294,8 +294,8 @@ def _shared_data(outs: list[Variable], inputs: list[Variable]) -> list[Variable]
     if missing:
         names = ", ".join(f"{name_of(v)} ({describe(v.type)})" for v in missing)
         raise MissingInputError(
-            f"the outputs depend on {names}, which is neither among the inputs nor "
-            "given a value. Add it to `inputs`, or replace it with `givens`."
+            f"the outputs depend on {names}, not among the inputs and without a value. "
+            "Add to `inputs` what is missing, or replace it by `givens`."
         )
     return shared
 
@@ -373,8 +373,8 @@ def _warn_of_64_bit(name: str, fgraph: FunctionGraph) -> None:
     warnings.warn(
         f"jax_enable_x64 is off, so 64-bit variables of {name}() become 32-bit: "
         f"{', '.join(named[:3])}{more}. Either call "
-        'jax.config.update("jax_enable_x64", True) first, or build the graph in 32 bits '
-        '(pytensor.config.floatX = "float32").',
+        'jax.config.update("jax_enable_x64", True) first, or build the graph in 32 '
+        'bits (pytensor.config.floatX = "float32").',
         PrecisionWarning,
         stacklevel=3,
     )

@@ -161,14 +161,15 @@ def _steps(
             continue
         try:
             args = (node.op, node, link) if rule.inner else (node.op, node)
-            run = rule.build(*args)
+            built: Linked | Callable[..., Any] = rule.build(*args)
         except CompileError as error:
             obstacles.extend(error.obstacles)
             continue
         static = rule.static_operands(node.op, node)
-        if isinstance(run, Linked):
-            run, static = run.run, tuple({*static, *run.static})
-        yield Step(node, rule, run, static)
+        if isinstance(built, Linked):
+            yield Step(node, rule, built.run, tuple({*static, *built.static}))
+        else:
+            yield Step(node, rule, built, static)
     for op_type, nodes in unruled.items():
         where = ", ".join(_describe_node(node) for node in nodes[:3])
         more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxlink.errors import KeyArgumentError
 
-# Words of a raw key -> the implementation that it belongs to, whatever JAX's default is:
+# Words of a raw key -> the implementation that it belongs to, whatever JAX's default:
 # the same arguments give the same result. (A raw unsafe_rbg key is taken for rbg, which
 # is better; who wants the unsafe one passes a typed key.)
 _RAW_IMPL = {2: "threefry2x32", 4: "rbg"}
@@ -69,7 +69,8 @@ class Stream:
 
     @classmethod
     def tree_unflatten(cls, raw: bool, leaves: Sequence[Any]) -> "Stream":
-        return cls(*leaves, raw)
+        key, count = leaves
+        return cls(key, count, raw)
 
 
 def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:

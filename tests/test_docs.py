@@ -4,10 +4,13 @@ import doctest
 import importlib
 import pkgutil
 import re
+import types
+import warnings
 from pathlib import Path
 
 import jax
 import pytest
+from pytensor.graph.op import Op
 
 import jaxlink
 
@@ -21,7 +24,8 @@ def blocks(path, language):
 def run_doctest(text, name, namespace):
     test = doctest.DocTestParser().get_doctest(text, namespace, name, name, 0)
     assert test.examples
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    runner = doctest.DocTestRunner(optionflags=flags)
     runner.run(test)
     assert runner.failures == 0
 
@@ -64,3 +68,23 @@ def test_docstrings(name):
 def test_public_names_are_documented():
     for name in jaxlink.__all__:
         assert getattr(jaxlink, name).__doc__, name
+
+
+def test_how_it_works():
+    path = ROOT / "docs" / "how-it-works.md"
+    session = "\n".join(blocks(path, "pycon"))
+    with warnings.catch_warnings():
+        # The page draws from one generator twice, to show the law.
+        warnings.filterwarnings("ignore", ".*has already been used", UserWarning)
+        run_doctest(session, path.name, {})
+    # The rule that it shows is a rule.
+    [rule] = blocks(path, "python")
+    namespace = {
+        "jaxlink": jaxlink,
+        "jnp": jax.numpy,
+        "CumOp": type("CumOp", (Op,), {}),
+    }
+    exec(compile(rule, path.name, "exec"), namespace)
+    op = types.SimpleNamespace(mode="mul", axis=0)
+    product = namespace["cumulative"](op, None)(jax.numpy.array([2.0, 3.0]))
+    assert product.tolist() == [2.0, 6.0]

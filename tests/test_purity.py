@@ -32,7 +32,7 @@ def run(code, **env):
 SNAPSHOT = """
     import json, os, sys, warnings
     import jax, numpy as np, pytensor, pytensor.tensor as pt
-    import pytensor.sparse  # PyTensor imports it, and its rewrites, when it first needs it
+    import pytensor.sparse  # PyTensor imports it lazily, and its rewrites with it
     from pytensor.compile import mode, optdb
     from pytensor.graph.basic import Apply
     from pytensor.graph.op import Op

@@ -59,7 +59,7 @@ def test_chained_generators():
 
 
 def test_unused_draw_keeps_its_place():
-    """A draw that nobody reads still counts: no rewrite may remove it from the chain."""
+    """A draw that nobody reads still counts: no rewrite may take it from the chain."""
     (a,) = rngs(1)
     next_rng, _ = a.normal()
     _, x1 = next_rng.normal()

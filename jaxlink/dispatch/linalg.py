@@ -210,7 +210,7 @@ def qr(op: QR, node: Any) -> Function:
     mode = "economic" if op.mode == "economic" else "full"
 
     def run(x: Any) -> Any:
-        q, r, *pivots = jsl.qr(x, mode=mode, pivoting=op.pivoting)
+        q, r, *pivots = tuple(jsl.qr(x, mode=mode, pivoting=op.pivoting))
         factors = (r,) if op.mode == "r" else (q, r)
         return *factors, *(pivot.astype("int32") for pivot in pivots)
 

@@ -111,7 +111,7 @@ def _no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
     reason = next(
         filter(None, (reason_against(base) for base in rv_type.__mro__)),
         f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. Write "
-        f"one with @jaxlink.dispatch.random.sampler({rv_type.__name__})",
+        f"one with @jaxlink.sampler({rv_type.__name__})",
     )
     return UnsupportedOpError(
         f"jaxlink cannot draw the distribution `{op.name}`{drawn}: {reason}."

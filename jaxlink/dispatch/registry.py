@@ -50,7 +50,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Linked:
-    """Stage two together with static operands that stage one found in an inner graph."""
+    """Stage two, with the static operands that stage one found in an inner graph."""
 
     run: Callable[..., Any]
     static: tuple[int, ...] = ()
