@@ -74,9 +74,19 @@ class Parameter:
         _check_array(what, self.type, value)
         return jnp.asarray(value, canonical(self.type.dtype))
 
-    def fix(self, function: str, value: Any) -> StaticValue:
-        """A static argument, hashable for ``jax.jit``."""
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a value must be seen before JAX traces it: one that fixes a shape, or
+        a Python int for a type in which it could wrap around."""
+        dtype = getattr(self.type, "dtype", "")
+        narrow = dtype.startswith(("int", "uint")) and dtype != "int64"
+        return self.kind == "static" or (self.kind == "array" and narrow)
+
+    def prepare(self, function: str, value: Any) -> Any:
+        """``value`` as it goes to ``jax.jit``."""
         what = f"argument `{self.label}` of {function}()"
+        if self.kind != "static":
+            return _within(what, self.type, value) if type(value) is int else value
         if isinstance(value, jax.core.Tracer):
             raise StaticArgumentError(
                 f"{what} fixes a shape, so its value must be known before the call, "
@@ -97,6 +107,10 @@ class Signature:
     @property
     def static(self) -> tuple[int, ...]:
         return tuple(i for i, p in enumerate(self.parameters) if p.kind == "static")
+
+    @property
+    def is_prepared(self) -> bool:
+        return any(p.is_prepared for p in self.parameters)
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.parameters))})"
@@ -144,13 +158,13 @@ class Signature:
         pairs = zip(self.parameters, args, strict=True)
         return [parameter.bind(self.name, value) for parameter, value in pairs]
 
-    def fix(self, args: Sequence[Any]) -> list[Any]:
-        """``args`` with the static ones hashable."""
-        if not self.static:
-            return list(args)
+    def prepare(self, args: Sequence[Any]) -> Sequence[Any]:
+        """``args`` as they go to ``jax.jit``."""
+        if not self.is_prepared:
+            return args
         self.check_count(args)
         pairs = zip(self.parameters, args, strict=True)
-        return [p.fix(self.name, v) if p.kind == "static" else v for p, v in pairs]
+        return [p.prepare(self.name, v) if p.is_prepared else v for p, v in pairs]
 
     def explain(self, args: Sequence[Any]) -> ArgumentError | None:
         """Why JAX refused ``args`` before it traced anything, if they are to blame."""
@@ -181,10 +195,17 @@ def _fix(what: str, type_: Any, value: Any) -> StaticValue:
         raise _no_array(what, describe(type_), value)
     array = np.asarray(value)
     _check_array(what, type_, array, weak=not hasattr(value, "dtype"))
-    fixed = array.astype(type_.dtype)
-    if not np.array_equal(fixed, array):
-        raise ArgumentError(f"{what} is {value}, which does not fit {type_.dtype}.")
-    return StaticValue(fixed)
+    return StaticValue(_within(what, type_, array))
+
+
+def _within(what: str, type_: Any, value: Any) -> np.ndarray:
+    """``value`` in the dtype of ``type_``, in whose range it must be."""
+    if type_.dtype != "bool" and np.size(value):
+        limits = np.iinfo(type_.dtype)
+        low, high = int(np.min(value)), int(np.max(value))
+        if low < limits.min or high > limits.max:
+            raise ArgumentError(f"{what} is {value}, which does not fit {type_.dtype}.")
+    return np.asarray(value, type_.dtype)
 
 
 def _no_array(what: str, expected: str, value: Any) -> ArgumentError:

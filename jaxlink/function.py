@@ -174,8 +174,8 @@ class JAXFunction:
     def __init__(self, program: Program, data: tuple[Any, ...]):
         self._program = program
         self._data = data
-        static = program.signature.static
-        self._call = self._call_static if static else program.jitted
+        prepared = program.signature.is_prepared
+        self._call = self._call_prepared if prepared else program.jitted
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs:
@@ -196,8 +196,8 @@ class JAXFunction:
                 raise
             raise reason from error
 
-    def _call_static(self, data: Sequence[Any], *args: Any) -> Any:
-        return self._program.jitted(data, *self._program.signature.fix(args))
+    def _call_prepared(self, data: Sequence[Any], *args: Any) -> Any:
+        return self._program.jitted(data, *self._program.signature.prepare(args))
 
     def _positional(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -334,8 +334,8 @@ class JAXFunction:
 
     def _stage(self, stage: str, args: Any, kwargs: Any) -> Any:
         args = self._positional(args, kwargs) if kwargs else args
-        fixed = self._program.signature.fix(args)
-        return getattr(self._program.jitted, stage)(self._data, *fixed)
+        prepared = self._program.signature.prepare(args)
+        return getattr(self._program.jitted, stage)(self._data, *prepared)
 
     @property
     def __name__(self) -> str:

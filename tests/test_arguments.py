@@ -125,6 +125,23 @@ def test_dtypes(dtype, value, fits):
             fn(value)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [("int8", 127), ("uint8", 255), ("int32", 2**31 - 1)]
+)
+def test_python_ints_do_not_wrap_around(dtype, largest):
+    x = pt.scalar("x", dtype=dtype)
+    fn = jaxlink.function([x], x)
+    assert fn(largest) == largest
+    for value in (largest + 1, -(largest + 2), 2**70):
+        with pytest.raises(jaxlink.ArgumentError, match=f"does not fit {dtype}"):
+            fn(value)
+
+
+def test_uint64():
+    x = pt.scalar("x", dtype="uint64")
+    assert int(jaxlink.function([x], x)(2**64 - 1)) == 2**64 - 1
+
+
 def test_errors_are_raised_under_transformations_too(plain, random):
     with pytest.raises(jaxlink.ArgumentError, match="rank 0, not 1"):
         jax.grad(plain)(1.0, Y, 1)
