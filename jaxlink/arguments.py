@@ -1,7 +1,9 @@
 """What a compiled function takes and captures, and the errors for anything else."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import jax
@@ -12,7 +14,7 @@ from jaxlink.errors import ArgumentError, KeyArgumentError, StaticArgumentError
 from jaxlink.random_state import as_key
 from jaxlink.static import StaticValue, canonical, describe, to_jax
 
-__all__ = ["Data", "Parameter", "Signature"]
+__all__ = ["Data", "Labels", "Parameter", "Signature", "identifier"]
 
 # What JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
@@ -173,6 +175,28 @@ class Signature:
                 what = f"argument `{parameter.label}` of {self.name}()"
                 return _no_array(what, str(parameter), value)
         return None
+
+
+class Labels:
+    """Unique identifiers for variables, whose names are anything or nothing."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def unique(self, name: str | None, default: str = "arg") -> str:
+        base, separator = (identifier(name), "_") if name else (default, "")
+        label = base if name else f"{base}0"
+        number = count(1)
+        while label in self.taken:
+            label = f"{base}{separator}{next(number)}"
+        self.taken.add(label)
+        return label
+
+
+def identifier(name: str) -> str:
+    """``name`` as a Python identifier."""
+    cleaned = re.sub(r"\W", "_", name)
+    return cleaned if cleaned.isidentifier() else f"_{cleaned}"
 
 
 def is_key(value: Any) -> bool:

@@ -1,35 +1,26 @@
 """`function`: graph -> rewrites -> link -> JAXFunction. Start reading here."""
 
-import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable, clone_get_equiv
 from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.traversal import ancestors, graph_inputs
-from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.random.type import RandomType
-from pytensor.tensor.type import TensorType
 
 from jaxlink import dispatch as dispatch  # registers all rules
-from jaxlink.arguments import Data, Parameter, Signature
-from jaxlink.errors import (
-    MissingInputError,
-    PrecisionWarning,
-    UnsupportedOpError,
-)
-from jaxlink.function import JAXFunction, Outputs, Program
+from jaxlink.arguments import Data, Labels, Parameter, Signature, identifier
+from jaxlink.errors import PrecisionWarning
+from jaxlink.function import JAXFunction
 from jaxlink.linker import link
-from jaxlink.rewrites import prepare, rng_roots
-from jaxlink.static import describe, name_of
+from jaxlink.program import Program
+from jaxlink.request import Givens, Request, read_request, refuse_updates
+from jaxlink.rewrites import prepare
+from jaxlink.static import describe
 
 __all__ = ["function"]
-
-Givens = Mapping[Variable, Any] | Iterable[tuple[Variable, Any]]
 
 
 def function(
@@ -87,34 +78,30 @@ def function(
         >>> jax.vmap(draw, in_axes=(0, None))(keys, jax.numpy.zeros(3)).shape
         (10, 2, 3)
     """
-    _refuse_updates(updates)
-    inputs = _as_inputs(inputs)
-    spec, outs = _as_outputs(outputs)
-    outs = _apply_givens(outs, inputs, givens)
-    _check_unused(inputs, outs, on_unused_input)
+    refuse_updates(updates)
+    request = read_request(inputs, outputs, givens, rngs, on_unused_input)
+    fgraph, memo = _clone(request)
+    constants = prepare(fgraph, [memo[root] for root in request.roots])
 
-    roots = _numbered_roots(rng_roots(outs, inputs), rngs)
-    shared = _shared_data(outs, inputs)
-    fgraph, memo = _clone(outs, [*inputs, *shared, *roots])
-    constants = prepare(fgraph, [memo[root] for root in roots])
+    own = [memo[var] for var in request.inputs]
+    captured = [(memo[var], var) for var in request.shared] + constants
+    why_not_static = {
+        memo[var]: _why_not_static(var) for var in request.inputs + request.shared
+    }
+    linked = link(fgraph, why_not_static.get)
 
-    captured = [(memo[var], var) for var in shared] + constants
-    own = [memo[var] for var in inputs]
-    function_name = _identifier(name or (outs[0].name if outs else None) or "fn")
-    own_reasons = {var: _why_not_static(var) for var in own}
-    own_reasons |= {memo[var]: _why_not_static(var) for var in shared}
-    linked = link(fgraph, own_reasons.get)
-
-    labels = _Labels()
-    key = fgraph.inputs[: 1 if roots else 0]
-    # The key gives way to an input of the same name.
-    own_labels = [labels.unique(var.name, "arg") for var in inputs]
-    key_label = labels.unique("key")
-    parameters = [Parameter(key_label, key_label, var.type, "key") for var in key]
-    parameters += [
+    outs = request.outputs
+    fn_name = identifier(name or (outs[0].name if outs else None) or "fn")
+    labels = Labels()
+    own_labels = [labels.unique(var.name, "arg") for var in own]
+    parameters = [
         Parameter(var.name, label, var.type, _kind(var, linked.demands))
         for var, label in zip(own, own_labels, strict=True)
     ]
+    if request.roots:
+        # Named after the inputs, so that it gives way to one that is called "key".
+        label = labels.unique("key")
+        parameters.insert(0, Parameter(label, label, fgraph.inputs[0].type, "key"))
     data = [
         Data(
             source.name if isinstance(source, SharedVariable) else None,
@@ -124,192 +111,36 @@ def function(
         )
         for var, source in captured
     ]
-    signature = Signature(function_name, tuple(parameters))
-    values = [_value(source) for _, source in captured]
-    static_data = tuple(
-        spec.fix(function_name, value)
-        for spec, value in zip(data, values, strict=True)
-        if spec.static
-    )
-    leaves = tuple(
-        spec.capture(function_name, value)
-        for spec, value in zip(data, values, strict=True)
-        if not spec.static
-    )
+    static, dynamic = [], []
+    for spec, (_, source) in zip(data, captured, strict=True):
+        if spec.static:
+            static.append(spec.fix(fn_name, _value(source)))
+        else:
+            dynamic.append(spec.capture(fn_name, _value(source)))
+
     x64 = bool(jax.config.jax_enable_x64)
     if not x64:
-        _warn_of_64_bit(function_name, fgraph)
-    program = Program(signature, fgraph, spec, tuple(data), static_data, x64, linked)
-    return JAXFunction(program, leaves)
-
-
-def _refuse_updates(updates: Any) -> None:
-    if updates is None:
-        return
-    pairs = updates.items() if isinstance(updates, Mapping) else updates
-    names = [var.name or "state" for var, _ in pairs] or ["state"]
-    state, new = names[0], f"new_{names[0]}"
-    raise TypeError(
-        "jaxlink.function takes no `updates`, because a JAX function changes nothing. "
-        "Write the state as an input and its new value as an output, and carry it "
-        "yourself:\n"
-        f"    step = jaxlink.function([{state}, ...], [{new}, ...])\n"
-        f"    {state}, ... = step({state}, ...)\n"
-        "(Random generators need no updates: pass another key.)"
+        _warn_of_64_bit(fn_name, fgraph)
+    program = Program(
+        Signature(fn_name, tuple(parameters)),
+        fgraph,
+        request.form,
+        tuple(data),
+        tuple(static),
+        x64,
+        linked,
     )
+    return JAXFunction(program, tuple(dynamic))
 
 
-def _as_inputs(inputs: Any) -> list[Variable]:
-    if isinstance(inputs, Variable) or not isinstance(inputs, Sequence):
-        raise TypeError(
-            f"inputs must be a list of variables, not {type(inputs).__name__}: write "
-            "jaxlink.function([x], ...)."
-        )
-    for i, var in enumerate(inputs):
-        if not isinstance(var, Variable):
-            raise TypeError(
-                f"input {i} must be a PyTensor variable, not {type(var).__name__} "
-                f"({var!r})."
-            )
-        if isinstance(var, Constant):
-            raise TypeError(f"input {i} is the constant {var}, which is no argument.")
-        _check_type(f"input {i}", var)
-    repeated = {name_of(var) for i, var in enumerate(inputs) if var in inputs[:i]}
-    if repeated:
-        raise ValueError(f"inputs holds {', '.join(repeated)} more than once.")
-    return list(inputs)
-
-
-def _as_outputs(outputs: Any) -> tuple[Outputs, list[Variable]]:
-    form: Literal["one", "tuple", "dict"] = "tuple"
-    if isinstance(outputs, Variable):
-        form, named = "one", {"out": outputs}
-    elif isinstance(outputs, Mapping):
-        form, named = "dict", dict(outputs)
-        if not all(isinstance(label, str) for label in named):
-            raise TypeError("the keys of a dict of outputs must be strings.")
-    elif isinstance(outputs, Sequence) and not isinstance(outputs, str):
-        named = {f"output {i}": var for i, var in enumerate(outputs)}
-    else:
-        raise TypeError(
-            "outputs must be a variable, a list or tuple of variables, or a dict of "
-            f"them, not {type(outputs).__name__}."
-        )
-    for label, var in named.items():
-        if not isinstance(var, Variable):
-            raise TypeError(
-                f"{label} must be a PyTensor variable, not {type(var).__name__} "
-                f"({var!r})."
-            )
-        _check_type(label, var)
-    labels = [
-        label if form == "dict" else var.name or label.replace("output ", "out")
-        for label, var in named.items()
-    ]
-    return Outputs(form, tuple(labels)), list(named.values())
-
-
-def _check_type(label: str, var: Variable) -> None:
-    if not isinstance(var.type, TensorType | ScalarType | RandomType):
-        raise UnsupportedOpError(
-            f"{label}, {name_of(var)}, is of type {var.type}, which is no JAX data. "
-            "A compiled function takes and returns tensors, scalars and random "
-            "generators."
-        )
-
-
-def _apply_givens(
-    outs: list[Variable], inputs: list[Variable], givens: Givens | None
-) -> list[Variable]:
-    pairs = dict(givens or {})
-    if not pairs:
-        return outs
-    replacements = {}
-    for var, new in pairs.items():
-        if not isinstance(var, Variable):
-            raise TypeError(f"givens replaces variables, not {var!r}.")
-        if var in inputs:
-            raise ValueError(f"{name_of(var)} is an input and replaced by givens too.")
-        if not isinstance(new, Variable):
-            new = var.type.constant_type(var.type, var.type.filter(new))
-        replacements[var] = var.type.filter_variable(new)
-    memo = clone_get_equiv(
-        [*replacements, *inputs], outs, False, False, memo=dict(replacements)
-    )
-    return [memo[out] for out in outs]
-
-
-def _check_unused(inputs: list[Variable], outs: list[Variable], action: str) -> None:
-    if action not in ("raise", "warn", "ignore"):
-        raise ValueError(
-            f'on_unused_input must be "raise", "warn" or "ignore", not {action!r}.'
-        )
-    used = set(ancestors(outs, inputs))
-    unused = ", ".join(name_of(var) for var in inputs if var not in used)
-    if not unused or action == "ignore":
-        return
-    message = (
-        f"no output depends on {unused}. Remove it from the inputs, or pass "
-        'on_unused_input="ignore".'
-    )
-    if action == "raise":
-        raise ValueError(message)
-    warnings.warn(message, UserWarning, stacklevel=3)
-
-
-def _numbered_roots(
-    found: list[Variable], rngs: Sequence[Variable] | None
-) -> list[Variable]:
-    if rngs is None:
-        return found
-    for var in rngs:
-        if not isinstance(var, Variable) or not isinstance(var.type, RandomType):
-            raise TypeError(f"rngs lists random generators, and {var!r} is none.")
-    if len(set(rngs)) < len(rngs):
-        raise ValueError("rngs holds a random generator more than once.")
-    missing = ", ".join(name_of(var) for var in found if var not in rngs)
-    if missing:
-        raise ValueError(
-            f"rngs must list every random generator of the graph, but lacks {missing}."
-        )
-    return list(rngs) if found else []
-
-
-def _shared_data(outs: list[Variable], inputs: list[Variable]) -> list[Variable]:
-    """The shared variables that are data, in the order of the walk from the outputs.
-
-    Raises:
-        MissingInputError: the walk meets variables that have no value.
-    """
-    shared, missing = [], []
-    for var in graph_inputs(list(reversed(outs)), inputs):
-        if var in inputs or isinstance(var.type, RandomType):
-            if var not in inputs and not isinstance(var, SharedVariable | Constant):
-                missing.append(var)
-        elif isinstance(var, SharedVariable):
-            _check_type("the shared variable", var)
-            shared.append(var)
-        elif not isinstance(var, Constant):
-            missing.append(var)
-    if missing:
-        names = ", ".join(f"{name_of(v)} ({describe(v.type)})" for v in missing)
-        raise MissingInputError(
-            f"the outputs depend on {names}, not among the inputs and without a value. "
-            "Add to `inputs` what is missing, or replace it by `givens`."
-        )
-    return shared
-
-
-def _clone(
-    outs: list[Variable], leaves: list[Variable]
-) -> tuple[FunctionGraph, dict[Any, Any]]:
-    """A graph of its own to rewrite, rooted at plain copies of ``leaves``."""
+def _clone(request: Request) -> tuple[FunctionGraph, dict[Any, Any]]:
+    """A graph of our own to rewrite, rooted at plain variables, and what stands in it
+    for each variable of the request."""
+    leaves = [*request.inputs, *request.shared, *request.roots]
     memo: dict[Any, Any] = {var: var.type(name=var.name) for var in leaves}
-    clone_get_equiv(leaves, outs, False, False, memo=memo)
-    fgraph = FunctionGraph(
-        [memo[var] for var in leaves], [memo[out] for out in outs], clone=False
-    )
-    return fgraph, memo
+    clone_get_equiv(leaves, request.outputs, False, False, memo=memo)
+    outs = [memo[out] for out in request.outputs]
+    return FunctionGraph([memo[var] for var in leaves], outs, clone=False), memo
 
 
 def _value(source: Variable) -> Any:
@@ -330,27 +161,6 @@ def _kind(var: Variable, demanded: Any) -> Literal["rng", "static", "array"]:
     if isinstance(var.type, RandomType):
         return "rng"
     return "static" if var in demanded else "array"
-
-
-class _Labels:
-    """Unique identifiers for variables, whose names are anything or nothing."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
-
-    def unique(self, name: str | None, default: str = "arg") -> str:
-        base, separator = (_identifier(name), "_") if name else (default, "")
-        label = base if name else f"{base}0"
-        number = count(1)
-        while label in self.taken:
-            label = f"{base}{separator}{next(number)}"
-        self.taken.add(label)
-        return label
-
-
-def _identifier(name: str) -> str:
-    cleaned = re.sub(r"\W", "_", name)
-    return cleaned if cleaned.isidentifier() else f"_{cleaned}"
 
 
 def _warn_of_64_bit(name: str, fgraph: FunctionGraph) -> None:

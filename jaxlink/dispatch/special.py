@@ -54,11 +54,14 @@ def ndtri_exp(x: Any) -> Any:
     # method on it converges in a few steps from there.
     limit = -20
     far = jnp.maximum(jnp.minimum(x, limit), float(np.finfo(x.dtype).min))
-    z = -jnp.sqrt(-2 * far - jnp.log(-2 * far) - LOG_2PI)
-    for _ in range(4):
+
+    def newton(_: Any, z: Any) -> Any:
         log_cdf = special.log_ndtr(z)
         log_pdf = -z * z / 2 - LOG_2PI / 2
-        z = z - (log_cdf - far) * jnp.exp(log_cdf - log_pdf)
+        return z - (log_cdf - far) * jnp.exp(log_cdf - log_pdf)
+
+    start = -jnp.sqrt(-2 * far - jnp.log(-2 * far) - LOG_2PI)
+    z = lax.fori_loop(0, 4, newton, start)
     tail = jnp.where(x == -jnp.inf, -jnp.inf, z)
     return jnp.where(x < limit, tail, middle)
 

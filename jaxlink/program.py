@@ -1,0 +1,138 @@
+"""Program: the code of a compiled graph, as ``jax.jit`` has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from pytensor.graph.basic import Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.type import HasDataType
+
+from jaxlink.arguments import Data, Signature
+from jaxlink.checks import Checks, making
+from jaxlink.errors import PrecisionError
+from jaxlink.linker import GraphFunction, link
+from jaxlink.packing import pack, unpack
+from jaxlink.random_state import Stream
+from jaxlink.static import StaticValue, describe, to_jax
+
+__all__ = ["Outputs", "Program"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The form in which the outputs come back, with their names (keys of a dict)."""
+
+    form: Literal["one", "tuple", "dict"]
+    labels: tuple[str, ...]
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        if self.form == "one":
+            return values[0]
+        if self.form == "dict":
+            return dict(zip(self.labels, values, strict=True))
+        return tuple(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The code of a compiled graph.
+
+    The graph's inputs are the arguments, in the order of ``signature``, then the
+    captured data, in the order of ``data``. ``static_data`` holds the values of the
+    captured data on which shapes depend; other values make another program.
+    """
+
+    signature: Signature
+    fgraph: FunctionGraph
+    outputs: Outputs
+    data: tuple[Data, ...]
+    static_data: tuple[StaticValue, ...]
+    x64: bool
+    graph_function: GraphFunction
+    checks: Checks = field(default_factory=lambda: Checks(enabled=False))
+    variants: dict[Any, "Program"] = field(default_factory=dict)
+    jitted: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.variants[self.static_data, self.checks.enabled] = self
+
+        def run(data: Sequence[Any], *args: Any) -> Any:
+            return self.run(data, *args)
+
+        run.__name__ = run.__qualname__ = self.signature.name
+        static = tuple(i + 1 for i in self.signature.static)
+        object.__setattr__(self, "jitted", jax.jit(run, static_argnums=static))
+
+    def run(self, data: Sequence[Any], *args: Any) -> Any:
+        """Trace the graph."""
+        name = self.signature.name
+        if jax.config.jax_enable_x64 and not self.x64:
+            raise PrecisionError(
+                f"{name}() was compiled while jax_enable_x64 was off, so its data lost "
+                "their 64-bit precision. Compile it again with x64 on."
+            )
+        operands = self.signature.bind(args)
+        dynamic, static = iter(data), iter(self.static_data)
+        captured = [
+            next(static).value if spec.static else spec.bind(name, next(dynamic))
+            for spec in self.data
+        ]
+        with making(self.checks):
+            values = self.graph_function(*operands, *captured)
+        pairs = zip(values, self.fgraph.outputs, strict=True)
+        return self.outputs.pack([_as_output(value, var) for value, var in pairs])
+
+    def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
+        """The program whose shapes follow from ``values``."""
+        return self._variant(values, self.checks.enabled)
+
+    def checked(self) -> "Program":
+        """The program that makes its checks."""
+        return self._variant(self.static_data, True)
+
+    def _variant(self, static_data: tuple[StaticValue, ...], check: bool) -> "Program":
+        if (static_data, check) not in self.variants:
+            replace(self, static_data=static_data, checks=Checks(check))
+        return self.variants[static_data, check]
+
+    def __str__(self) -> str:
+        outs = [
+            describe(var.type) if isinstance(var.type, HasDataType) else "PRNG key"
+            for var in self.fgraph.outputs
+        ]
+        if self.outputs.form == "one":
+            returns = outs[0]
+        else:
+            pairs = zip(self.outputs.labels, outs, strict=True)
+            returns = ", ".join(f"{label}: {out}" for label, out in pairs)
+            opening, closing = "{}" if self.outputs.form == "dict" else "()"
+            returns = f"{opening}{returns}{closing}"
+        return f"{self.signature} -> {returns}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spec = (self.outputs, self.data, self.static_data, self.x64, self.checks)
+        return _relink, (self.signature, pack(self.fgraph), *spec)
+
+
+def _relink(
+    signature: Signature,
+    packed: Any,
+    outputs: Outputs,
+    data: tuple[Data, ...],
+    static_data: tuple[StaticValue, ...],
+    x64: bool,
+    checks: Checks,
+) -> Program:
+    fgraph = unpack(packed)
+    linked = link(fgraph)
+    return Program(signature, fgraph, outputs, data, static_data, x64, linked, checks)
+
+
+def _as_output(value: Any, var: Variable) -> Any:
+    """JAX data, whatever the value of an output was while tracing."""
+    if isinstance(value, Stream):
+        return value.fresh_key()
+    return jnp.asarray(to_jax(value, f"the output `{var}`"))
