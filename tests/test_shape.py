@@ -1,0 +1,218 @@
+"""Reading, checking and changing shapes; making arrays of them; joining arrays."""
+
+import jax
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+from pytensor.tensor.basic import PermuteRowElements, Split
+from support import check
+
+import jaxlink
+
+X = np.arange(24.0).reshape(2, 3, 4)
+
+
+def test_shape_is_an_array():
+    x = pt.tensor3("x")
+    outputs = [x.shape, x.shape[1], x.size, pt.cast(x.shape[0], "float64") * x]
+    check([x], outputs, [X])
+
+
+def test_reshape_by_shapes():
+    x = pt.tensor3("x")
+    outputs = [
+        x.reshape((-1, x.shape[-1])),
+        x.reshape((x.shape[1], x.shape[0] * 2, -1)),
+        x.flatten(),
+        x.flatten(2),
+        x.ravel(),
+        pt.reshape(x, x.shape[::-1]),
+    ]
+    check([x], outputs, [X])
+    check([x], outputs[2:], [np.ones((2, 0, 4))])
+
+
+def test_reshape_by_an_integer_input():
+    x, n = pt.vector("x"), pt.lscalar("n")
+    fn = check([x, n], x.reshape((n, -1)), [np.arange(6.0), 3])
+    assert fn.static_argnums == (1,)
+
+
+def test_dimshuffle():
+    x = pt.tensor("x", shape=(None, 1, None))
+    outputs = [
+        x.dimshuffle(2, 0),
+        x.dimshuffle("x", 2, "x", 0, 1),
+        x.transpose(2, 1, 0),
+        x.squeeze(1),
+        pt.expand_dims(x, (0, 3)),
+        pt.moveaxis(x, 0, -1),
+        pt.swapaxes(x, 0, 2),
+    ]
+    check([x], outputs, [np.arange(6.0).reshape(2, 1, 3)])
+
+
+def test_join_and_split_dims():
+    x = pt.tensor3("x")
+    outputs = [
+        pt.join_dims(x, start_axis=0, n_axes=2),
+        pt.join_dims(x, start_axis=1, n_axes=0),
+        pt.split_dims(x, axis=2, shape=(2, 2)),
+        pt.split_dims(x, axis=1, shape=(x.shape[1], 1)),
+    ]
+    check([x], outputs, [X])
+
+
+def test_specify_shape():
+    x = pt.matrix("x")
+    check([x], pt.specify_shape(x, (2, None)) * 2, [X[:, 0]])
+    fn = jaxlink.function([x], pt.specify_shape(x, (3, None)))
+    with pytest.raises(
+        AssertionError, match=r"has shape \(2, 4\), expected \(3, None\)"
+    ):
+        fn(X[:, 0])
+
+
+# --- creation ------------------------------------------------------------------------
+
+
+def test_alloc():
+    x, v, s = pt.matrix("x"), pt.vector("v"), pt.scalar("s", dtype="int8")
+    outputs = [
+        pt.zeros(x.shape),
+        pt.ones((x.shape[0], 2), dtype="int8"),
+        pt.full((2, 3), s),
+        pt.alloc(v, 3, x.shape[1]),
+        pt.empty((0, 2)),
+        pt.ones_like(x),
+    ]
+    check([x, v, s], outputs, [X[:, 0], np.arange(4.0), 3])
+
+
+def test_alloc_of_an_unmarked_length_is_an_error():
+    v = pt.vector("v")
+    fn = jaxlink.function([v], pt.alloc(v, 2, 3))
+    with pytest.raises(ValueError, match="would broadcast v"):
+        fn(np.ones(1))
+
+
+def test_ranges():
+    x = pt.vector("x")
+    n = x.shape[0]
+    outputs = [
+        pt.arange(n),
+        pt.arange(2, n * 2, 3),
+        pt.arange(n, 0, -2),
+        pt.arange(5, 2),
+        pt.arange(n, dtype="int8"),
+        pt.arange(0.5, 3),
+        pt.arange(0, n, dtype="float32"),
+        x[pt.arange(n)[::-1]],
+        pt.arange(n)[n - 2 :],
+        pt.linspace(0, 1, n),
+    ]
+    check([x], outputs, [np.arange(5.0)])
+
+
+def test_large_ranges_are_made_by_the_program():
+    x = pt.vector("x")
+    fn = jaxlink.function([x], pt.arange(x.shape[0]) + x)
+    assert "iota" in str(jax.make_jaxpr(fn)(np.ones(1000)))
+
+
+def test_eye_and_diagonals():
+    x, v = pt.matrix("x"), pt.vector("v")
+    n = x.shape[0]
+    outputs = [
+        pt.eye(n, n + 1, k=1),
+        pt.eye(3, dtype="int8", k=-1),
+        pt.diag(v),
+        pt.diag(x),
+        pt.diagonal(x, offset=-1),
+        pt.tril(x),
+        pt.triu(x, 1),
+        pt.trace(x),
+        pt.fill_diagonal(x, 7.0),
+        pt.fill_diagonal_offset(x, 7.0, 1),
+    ]
+    check([x, v], outputs, [X[0], np.arange(3.0)], grad=False)
+    check([x, v], outputs[2:8], [X[0], np.arange(3.0)])
+
+
+def test_vectors_of_scalars():
+    a, n = pt.scalar("a"), pt.iscalar("n")
+    outputs = [pt.stack([a, a + 1]), pt.as_tensor([a, n, 3]), pt.as_tensor([n, 1])]
+    check([a, n], outputs, [2.5, 3])
+
+
+# --- joining -------------------------------------------------------------------------
+
+
+def test_join():
+    x, n = pt.matrix("x"), pt.imatrix("n")
+    outputs = [
+        pt.join(0, x, n),
+        pt.concatenate([n, n], axis=1),
+        pt.stack([x, n], axis=1),
+        pt.join(1, x, pt.zeros((x.shape[0], 1)), x),
+        pt.tile(x, (2, 2)),
+    ]
+    check([x, n], outputs, [X[0], X[1]])
+
+
+def test_split():
+    x = pt.matrix("x")
+    parts = Split(3, axis=1)(x, pt.stack([1, 0, x.shape[1] - 1]))
+    check([x], parts, [X[0]])
+    fn = jaxlink.function([x], Split(2, axis=1)(x, [1, 1]))
+    with pytest.raises(ValueError, match=r"\(1, 1\) sum to 2, but x has length 4"):
+        fn(X[0])
+
+
+def test_repeat():
+    x = pt.matrix("x")
+    outputs = [
+        pt.repeat(x, 2),
+        pt.repeat(x, 3, axis=1),
+        pt.repeat(x, [1, 0, 2], axis=0),
+    ]
+    check([x], outputs, [X[0]])
+
+
+def test_broadcasting_to_a_shape():
+    v, x = pt.vector("v"), pt.matrix("x")
+    outputs = [pt.broadcast_to(v, x.shape), *pt.broadcast_arrays(v, x)]
+    check([v, x], outputs, [np.arange(4.0), X[0]])
+
+
+# --- sorting -------------------------------------------------------------------------
+
+
+def test_sort():
+    x, n = pt.matrix("x"), pt.matrix("n", dtype="int8")
+    values = [[3.0, -1, 2, 7], [np.inf, 5, -np.inf, 0.5], [4, -7, 1, 2.5]]
+    ties = [[3, 1, 3, 1], [0, 0, 0, 0], [-1, 5, -1, 5]]
+    outputs = [pt.sort(x), pt.sort(x, axis=0), pt.sort(x, axis=None), pt.sort(n)]
+    outputs += [pt.argsort(x, axis=0), pt.argsort(n, axis=1, kind="stable")]
+    check([x, n], outputs, [values, ties])
+
+
+def test_sort_puts_nan_last():
+    x = pt.vector("x")
+    values = [3, np.nan, 1, -np.inf, np.nan, np.inf]
+    check([x], [pt.sort(x), pt.argsort(x, kind="stable")], [values], grad=False)
+    check([x], [pt.sort(x), pt.argsort(x)], [[]])
+
+
+def test_searchsorted():
+    x, v = pt.vector("x"), pt.matrix("v", dtype="int64")
+    outputs = [pt.searchsorted(x, v), pt.searchsorted(x, v, side="right")]
+    outputs.append(pt.searchsorted(x[::-1], v, sorter=np.array([3, 2, 1, 0])))
+    check([x, v], outputs, [[1.0, 2, 2, 5], [[0, 1, 2], [3, 5, 6]]])
+
+
+def test_permutation_of_rows():
+    x, order = pt.matrix("x"), pt.lmatrix("order")
+    outputs = [PermuteRowElements(inverse)(x, order) for inverse in (False, True)]
+    values = [X[0], [[3, 1, 0, 2], [0, 1, 2, 3], [1, 2, 3, 0]]]
+    check([x, order], outputs, values, grad=False)
