@@ -156,6 +156,19 @@ def test_explicit_generators_are_keys_at_their_place():
     )
 
 
+def test_generators_made_in_the_graph_are_roots():
+    outs = []
+    for rng in (pt.random.default_rng(), pt.random.default_rng(3)):
+        rng, x = pt.random.normal(rng=rng, return_next_rng=True)
+        outs += [x, pt.random.normal(rng=rng, return_next_rng=True)[1]]
+    numbers = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert_same(jaxlink.function([], outs)(KEY), *(normal(KEY, *n) for n in numbers))
+    seed = pt.lscalar("seed")
+    _, x = pt.random.normal(rng=pt.random.default_rng(seed), return_next_rng=True)
+    with pytest.raises(jaxlink.UnsupportedOpError, match=r"pass jax.random.key\(seed"):
+        jaxlink.function([seed], x)
+
+
 def test_generator_outputs_are_fresh_keys():
     r = pt.random.rng("r")
     r1, x = r.normal()

@@ -45,7 +45,10 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
         dtype = canonical(out_dtype)
         shape = _batch_shape(op, size, parameters)
         if op.ndim_supp == 0:
-            parameters = tuple(map(as_literal, parameters))
+            parameters = tuple(
+                parameter if n else as_literal(parameter)
+                for parameter, n in zip(parameters, op.ndims_params, strict=True)
+            )
         given = _cast(dtype, parameters, static) if row.cast else parameters
         value = draw(stream.draw_key(), shape, dtype, *given)
         return stream.next(), jnp.asarray(value, dtype)

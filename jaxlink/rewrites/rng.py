@@ -1,22 +1,25 @@
 """Every random generator of the graph becomes a stream of one key.
 
 A PyTensor generator is a *root* of the graph: a shared variable (``RandomStream``,
-``pt.random.shared_rng``, PyMC's own) or a constant. This rewrite gives the graph one
-new input, the key, placed first, and one node ``RootStreams(key)`` whose output *i*
-replaces root *i*. Nothing else changes: the random variables keep their chain of
-``next_rng``, and their place in that chain is the count of the law (see
-`jaxlink.random_state`). A generator that is an input of the function is not a root.
+``pt.random.shared_rng``, PyMC's own), a constant, or one that ``default_rng(seed)``
+makes in the graph. Whatever its state or seed is, its draws follow from the key. This
+rewrite gives the graph one new input, the key, placed first, and one node
+``RootStreams(key)`` whose output *i* replaces root *i*. Nothing else changes: the random
+variables keep their chain of ``next_rng``, and their place in that chain is the count
+of the law (see `jaxlink.random_state`). A generator that is an input of the function is
+not a root.
 """
 
 from collections.abc import Sequence
 
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.traversal import graph_inputs
-from pytensor.tensor.random.op import RandomVariable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import DefaultGeneratorMakerOp, RandomVariable
 from pytensor.tensor.random.type import RandomType
 
 from jaxlink.dispatch.streams import PRNGKeyType, RootStreams
+from jaxlink.errors import UnsupportedOpError
 
 
 def rng_roots(
@@ -28,10 +31,21 @@ def rng_roots(
     takes from the end of its list, hence ``reversed``.) So a further output at the end
     changes no number.
     """
-    leaves = graph_inputs(list(reversed(outputs)), inputs)
-    return [
-        var for var in leaves if isinstance(var.type, RandomType) and var not in inputs
-    ]
+    roots = []
+    for var in ancestors(list(reversed(outputs)), inputs):
+        if not isinstance(var.type, RandomType) or var in inputs:
+            continue
+        if var.owner is None:
+            roots.append(var)
+        elif isinstance(var.owner.op, DefaultGeneratorMakerOp):
+            if not isinstance(var.owner.inputs[0], Constant):
+                raise UnsupportedOpError(
+                    "pt.random.default_rng is seeded by a variable, but in JAX a seed "
+                    "makes a key outside of the graph. Write pt.random.rng() as an "
+                    "input, and pass jax.random.key(seed)."
+                )
+            roots.append(var)
+    return roots
 
 
 def collapse_to_key(fgraph: FunctionGraph, roots: Sequence[Variable]) -> None:
