@@ -89,7 +89,8 @@ def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
         for var, value in zip(node.inputs, operands, strict=True)
     ]
     node.op.prepare_node(node, None, None, "py")
-    node.op.perform(node, values, cells)
+    with np.errstate(all="ignore"):  # as in JAX, 1 / 0 is inf and no warning
+        node.op.perform(node, values, cells)
     return [
         np.asarray(cell, var.type.dtype)
         if isinstance(var.type, TensorType | ScalarType)

@@ -4,10 +4,10 @@ A PyTensor generator is a *root* of the graph: a shared variable (``RandomStream
 ``pt.random.shared_rng``, PyMC's own), a constant, or one that ``default_rng(seed)``
 makes in the graph. Whatever its state or seed is, its draws follow from the key. This
 rewrite gives the graph one new input, the key, placed first, and one node
-``RootStreams(key)`` whose output *i* replaces root *i*. Nothing else changes: the random
-variables keep their chain of ``next_rng``, and their place in that chain is the count
-of the law (see `jaxlink.random_state`). A generator that is an input of the function is
-not a root.
+``RootStreams(key)`` whose output *i* replaces root *i*. Nothing else changes: the
+random variables keep their chain of ``next_rng``, and their place in that chain is the
+count of the law (see `jaxlink.random_state`). A generator that is an input of the
+function is not a root.
 """
 
 from collections.abc import Sequence
