@@ -9,8 +9,8 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from jax.experimental import checkify
+from pytensor import ifelse
 from pytensor.compile.builders import OpFromGraph
-from pytensor.conditional.op import ifelse
 from pytensor.gradient import (
     disconnected_grad,
     grad_clip,

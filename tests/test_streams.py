@@ -9,8 +9,8 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from jax.random import fold_in
+from pytensor import ifelse
 from pytensor.compile.builders import OpFromGraph
-from pytensor.conditional.op import ifelse
 from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.ops import DeepCopyOp, ViewOp
-from pytensor.conditional.op import IfElse, LazyIfElse
 from pytensor.gradient import (
     DisconnectedGrad,
     DisconnectedType,
@@ -28,6 +27,13 @@ from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
 from jaxlink.static import is_static, to_jax
+
+try:
+    from pytensor.conditional.op import IfElse, LazyIfElse
+except ModuleNotFoundError:  # before PyTensor 3.3.5, which has no lazy one either
+    from pytensor.ifelse import IfElse
+
+    LazyIfElse = None
 
 Run = Callable[..., Any]
 
@@ -165,7 +171,6 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
     return select
 
 
-@rule(LazyIfElse, inner=True)
 def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
     """Each branch is a graph of its own: only the one chosen is computed."""
     branches = [link(op.true_branch.fgraph), link(op.false_branch.fgraph)]
@@ -194,6 +199,10 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         return chosen
 
     return Linked(select, tuple(sorted(static)))
+
+
+if LazyIfElse is not None:
+    rule(LazyIfElse, inner=True)(lazy_if_else)
 
 
 def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:

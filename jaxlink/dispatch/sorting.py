@@ -15,15 +15,23 @@ from jaxlink.static import canonical
 __all__: list[str] = []
 
 
-@rule(SortOp)
+# The axis is an attribute of the Op, and before PyTensor 3.3.4 an operand.
+@rule(SortOp, static=(1,))
 def sort(op: SortOp, node: Any) -> Callable[..., Any]:
-    return lambda x: jnp.sort(x, axis=op.axis)
+    def run(x: Any, axis: Any = None) -> Any:
+        return jnp.sort(x, axis=op.axis if axis is None else int(axis))
+
+    return run
 
 
-@rule(ArgSortOp)
+@rule(ArgSortOp, static=(1,))
 def argsort(op: ArgSortOp, node: Any) -> Callable[..., Any]:
     # Stable whatever the kind: NumPy leaves the order of ties open in the others.
-    return lambda x: jnp.argsort(x, axis=op.axis).astype(canonical("int64"))
+    def run(x: Any, axis: Any = None) -> Any:
+        order = jnp.argsort(x, axis=op.axis if axis is None else int(axis))
+        return order.astype(canonical("int64"))
+
+    return run
 
 
 @rule(SearchsortedOp)
