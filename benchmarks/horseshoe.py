@@ -22,6 +22,9 @@ y = raw.target
 N_COEFFICIENTS = X.shape[1]
 
 
+NAMES = ("tau", "lam", "beta", "intercept", "outcome")
+
+
 def variables() -> dict[str, Any]:
     tau = pm.HalfCauchy.dist(1.0)
     lam = pm.HalfCauchy.dist(1.0, shape=N_COEFFICIENTS)
@@ -29,13 +32,7 @@ def variables() -> dict[str, Any]:
     intercept = pm.Normal.dist(0.0, 5.0)
     logit = intercept + pytensor.shared(X, name="X") @ beta
     outcome = pm.Bernoulli.dist(logit_p=logit)
-    return {
-        "tau": tau,
-        "lam": lam,
-        "beta": beta,
-        "intercept": intercept,
-        "outcome": outcome,
-    }
+    return dict(zip(NAMES, (tau, lam, beta, intercept, outcome), strict=True))
 
 
 def prior() -> Workload:
@@ -49,13 +46,7 @@ def prior() -> Workload:
         intercept = 5.0 * jax.random.normal(keys[3])
         p = jax.nn.sigmoid(intercept + X_device @ beta)
         outcome = jax.random.bernoulli(keys[4], p).astype(jnp.int64)
-        return {
-            "tau": tau,
-            "lam": lam,
-            "beta": beta,
-            "intercept": intercept,
-            "outcome": outcome,
-        }
+        return dict(zip(NAMES, (tau, lam, beta, intercept, outcome), strict=True))
 
     X_device = jnp.asarray(X)
     return Workload(
@@ -104,10 +95,6 @@ def log_density() -> Workload:
         0.5,
     )
     argnums = tuple(range(4))
-    compiled = jax.value_and_grad(jaxlink.function(inputs, logp), argnums)
-    ours, theirs = compiled(*args), jax.value_and_grad(by_hand, argnums)(*args)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
     return Workload(
         "log density and gradient",
         lambda: jax.value_and_grad(jaxlink.function(inputs, logp), argnums),

@@ -47,7 +47,7 @@ def function(
             input on which a shape depends becomes a static argument.
         outputs: one variable, for a function that returns an array; a list or tuple,
             for one that returns a tuple; a dict with string keys, for one that returns
-            a dict. A random generator comes back as a fresh key.
+            a dict (whose keys JAX sorts). A random generator comes back as a fresh key.
         givens: variables to replace in the graph, each with a variable or a value.
         rngs: the random generators in the order of their numbers, to fix these by hand.
             All of the graph's must be there; others just take up a number.
