@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from pytensor.graph.basic import AbstractApply, Constant, Variable
 from pytensor.graph.fg import AbstractFunctionGraph
 from pytensor.scalar.basic import ScalarType
@@ -42,12 +43,13 @@ class Step:
     demanded: bool = False
 
     def __call__(self, operands: Sequence[Any]) -> Sequence[Any]:
+        known = all(map(is_static, operands))
         if self.rule.inner:
+            if known and self.demanded:
+                return _now(lambda: self._outputs(self.run(*operands)))
             return self._outputs(self.run(*operands))
-        evaluated_by_pytensor = not self.rule.known and (
-            self.demanded or not self.rule.lazy
-        )
-        if evaluated_by_pytensor and all(map(is_static, operands)):
+        by_pytensor = not self.rule.known and (self.demanded or not self.rule.lazy)
+        if known and by_pytensor:
             return evaluate(self.node, operands)
         inputs = self.node.inputs
         return self._outputs(
@@ -64,7 +66,7 @@ class Step:
     def _static_operand(self, i: int, value: Any) -> Any:
         if is_static(value):
             return value
-        raise _dynamic(self.node, i, self.node.inputs[i], "its value is traced by JAX")
+        raise _dynamic(self.node, i, self.node.inputs[i], "is traced by JAX")
 
     def _outputs(self, outs: Any) -> Sequence[Any]:
         if not isinstance(outs, tuple | list):
@@ -91,6 +93,13 @@ class Step:
             )
         # A weak type would leak into the promotion of all that follows.
         return jnp.asarray(value, dtype) if value.weak_type else value
+
+
+def _now(run: Callable[[], Sequence[Any]]) -> list[Any]:
+    """The outputs of ``run``, computed by JAX while it traces, as static values."""
+    with jax.ensure_compile_time_eval():
+        outs = run()
+    return [np.asarray(out) if isinstance(out, jax.Array) else out for out in outs]
 
 
 @dataclass

@@ -69,7 +69,7 @@ class Program:
     def run(self, data: Sequence[Any], *args: Any) -> Any:
         """Trace the graph."""
         name = self.signature.name
-        if jax.config.jax_enable_x64 and not self.x64:
+        if jax.config.jax_enable_x64 and not self.x64 and self._holds_64_bit_data():
             raise PrecisionError(
                 f"{name}() was compiled while jax_enable_x64 was off, so its data lost "
                 "their 64-bit precision. Compile it again with x64 on."
@@ -84,6 +84,10 @@ class Program:
             values = self.graph_function(*operands, *captured)
         pairs = zip(values, self.fgraph.outputs, strict=True)
         return self.outputs.pack([_as_output(value, var) for value, var in pairs])
+
+    def _holds_64_bit_data(self) -> bool:
+        wide = ("float64", "int64", "uint64", "complex128")
+        return any(spec.type.dtype in wide for spec in self.data if not spec.static)
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program whose shapes follow from ``values``."""

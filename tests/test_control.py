@@ -258,6 +258,16 @@ def test_scan_of_a_static_number_of_steps():
     assert mapped.shape == (4, 3, 2)
 
 
+def test_shape_that_a_scan_computes():
+    """All that it loops over is known, so it runs while JAX traces."""
+    x, n = pt.vector("x"), pt.lscalar("n")
+    powers = scan(lambda p: p * 2, None, [pt.constant(1)], n_steps=x.shape[0] + n)
+    fn = jaxlink.function([x, n], x.sum() + pt.zeros(powers[-1]))
+    assert fn.static_argnums == (1,)
+    assert fn(np.ones(2), 1).shape == (8,)
+    assert jax.jit(fn, static_argnums=1)(np.ones(1), 1).shape == (4,)
+
+
 def test_shape_inside_a_scan_from_outside():
     n, xs = pt.lscalar("n"), pt.vector("xs")
     out = scan(lambda x, n: pt.zeros(n) + x, [xs], [None], [n], strict=True)

@@ -206,7 +206,11 @@ def test_turning_x64_on_afterwards():
     warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
     fn = jaxlink.function([], pytensor.shared(np.array([0.1])) + 1)
     fn()
+    x = pt.scalar("x")
+    free = jaxlink.function([x], x + 1)
+    assert free(1.0).dtype == "float32"
     jax.config.update("jax_enable_x64", True)
+    assert free(1.0).dtype == "float64"
     try:
         fn()
     except jaxlink.PrecisionError as error:
