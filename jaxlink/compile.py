@@ -79,6 +79,8 @@ def function(
         (10, 2, 3)
     """
     refuse_updates(updates)
+    if not isinstance(name, str | None):
+        raise TypeError(f"name must be a string, not {type(name).__name__}.")
     request = read_request(inputs, outputs, givens, rngs, on_unused_input)
     fgraph, memo = _clone(request)
     constants = prepare(fgraph, [memo[root] for root in request.roots])

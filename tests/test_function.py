@@ -276,6 +276,8 @@ def test_names_and_signature():
     out.name = "my out"
     assert jaxlink.function([a], out).__name__ == "my_out"
     assert jaxlink.function([a], out, name="other").__name__ == "other"
+    with pytest.raises(TypeError, match="name must be a string, not int"):
+        jaxlink.function([a], out, name=5)
     static = jax.jit(quadratic_of_n(), static_argnames="n")
     assert static(x=2.0, n=3).shape == (3,)
 

@@ -215,6 +215,19 @@ def test_scan_carries_the_stream():
     assert_same([first, *xs, last], *(normal(KEY, 0, t) for t in range(5)))
 
 
+def test_unused_draw_in_a_scan_keeps_its_place():
+    (a,) = rngs(1)
+
+    def step(rng):
+        rng, _ = rng.normal()
+        return rng.normal()
+
+    _, xs = pytensor.scan(step, outputs_info=[a, None], n_steps=3, return_updates=False)
+    expected = [normal(KEY, 0, t) for t in (1, 3, 5)]
+    assert_same(jaxlink.function([], xs)(KEY), *expected)
+    assert_same([jaxlink.function([], xs[-1])(KEY)], expected[-1])
+
+
 def test_scan_over_one_generator_repeats_its_bits():
     (a,) = rngs(1)
     xs = pytensor.scan(

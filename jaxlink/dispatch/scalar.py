@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor.scalar as ps
@@ -90,6 +91,15 @@ def _integer(y: Any) -> int | None:
     return None if exponent < 0 and y.dtype.kind != "f" else int(exponent)
 
 
+@jax.custom_jvp
+def expm1(x: Any) -> Any:
+    return jnp.expm1(x)
+
+
+# JAX 0.11 differentiates to expm1(x) + 1, which loses its digits far below zero.
+expm1.defjvps(lambda t, ans, x: t * jnp.exp(x))
+
+
 def mul_without_zeros(x: Any, y: Any) -> Any:
     return jnp.where(x == 0, y, jnp.where(y == 0, x, x * y))
 
@@ -119,7 +129,7 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.RoundHalfAwayFromZero: lambda x: lax.round(x, lax.RoundingMethod.AWAY_FROM_ZERO),
     ps.Exp: jnp.exp,
     ps.Exp2: jnp.exp2,
-    ps.Expm1: jnp.expm1,
+    ps.Expm1: expm1,
     ps.Log: jnp.log,
     ps.Log2: jnp.log2,
     ps.Log10: jnp.log10,
