@@ -11,7 +11,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import jaxlink  # noqa: E402
-from benchmarks import horseshoe  # noqa: E402
+from benchmarks import captured_data, horseshoe  # noqa: E402
 from benchmarks.harness import call_cost, compare  # noqa: E402
 
 WORKLOADS = [horseshoe.prior, horseshoe.log_density]
@@ -32,6 +32,13 @@ def main() -> None:
         columns = (ratios.run, ratios.compile, ratios.link)
         table.add_row(work.name, *(f"{ratio:.2f}" for ratio in columns))
     console.print(table)
+
+    for name, make_holder in captured_data.HOLDERS.items():
+        ratio = captured_data.compile_ratio(make_holder, options.compiles)
+        console.print(
+            f"compiling with {captured_data.MANY:,} numbers in {name}: {ratio:.2f} "
+            f"times as long as with {captured_data.FEW:,}"
+        )
 
     x = pt.scalar("x")
     ours, theirs = jaxlink.function([x], x * 2 + 1), jax.jit(lambda x: x * 2 + 1)

@@ -30,52 +30,51 @@ class Workload:
 
 @dataclass(frozen=True)
 class Ratios:
-    """jaxlink's median time over that by hand."""
+    """jaxlink's median time over that by hand. ``compile`` is from the graph or the
+    function to an executable; ``link`` is the part of it that ``jaxlink.function``
+    takes."""
 
     link: float
     compile: float
     run: float
 
 
+def medians(
+    actions: Sequence[Callable[[], Any]],
+    rounds: int,
+    before: Callable[[], Any] = lambda: None,
+) -> list[float]:
+    """Median seconds of each action, taken in turns after one round to warm up."""
+    times: list[list[float]] = [[] for _ in actions]
+    for _ in range(rounds + 1):
+        for action, taken in zip(actions, times, strict=True):
+            before()
+            start = time.perf_counter()
+            jax.block_until_ready(action())
+            taken.append(time.perf_counter() - start)
+    return [median(taken[1:]) for taken in times]
+
+
 def compare(work: Workload, compiles: int, runs: int) -> Ratios:
-    """Ratios of compile times, from the graph or function to an executable, and of run
-    times. ``link`` is the part of the first that ``jaxlink.function`` itself takes."""
-    makers = [work.compiled, work.by_hand]
-    compile_times: list[list[float]] = [[], []]
-    link_times = []
-    executables: list[Any] = [None, None]
-    for _ in range(compiles + 1):  # the first one warms up
-        for i, make in enumerate(makers):
-            jax.clear_caches()
-            start = time.perf_counter()
-            fn = make()
-            made = time.perf_counter()
-            executables[i] = jax.jit(fn).lower(*work.args).compile()
-            compile_times[i].append(time.perf_counter() - start)
-            if i == 0:
-                link_times.append(made - start)
-    run_times: list[list[float]] = [[], []]
-    for _ in range(runs + 1):
-        for i, executable in enumerate(executables):
-            start = time.perf_counter()
-            jax.block_until_ready(executable(*work.args))
-            run_times[i].append(time.perf_counter() - start)
-    by_hand = median(compile_times[1][1:])
-    return Ratios(
-        median(link_times[1:]) / by_hand,
-        median(compile_times[0][1:]) / by_hand,
-        median(run_times[0][1:]) / median(run_times[1][1:]),
+    """All ratios of a workload."""
+    compiled, by_hand = (
+        lambda make=make: jax.jit(make()).lower(*work.args).compile()
+        for make in (work.compiled, work.by_hand)
     )
+    actions = [work.compiled, compiled, by_hand]
+    link, ours, theirs = medians(actions, compiles, before=jax.clear_caches)
+    executables = compiled(), by_hand()
+    run = medians([lambda e=e: e(*work.args) for e in executables], runs)
+    return Ratios(link / theirs, ours / theirs, run[0] / run[1])
 
 
 def call_cost(fns: Sequence[Callable[..., Any]], args: Any, rounds: int) -> list[float]:
-    """The median cost of one call of each function, in microseconds, in turns."""
+    """The median cost of one call of each function, in microseconds."""
     batch = 1000
-    times: list[list[float]] = [[] for _ in fns]
-    for _ in range(rounds):
-        for fn, cost in zip(fns, times, strict=True):
-            start = time.perf_counter()
-            for _ in range(batch):
-                fn(*args)
-            cost.append((time.perf_counter() - start) / batch * 1e6)
-    return [median(cost) for cost in times]
+
+    def call_often(fn: Callable[..., Any]) -> None:
+        for _ in range(batch):
+            fn(*args)
+
+    times = medians([lambda fn=fn: call_often(fn) for fn in fns], rounds)
+    return [seconds / batch * 1e6 for seconds in times]

@@ -260,6 +260,14 @@ def test_large_data_are_arguments_of_the_program(make):
     assert large.replace("3000000", "3000") == small
 
 
+def test_data_stay_arguments_of_a_larger_program():
+    mu = pt.scalar("mu")
+    observed = pytensor.shared(np.linspace(-1.0, 1.0, 100_000))
+    fn = jaxlink.function([mu], (observed * mu).sum())
+    larger = jax.jit(jax.grad(lambda mu, fn: fn(mu) ** 2))
+    assert len(larger.lower(0.5, fn).as_text()) < 20_000
+
+
 def test_large_constants_in_inner_graphs_are_no_text():
     mu = pt.scalar("mu")
     observed = pt.constant(np.linspace(-1.0, 1.0, 100_000))
