@@ -128,10 +128,9 @@ def unconstrain(
     A coefficient that the data leave alone is as wide as its prior, tau * lam: then
     z = beta / (tau * lam) is a standard normal (the non-centred form). But lam has no
     bound, and a coefficient that the data pin down keeps its own width of about 1
-    however large lam gets, which makes it a needle in z: 3 % of the transitions
+    however large lam gets, which makes it a needle in z, in which transitions
     diverge. Hence z = beta / width, where the width is tau * lam while that is small
-    and 1 when it is large: none diverge, in a fifth of the time. These are
-    coordinates only; the model stays as it is.
+    and 1 when it is large. These are coordinates only; the model stays as it is.
     """
     log_tau, intercept = pt.scalars("log_tau", "intercept")
     log_lam, z = pt.vectors("log_lam", "z")

@@ -1,8 +1,9 @@
 """Checks in the graph: free in a plain call, raised under ``checkify``.
 
 `checkify.debug_check` costs nothing in a compiled program, but it is an effect, and a
-jitted function with an effect is called through Python, ten times slower. So a program
-leaves its checks out, and has a twin, ``checked``, that makes them.
+jitted function with an effect is called through Python, which costs more than a small
+function itself. So a program leaves its checks out, and has a twin, ``checked``, that
+makes them.
 """
 
 from collections.abc import Iterator

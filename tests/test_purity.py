@@ -260,6 +260,15 @@ def test_large_data_are_arguments_of_the_program(make):
     assert large.replace("3000000", "3000") == small
 
 
+def test_small_constants_are_literals():
+    """Each array that a program closes over is one more argument of every call."""
+    x = pt.matrix("x")
+    rngs = [pt.random.shared_rng(seed=i) for i in range(2)]
+    draws = [rng.normal(0.0, 2.0, size=(2, 3))[1] for rng in rngs]
+    fn = jaxlink.function([x], pt.exp(x * np.full((1, 3), 2.0)) + draws[0] * draws[1])
+    assert fn.jaxpr(jax.random.key(0), np.ones((2, 3))).consts == []
+
+
 def test_data_stay_arguments_of_a_larger_program():
     mu = pt.scalar("mu")
     observed = pytensor.shared(np.linspace(-1.0, 1.0, 100_000))

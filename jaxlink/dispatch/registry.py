@@ -78,7 +78,8 @@ def rule(
             needed before the call. For Ops that make large arrays of nothing.
         inner: the Op holds an inner graph. Stage one is called with a third argument,
             ``link``, which turns an inner graph into a function of values, and may
-            return a `Linked`.
+            return a `Linked`. Stage two then gets all operands as they are, known ones
+            as NumPy, also if all are known; what it passes on unchanged stays known.
 
     Raises:
         RuleError: one of the classes has a rule already.
