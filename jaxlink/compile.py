@@ -18,7 +18,7 @@ from jaxlink.linker import link
 from jaxlink.program import Program
 from jaxlink.request import Givens, Request, read_request, refuse_updates
 from jaxlink.rewrites import prepare
-from jaxlink.static import describe
+from jaxlink.static import describe, dtype_of, kind_of
 
 __all__ = ["function"]
 
@@ -31,6 +31,7 @@ def function(
     rngs: Sequence[Variable] | None = None,
     name: str | None = None,
     on_unused_input: Literal["raise", "warn", "ignore"] = "raise",
+    host_callback: bool = False,
     updates: None = None,
 ) -> JAXFunction:
     """Compile a PyTensor graph to a JAX function.
@@ -53,6 +54,10 @@ def function(
             All of the graph's must be there; others just take up a number.
         name: the function's ``__name__``; default: the name of the first output.
         on_unused_input: what to do about an input that no output depends on.
+        host_callback: whether an Op without a rule runs in Python, on the host, called
+            from the JAX program (`jax.pure_callback`). Slow, but it works under
+            ``jit``, ``vmap`` and, if PyTensor has a gradient for the Op, ``grad``. Else
+            such an Op is an error.
         updates: refused. Write the state as an input and as an output.
 
     Returns:
@@ -81,6 +86,8 @@ def function(
     refuse_updates(updates)
     if not isinstance(name, str | None):
         raise TypeError(f"name must be a string, not {type(name).__name__}.")
+    if not isinstance(host_callback, bool):
+        raise TypeError(f"host_callback must be True or False, not {host_callback!r}.")
     request = read_request(inputs, outputs, givens, rngs, on_unused_input)
     fgraph, memo = _clone(request)
     constants = prepare(fgraph, [memo[root] for root in request.roots])
@@ -90,14 +97,15 @@ def function(
     why_not_static = {
         memo[var]: _why_not_static(var) for var in request.inputs + request.shared
     }
-    linked = link(fgraph, why_not_static.get)
+    linked = link(fgraph, why_not_static.get, host_callback=host_callback)
+    fixed = linked.demands.keys() | linked.wishes
 
     outs = request.outputs
     fn_name = identifier(name or (outs[0].name if outs else None) or "fn")
     labels = Labels()
     own_labels = [labels.unique(var.name, "arg") for var in own]
     parameters = [
-        Parameter(var.name, label, var.type, _kind(var, linked.demands))
+        Parameter(var.name, label, var.type, _kind(var, fixed))
         for var, label in zip(own, own_labels, strict=True)
     ]
     if request.roots:
@@ -109,7 +117,7 @@ def function(
             source.name if isinstance(source, SharedVariable) else None,
             labels.unique(source.name, "data"),
             var.type,
-            var in linked.demands,
+            var in fixed,
         )
         for var, source in captured
     ]
@@ -130,6 +138,7 @@ def function(
         tuple(data),
         tuple(static),
         x64,
+        host_callback,
         linked,
     )
     return JAXFunction(program, tuple(dynamic))
@@ -152,8 +161,8 @@ def _value(source: Variable) -> Any:
 
 
 def _why_not_static(var: Variable) -> str | None:
-    dtype = getattr(var.type, "dtype", "")
-    if dtype.startswith(("int", "uint", "bool")):
+    is_dense = kind_of(var.type) == "array"
+    if is_dense and var.type.dtype.startswith(("int", "uint", "bool")):
         return None
     kind = "a shared variable" if isinstance(var, SharedVariable) else "an input"
     return f"is {kind} of type {describe(var.type)}"
@@ -175,8 +184,8 @@ def _warn_of_64_bit(name: str, fgraph: FunctionGraph) -> None:
     wide = [
         var
         for var in fgraph.variables
-        if getattr(var.type, "dtype", None) in ("float64", "complex128")
-        or (var in ends and getattr(var.type, "dtype", None) in ("int64", "uint64"))
+        if dtype_of(var.type) in ("float64", "complex128")
+        or (var in ends and dtype_of(var.type) in ("int64", "uint64"))
     ]
     if not wide:
         return

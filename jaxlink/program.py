@@ -5,10 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.type import HasDataType
 
 from jaxlink.arguments import Data, Signature
 from jaxlink.checks import Checks, making
@@ -16,7 +14,7 @@ from jaxlink.errors import PrecisionError
 from jaxlink.linker import GraphFunction, link
 from jaxlink.packing import pack, unpack
 from jaxlink.random_state import Stream
-from jaxlink.static import StaticValue, describe, to_jax
+from jaxlink.static import StaticValue, describe, dtype_of, to_dynamic
 
 __all__ = ["Outputs", "Program"]
 
@@ -51,6 +49,7 @@ class Program:
     data: tuple[Data, ...]
     static_data: tuple[StaticValue, ...]
     x64: bool
+    host_callback: bool
     graph_function: GraphFunction
     checks: Checks = field(default_factory=lambda: Checks(enabled=False))
     variants: dict[Any, "Program"] = field(default_factory=dict)
@@ -87,7 +86,7 @@ class Program:
 
     def _holds_64_bit_data(self) -> bool:
         wide = ("float64", "int64", "uint64", "complex128")
-        return any(spec.type.dtype in wide for spec in self.data if not spec.static)
+        return any(dtype_of(spec.type) in wide for spec in self.data if not spec.static)
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program whose shapes follow from ``values``."""
@@ -103,10 +102,7 @@ class Program:
         return self.variants[static_data, check]
 
     def __str__(self) -> str:
-        outs = [
-            describe(var.type) if isinstance(var.type, HasDataType) else "PRNG key"
-            for var in self.fgraph.outputs
-        ]
+        outs = [describe(var.type) for var in self.fgraph.outputs]
         if self.outputs.form == "one":
             returns = outs[0]
         else:
@@ -117,8 +113,8 @@ class Program:
         return f"{self.signature} -> {returns}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = (self.outputs, self.data, self.static_data, self.x64, self.checks)
-        return _relink, (self.signature, pack(self.fgraph), *spec)
+        spec = (self.outputs, self.data, self.static_data, self.x64, self.host_callback)
+        return _relink, (self.signature, pack(self.fgraph), *spec, self.checks)
 
 
 def _relink(
@@ -128,15 +124,17 @@ def _relink(
     data: tuple[Data, ...],
     static_data: tuple[StaticValue, ...],
     x64: bool,
+    host_callback: bool,
     checks: Checks,
 ) -> Program:
     fgraph = unpack(packed)
-    linked = link(fgraph)
-    return Program(signature, fgraph, outputs, data, static_data, x64, linked, checks)
+    linked = link(fgraph, host_callback=host_callback)
+    spec = (outputs, data, static_data, x64, host_callback)
+    return Program(signature, fgraph, *spec, linked, checks)
 
 
 def _as_output(value: Any, var: Variable) -> Any:
     """JAX data, whatever the value of an output was while tracing."""
     if isinstance(value, Stream):
         return value.fresh_key()
-    return jnp.asarray(to_jax(value, f"the output `{var}`"))
+    return to_dynamic(value, f"the output `{var}`")

@@ -8,14 +8,12 @@ from typing import Any, Literal
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable, clone_get_equiv
 from pytensor.graph.traversal import ancestors, graph_inputs
-from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.random.type import RandomType
-from pytensor.tensor.type import TensorType
 
 from jaxlink.errors import MissingInputError, UnsupportedOpError
 from jaxlink.program import Outputs
 from jaxlink.rewrites import rng_roots
-from jaxlink.static import describe, name_of
+from jaxlink.static import describe, kind_of, name_of
 
 __all__ = ["Givens", "Request", "read_request"]
 
@@ -119,11 +117,14 @@ def _as_outputs(outputs: Any) -> tuple[Outputs, list[Variable]]:
 
 
 def _check_type(label: str, var: Variable) -> None:
-    if not isinstance(var.type, TensorType | ScalarType | RandomType):
+    element = var.type
+    while kind_of(element) == "list":
+        element = element.ttype
+    if kind_of(element) == "other":
         raise UnsupportedOpError(
             f"{label}, {name_of(var)}, is of type {var.type}, which is no JAX data. "
-            "A compiled function takes and returns tensors, scalars and random "
-            "generators."
+            "A compiled function takes and returns tensors (dense, sparse or with "
+            "named dimensions), scalars, lists of these, and random generators."
         )
 
 

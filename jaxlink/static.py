@@ -8,26 +8,55 @@ computed from them never become tracers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from pytensor.graph.basic import AbstractApply, Variable
+from pytensor.graph.type import HasDataType
 from pytensor.scalar.basic import ScalarType
-from pytensor.tensor.type import TensorType
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.type import DenseTensorType, TensorType
 
 from jaxlink.errors import PrecisionError
+from jaxlink.sparse_arrays import from_scipy, is_scipy
 
 __all__ = [
     "StaticValue",
     "as_literal",
     "canonical",
     "describe",
+    "dtype_of",
     "evaluate",
     "is_static",
+    "kind_of",
     "name_of",
+    "to_dynamic",
     "to_jax",
 ]
+
+Kind = Literal["array", "sparse", "list", "generator", "other"]
+
+
+def kind_of(type_: Any) -> Kind:
+    """What values of a PyTensor type are in JAX.
+
+    An ``array`` is a tensor, a scalar or an xtensor. (Sparse and list types are told by
+    what they have, so that PyTensor's packages for them need not be loaded.)
+    """
+    if isinstance(type_, RandomType):
+        return "generator"
+    if hasattr(type_, "ttype"):
+        return "list"
+    if isinstance(type_, TensorType) and not isinstance(type_, DenseTensorType):
+        return "sparse"
+    return "array" if isinstance(type_, HasDataType) else "other"
+
+
+def dtype_of(type_: Any) -> str:
+    """The name of a type's dtype; empty if its values are no numbers."""
+    return type_.dtype if kind_of(type_) in ("array", "sparse") else ""
 
 
 def canonical(dtype: Any) -> np.dtype:
@@ -39,15 +68,23 @@ def is_static(value: Any) -> bool:
     """Whether ``value`` is known before the call."""
     if isinstance(value, slice):
         return all(map(is_static, (value.start, value.stop, value.step)))
-    return value is None or isinstance(value, np.ndarray | np.generic | int | float)
+    if isinstance(value, list):
+        return all(map(is_static, value))
+    known = isinstance(value, np.ndarray | np.generic | int | float)
+    return known or value is None or is_scipy(value)
 
 
 def to_jax(value: Any, name: str = "a constant") -> Any:
-    """A static value as an operand of JAX: a NumPy array of the dtype that JAX uses.
+    """A static value as an operand of JAX: a NumPy array of the dtype that JAX uses,
+    for a sparse matrix a BCOO of such arrays. What is not static stays as it is.
 
     Raises:
         PrecisionError: x64 is off and an integer does not fit 32 bits.
     """
+    if isinstance(value, list):
+        return [to_jax(element, name) for element in value]
+    if is_scipy(value):
+        return from_scipy(value)
     if not isinstance(value, np.ndarray | np.generic | int | float):
         return value
     array = np.asarray(value)
@@ -68,6 +105,14 @@ def to_jax(value: Any, name: str = "a constant") -> Any:
         return array.astype(dtype)
 
 
+def to_dynamic(value: Any, name: str = "a constant") -> Any:
+    """A value as JAX data: for what JAX has to carry, return or choose between."""
+    if isinstance(value, list):
+        return [to_dynamic(element, name) for element in value]
+    value = to_jax(value, name)
+    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+
 def as_literal(value: Any) -> Any:
     """A known array of one repeated value, as that scalar; anything else as it is.
 
@@ -85,28 +130,32 @@ def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
     """PyTensor's own value of the outputs of ``node``."""
     cells: list[list[Any]] = [[None] for _ in node.outputs]
     values = [
-        np.asarray(value, var.type.dtype) if isinstance(var.type, TensorType) else value
+        np.asarray(value, var.type.dtype) if kind_of(var.type) == "array" else value
         for var, value in zip(node.inputs, operands, strict=True)
     ]
     node.op.prepare_node(node, None, None, "py")
     with np.errstate(all="ignore"):  # as in JAX, 1 / 0 is inf and no warning
         node.op.perform(node, values, cells)
     return [
-        np.asarray(cell, var.type.dtype)
-        if isinstance(var.type, TensorType | ScalarType)
-        else cell
+        np.asarray(cell, var.type.dtype) if kind_of(var.type) == "array" else cell
         for var, (cell,) in zip(node.outputs, cells, strict=True)
     ]
 
 
 def describe(type_: Any) -> str:
     """A PyTensor type as ``float64[?, 3]``: dtype and shape, ``?`` where unknown."""
-    if isinstance(type_, TensorType):
-        dims = ", ".join("?" if dim is None else str(dim) for dim in type_.shape)
-        return f"{type_.dtype}[{dims}]"
+    kind = kind_of(type_)
+    if kind == "list":
+        return f"list of {describe(type_.ttype)}"
     if isinstance(type_, ScalarType):
         return f"{type_.dtype}[]"
-    return str(type_)
+    if kind not in ("array", "sparse"):
+        return "PRNG key" if kind == "generator" else str(type_)
+    lengths = ["?" if dim is None else str(dim) for dim in type_.shape]
+    if names := getattr(type_, "dims", ()):
+        lengths = [f"{name}={n}" for name, n in zip(names, lengths, strict=True)]
+    storage = f"{type_.format} " if kind == "sparse" else ""
+    return f"{storage}{type_.dtype}[{', '.join(lengths)}]"
 
 
 @dataclass(frozen=True, eq=False)

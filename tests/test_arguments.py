@@ -69,7 +69,11 @@ def test_plain(plain, args, kwargs, message):
         ((np.zeros((5, 2), np.uint32), X, Y), {}, r"batch of raw keys .* jax.vmap"),
         ((KEY, KEY, X, Y), {}, "takes 3 arguments but got 4"),
         ((None, X, Y), {}, "must be a JAX PRNG key"),
-        ((np.random.default_rng(0), X, Y), {}, "key: PRNG key"),
+        (
+            (np.random.default_rng(0), X, Y),
+            {},
+            "must be a PRNG key, such as .* is a Generator",
+        ),
         ((), {"x": X, "y": Y}, "lacks its argument `key`"),
         ((KEY, X), {}, "lacks its argument `y`"),
     ],

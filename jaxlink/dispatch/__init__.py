@@ -3,6 +3,10 @@
 import importlib
 import pkgutil
 
-# Every module of this package holds rules.
+from jaxlink.dispatch.registry import OPTIONAL
+
+# Every module of this package holds rules. Those of optional packages wait until one of
+# their Ops is met.
 for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+    if not _module.name.startswith(tuple(OPTIONAL.values())):
+        importlib.import_module(f"{__name__}.{_module.name}")

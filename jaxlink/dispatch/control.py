@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from pytensor.compile.builders import OpFromGraph
-from pytensor.compile.ops import DeepCopyOp, ViewOp
+from pytensor.compile.ops import DeepCopyOp, TypeCastingOp, ViewOp
 from pytensor.gradient import (
     DisconnectedGrad,
     DisconnectedType,
@@ -26,7 +26,7 @@ from jaxlink.checks import check
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
-from jaxlink.static import is_static, to_jax
+from jaxlink.static import dtype_of, is_static, to_dynamic
 
 try:
     from pytensor.conditional.op import IfElse, LazyIfElse
@@ -41,7 +41,8 @@ Run = Callable[..., Any]
 # --- Ops that are the identity -------------------------------------------------------
 
 
-@rule(ViewOp, DeepCopyOp)
+# TypeCastingOp: views, assumptions about a matrix, xtensors and their generators.
+@rule(TypeCastingOp, DeepCopyOp)
 def identity(op: Any, node: Any) -> Run:
     del op, node
     return lambda x: x
@@ -175,6 +176,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
     """Each branch is a graph of its own: only the one chosen is computed."""
     branches = [link(op.true_branch.fgraph), link(op.false_branch.fgraph)]
     static = {i + 1 for branch in branches for i in branch.static}
+    wished = {i + 1 for branch in branches for i in branch.wished}
 
     def select(condition: Any, *operands: Any) -> tuple[Any, ...]:
         if is_static(condition):
@@ -198,7 +200,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         )
         return chosen
 
-    return Linked(select, tuple(sorted(static)))
+    return Linked(select, tuple(sorted(static)), tuple(sorted(wished)))
 
 
 if LazyIfElse is not None:
@@ -206,7 +208,7 @@ if LazyIfElse is not None:
 
 
 def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(v if isinstance(v, Stream) else jnp.asarray(to_jax(v)) for v in values)
+    return tuple(map(to_dynamic, values))
 
 
 def _check_same_shapes(node: Any, then: Sequence[Any], other: Sequence[Any]) -> None:
@@ -224,18 +226,17 @@ def _check_same_shapes(node: Any, then: Sequence[Any], other: Sequence[Any]) -> 
 
 @rule(OpFromGraph, inner=True)
 def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
-    del node
     inner = link(op.fgraph)
     if op.pullback_overrides is None:
-        return Linked(lambda *operands: tuple(inner(*operands)), inner.static)
-    return Linked(_with_pullback(op, inner, link), inner.static)
+        return Linked(inner, inner.static, inner.wished)
+    return with_pullback(op, node, Linked(inner, inner.static, inner.wished), link)
 
 
-def _with_pullback(op: Any, inner: Any, link: Any) -> Run:
-    """The inner graph, differentiated by the pullback that its author wrote."""
-    inputs = [type_() for type_ in op.input_types]
-    outputs = [type_() for type_ in op.output_types]
-    smooth = [getattr(out.type, "dtype", "").startswith(("f", "c")) for out in outputs]
+def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
+    """``forward``, which computes ``op``, differentiated by the pullback of ``op``."""
+    inputs = [var.type() for var in node.inputs]
+    outputs = [var.type() for var in node.outputs]
+    smooth = [dtype_of(out.type).startswith(("f", "c")) for out in outputs]
     cotangents = [
         out.type() if is_smooth else disconnected_type()
         for out, is_smooth in zip(outputs, smooth, strict=True)
@@ -247,6 +248,7 @@ def _with_pullback(op: Any, inner: Any, link: Any) -> Run:
     given = [g for g, is_smooth in zip(cotangents, smooth, strict=True) if is_smooth]
     backward_inputs = [*inputs, *outputs, *given]
     pullback = link(FunctionGraph(backward_inputs, connected, clone=False))
+    static = {*forward.static, *(i for i in pullback.static if i < len(inputs))}
 
     def run(*operands: Any) -> tuple[Any, ...]:
         dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
@@ -257,9 +259,9 @@ def _with_pullback(op: Any, inner: Any, link: Any) -> Run:
 
         @jax.custom_vjp
         def call(*values: Any) -> tuple[Any, ...]:
-            return _arrays(inner(*full(values)))
+            return _arrays(forward.run(*full(values)))
 
-        def forward(*values: Any) -> tuple[tuple[Any, ...], Any]:
+        def call_and_save(*values: Any) -> tuple[tuple[Any, ...], Any]:
             outs = call(*values)
             return outs, (values, outs)
 
@@ -275,10 +277,10 @@ def _with_pullback(op: Any, inner: Any, link: Any) -> Run:
                 )
             )
 
-        call.defvjp(forward, backward)
+        call.defvjp(call_and_save, backward)
         return call(*(operands[i] for i in dynamic))
 
-    return run
+    return Linked(run, tuple(sorted(static)), forward.wished)
 
 
 def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:

@@ -14,19 +14,22 @@ It returns one value, or a tuple for an Op of several outputs, each of exactly t
 of the node's output variable (after JAX's ``jax_enable_x64``): the linker checks this.
 """
 
+import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import jax
-from pytensor.graph.basic import Apply
+from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 
 from jaxlink.errors import RuleError
 
-__all__ = ["Linked", "Rule", "find_rule", "foreign_conversion", "rule"]
+__all__ = ["OPTIONAL", "Linked", "Rule", "find_rule", "foreign_conversion", "rule"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 StaticOperands = tuple[int, ...] | Callable[[Any, Any], Iterable[int]]
@@ -38,9 +41,14 @@ class Rule:
 
     build: Callable[..., Any]
     static: StaticOperands = ()
-    known: bool = False
+    known: bool | tuple[int, ...] = False
     lazy: bool = False
     inner: bool = False
+
+    def known_outputs(self, node: Apply) -> set[Variable]:
+        if isinstance(self.known, bool):
+            return set(node.outputs) if self.known else set()
+        return {node.outputs[i] for i in self.known}
 
     def static_operands(self, op: Op, node: Apply) -> tuple[int, ...]:
         if callable(self.static):
@@ -50,19 +58,32 @@ class Rule:
 
 @dataclass(frozen=True)
 class Linked:
-    """Stage two, with the static operands that stage one found in an inner graph."""
+    """Stage two, with the static operands that stage one found in an inner graph.
+
+    ``wished`` are operands that are better known before the call: they are made so if
+    what they are computed from can be.
+    """
 
     run: Callable[..., Any]
     static: tuple[int, ...] = ()
+    wished: tuple[int, ...] = ()
 
 
 _RULES: dict[type[Op], Rule] = {}
+
+# Packages of PyTensor that it does not import itself, and whose import adds to its
+# registries: each with how the modules of its rules are called.
+OPTIONAL = {
+    "pytensor.sparse": "sparse",
+    "pytensor.typed_list": "typed_list",
+    "pytensor.xtensor": "xtensor",
+}
 
 
 def rule(
     *op_types: type[Op],
     static: StaticOperands = (),
-    known: bool = False,
+    known: bool | tuple[int, ...] = False,
     lazy: bool = False,
     inner: bool = False,
 ) -> Callable[[F], F]:
@@ -73,7 +94,8 @@ def rule(
         static: indices of the operands whose value is needed before the call, or a
             function of ``(op, node)`` that returns them.
         known: the outputs are known before the call whatever the operands are, because
-            only the operands' shapes matter (``Shape``).
+            only the operands' shapes matter (``Shape``); or the indices of those
+            outputs that are.
         lazy: left to JAX even if all operands are known, unless the value itself is
             needed before the call. For Ops that make large arrays of nothing.
         inner: the Op holds an inner graph. Stage one is called with a third argument,
@@ -115,10 +137,21 @@ def rule(
 def find_rule(op: Op) -> Rule | None:
     """The rule of the nearest class of ``op``, or else a third party's conversion."""
     for op_type in type(op).__mro__:
+        _load_rules(".".join(op_type.__module__.split(".")[:2]))
         if op_type in _RULES:
             return _RULES[op_type]
     convert = foreign_conversion(op)
     return None if convert is None else Rule(convert)
+
+
+@cache
+def _load_rules(package: str) -> None:
+    """Import the rules for the Ops of ``package``, if it is an optional one."""
+    if package in OPTIONAL:
+        area = sys.modules["jaxlink.dispatch"]
+        for module in pkgutil.iter_modules(area.__path__):
+            if module.name.startswith(OPTIONAL[package]):
+                importlib.import_module(f"{area.__name__}.{module.name}")
 
 
 def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:

@@ -28,7 +28,7 @@ class PRNGKeyType(Type):
         return hash(type(self))
 
     def __repr__(self) -> str:
-        return "PRNGKey"
+        return "PRNG key"
 
 
 class RootStreams(Op):

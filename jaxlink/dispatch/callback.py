@@ -1,0 +1,161 @@
+"""Ops that PyTensor computes in Python, called from the JAX program when asked for.
+
+`jax.pure_callback` sends the operands to the host, where ``Op.perform`` runs. The shape
+of each output must be known before: from its type, or from ``Op.infer_shape``. The
+gradient is PyTensor's own pullback, whose Ops may be host callbacks again. A random
+generator on the host is seeded by bits of the draw's key.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.rewriting.utils import rewrite_graph
+from pytensor.tensor.basic import AllocEmpty
+
+from jaxlink.dispatch.control import with_pullback
+from jaxlink.dispatch.registry import Linked
+from jaxlink.errors import ArgumentError, UnsupportedOpError
+from jaxlink.random_state import Stream
+from jaxlink.static import canonical, evaluate, is_static, kind_of, to_jax
+
+__all__ = ["host_callback"]
+
+Run = Callable[..., tuple[Any, ...]]
+
+
+def host_callback(op: Any, node: Any, link: Any) -> Linked:
+    """The rule of any Op, if host callbacks are asked for."""
+    kinds = [kind_of(var.type) for var in [*node.inputs, *node.outputs]]
+    if not {"array", "generator"}.issuperset(kinds) or kinds.count("generator") > 2:
+        raise UnsupportedOpError(
+            f"`{op}` cannot be a host callback: its operands and outputs must be "
+            f"arrays (and at most one random generator), but are {kinds}."
+        )
+    shapes, static = _output_shapes(node, link)
+    forward = Linked(_call_host(node, shapes), static)
+    if "generator" in kinds:
+        return Linked(_without_gradient(op, forward.run, "it is random"), static)
+    try:
+        return with_pullback(op, node, forward, link)
+    except Exception as error:
+        # Whatever an author's pullback raises, it matters only to who differentiates.
+        return Linked(_without_gradient(op, forward.run, str(error)), static)
+
+
+def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
+    """The shapes of the array outputs as a function of the operands, and the operands
+    whose values they depend on.
+
+    Each shape is asked for by an array of it that nobody fills, so that linking follows
+    the demand for what it depends on.
+    """
+    inputs = [var.type() for var in node.inputs]
+    outputs = node.clone_with_new_inputs(inputs, strict=False).outputs
+    arrays = [out for out in outputs if kind_of(out.type) == "array"]
+    shapes = FunctionGraph(inputs, [out.shape for out in arrays], clone=False)
+    known = rewrite_graph(shapes, include=("canonicalize", "ShapeOpt"), clone=False)
+    if any(applied.op == node.op for applied in known.toposort()):
+        raise UnsupportedOpError(
+            f"`{node.op}` cannot be a host callback, because the shapes of its outputs "
+            "are not known before it runs. Declare them in the output types, or give "
+            "the Op an `infer_shape`."
+        )
+    lengths = [
+        [shape[i] for i in range(out.type.ndim)]
+        for shape, out in zip(known.outputs, arrays, strict=True)
+    ]
+    empty = [
+        AllocEmpty(out.type.dtype)(*dims)
+        for out, dims in zip(arrays, lengths, strict=True)
+    ]
+    linked = link(FunctionGraph(inputs, empty, clone=False))
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        return tuple(out.shape for out in linked(*operands))
+
+    return run, linked.static
+
+
+def _call_host(node: Any, shapes: Run) -> Run:
+    inputs, outputs = node.inputs, node.outputs
+    is_array = [kind_of(out.type) == "array" for out in outputs]
+    dtypes = [
+        canonical(out.type.dtype) for out in outputs if kind_of(out.type) == "array"
+    ]
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        results = [
+            jax.ShapeDtypeStruct(shape, dtype)
+            for shape, dtype in zip(shapes(*operands), dtypes, strict=True)
+        ]
+        streams = [v for v in operands if isinstance(v, Stream)]
+        bits = [jax.random.bits(s.draw_key(), (4,), "uint32") for s in streams]
+        known = {i: v for i, v in enumerate(operands) if is_static(v)}
+        sent = {
+            i: to_jax(v)
+            for i, v in enumerate(operands)
+            if i not in known and not isinstance(v, Stream)
+        }
+
+        def perform(bits: Any, sent: dict[int, Any]) -> list[Any]:
+            given = known | sent
+            values = [
+                given[i] if i in given else _generator(*bits)
+                for i in range(len(inputs))
+            ]
+            values = [
+                np.asarray(value, var.type.dtype)
+                if kind_of(var.type) == "array"
+                else value
+                for value, var in zip(values, inputs, strict=True)
+            ]
+            outs = evaluate(node, values)
+            arrays = [out for out, keep in zip(outs, is_array, strict=True) if keep]
+            for array, result in zip(arrays, results, strict=True):
+                if array.shape != result.shape:
+                    raise ArgumentError(
+                        f"`{node.op}` computed an output of shape {array.shape}, but "
+                        f"its `infer_shape` or output type says {result.shape}."
+                    )
+            return [a.astype(r.dtype) for a, r in zip(arrays, results, strict=True)]
+
+        computed = iter(
+            jax.pure_callback(perform, results, bits, sent, vmap_method="sequential")
+        )
+        used = iter(stream.next() for stream in streams)
+        return tuple(next(computed) if keep else next(used) for keep in is_array)
+
+    return run
+
+
+def _generator(bits: Any) -> np.random.Generator:
+    return np.random.default_rng([int(word) for word in bits])
+
+
+def _without_gradient(op: Any, run: Run, reason: str) -> Run:
+    """``run``, with an error of our own where it is differentiated."""
+
+    def guarded(*operands: Any) -> tuple[Any, ...]:
+        known = {i: v for i, v in enumerate(operands) if is_static(v)}
+        traced = {i: v for i, v in enumerate(operands) if i not in known}
+
+        @jax.custom_jvp
+        def call(traced: dict[int, Any]) -> tuple[Any, ...]:
+            given = known | traced
+            return run(*(given[i] for i in range(len(operands))))
+
+        @call.defjvp
+        def _(primals: Any, tangents: Any) -> Any:
+            del primals, tangents
+            raise ArgumentError(
+                f"`{op}` runs in Python and has no gradient: {reason}. Give the Op a "
+                "`pullback`, or do not differentiate with respect to what it depends "
+                "on."
+            )
+
+        return call(traced)
+
+    return guarded

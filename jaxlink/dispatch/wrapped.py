@@ -1,0 +1,53 @@
+"""What users put into a graph that is not PyTensor's: JAX functions, and printing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pytensor.link.jax.ops import JAXOp
+from pytensor.printing import Print
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import RuleError
+from jaxlink.static import canonical, name_of
+
+__all__: list[str] = []
+
+
+@rule(JAXOp)
+def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:
+    """The function of ``wrap_jax`` as it is, differentiated by JAX."""
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        outs = op.jax_func(*map(jnp.asarray, operands))
+        for out, var in zip(outs, node.outputs, strict=True):
+            fixed = zip(var.type.shape, jnp.shape(out), strict=False)
+            fits = all(want in (None, have) for want, have in fixed)
+            if not fits or jnp.ndim(out) != var.type.ndim:
+                raise RuleError(
+                    f"the JAX function `{op.name or op}` returned an array of shape "
+                    f"{jnp.shape(out)} for {name_of(var)}, whose type says "
+                    f"{var.type.shape}."
+                )
+        return tuple(
+            jnp.asarray(out, canonical(var.type.dtype))
+            for out, var in zip(outs, node.outputs, strict=True)
+        )
+
+    return run
+
+
+# Not evaluated while tracing: what is printed is printed at each call.
+@rule(Print, lazy=True)
+def print_value(op: Print, node: Any) -> Callable[..., Any]:
+    def show(value: Any) -> None:
+        op.global_fn(op, np.asarray(value))
+
+    def run(value: Any) -> Any:
+        value = jnp.asarray(value)
+        jax.debug.callback(show, value)
+        return value
+
+    return run

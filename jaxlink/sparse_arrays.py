@@ -1,0 +1,247 @@
+"""Sparse matrices as JAX has them.
+
+A sparse matrix is a ``jax.experimental.sparse.BCOO``: data, (row, column) pairs and a
+shape. How many entries it has is fixed before the call; which elements SciPy would
+store may depend on values. So in an M by N matrix an entry at (row, column) is
+
+* *stored* if it lies within the shape, also if its data is 0, as in SciPy;
+* *absent* at (row + M + 1, column + N + 1): its data is 0, and SciPy would not store
+  it, as where ``x + y`` cancels or a dense matrix is 0. It still has a derivative: a
+  sum or a product with a dense matrix is linear in all elements, stored or not;
+* *padding* at (M, N): nothing.
+
+Code that knows nothing of this drops the last two alike, as entries out of bounds. What
+works on the stored elements alone ("structured") turns absent entries into padding.
+
+Entries are in any order, and several may share a position: they add up. Only who
+asks for the order of a format, as `ordered` does, pays for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental.sparse import BCOO
+
+__all__ = [
+    "Entries",
+    "decode",
+    "encode",
+    "from_dense",
+    "from_outside",
+    "from_scipy",
+    "group",
+    "is_scipy",
+    "merged",
+    "ordered",
+    "pointers",
+    "to_dense",
+    "transposed",
+]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The entries of a matrix, one array each for what a `BCOO` holds of them.
+
+    Padding is at (M, N), all else at its position; ``unique``: these differ.
+    """
+
+    data: Any
+    rows: Any
+    columns: Any
+    stored: Any
+    shape: tuple[int, int]
+    unique: bool = False
+
+    def __len__(self) -> int:
+        return int(self.data.shape[0])
+
+    @property
+    def alive(self) -> Any:
+        """What is no padding."""
+        return (self.rows < self.shape[0]) & (self.columns < self.shape[1])
+
+    def structured(self) -> "Entries":
+        """Without the derivatives of elements that are not stored."""
+        return replace(
+            self,
+            data=jnp.where(self.stored, self.data, 0),
+            rows=jnp.where(self.stored, self.rows, self.shape[0]),
+            columns=jnp.where(self.stored, self.columns, self.shape[1]),
+        )
+
+    def astype(self, dtype: Any) -> "Entries":
+        return replace(self, data=self.data.astype(dtype))
+
+
+def is_scipy(value: Any) -> bool:
+    """Whether ``value`` is a sparse matrix of SciPy."""
+    return hasattr(value, "tocoo")
+
+
+def from_scipy(matrix: Any) -> BCOO:
+    """A SciPy sparse matrix as a BCOO, in the order in which it stores its elements."""
+    coo = matrix.tocoo()
+    indices = np.stack([coo.row, coo.col], axis=1).astype("int32")
+    dtype = jax.dtypes.canonicalize_dtype(coo.data.dtype)
+    canonical = bool(getattr(matrix, "has_canonical_format", False))
+    return BCOO(
+        (jnp.asarray(coo.data, dtype), jnp.asarray(indices)),
+        shape=matrix.shape,
+        indices_sorted=canonical and matrix.format == "csr",
+        unique_indices=canonical,
+    )
+
+
+def from_outside(matrix: BCOO) -> BCOO:
+    """``matrix`` with all that is out of bounds as padding."""
+    shape = jnp.asarray(matrix.shape, matrix.indices.dtype)
+    within = (matrix.indices < shape).all(axis=1, keepdims=True)
+    indices = jnp.where(within, matrix.indices, shape).astype("int32")
+    return BCOO(
+        (matrix.data, indices),
+        shape=matrix.shape,
+        indices_sorted=matrix.indices_sorted,
+        unique_indices=matrix.unique_indices,
+    )
+
+
+def decode(matrix: BCOO) -> Entries:
+    """The entries of ``matrix``."""
+    m, n = matrix.shape
+    rows, columns = matrix.indices[:, 0], matrix.indices[:, 1]
+    absent = rows > m
+    return Entries(
+        data=jnp.asarray(matrix.data),
+        rows=jnp.where(absent, rows - (m + 1), rows),
+        columns=jnp.where(absent, columns - (n + 1), columns),
+        stored=(rows < m) & (columns < n),
+        shape=(m, n),
+        unique=matrix.unique_indices,
+    )
+
+
+def encode(entries: Entries) -> BCOO:
+    """The matrix of ``entries``; what is out of bounds becomes padding."""
+    m, n = entries.shape
+    alive, stored = entries.alive, entries.stored
+    rows = jnp.where(stored, entries.rows, entries.rows + (m + 1))
+    columns = jnp.where(stored, entries.columns, entries.columns + (n + 1))
+    rows, columns = jnp.where(alive, rows, m), jnp.where(alive, columns, n)
+    indices = jnp.stack([rows, columns], axis=1).astype("int32")
+    return BCOO(
+        (entries.data, indices), shape=entries.shape, unique_indices=entries.unique
+    )
+
+
+def transposed(entries: Entries) -> Entries:
+    """The entries of the transpose."""
+    return replace(
+        entries,
+        rows=entries.columns,
+        columns=entries.rows,
+        shape=(entries.shape[1], entries.shape[0]),
+    )
+
+
+def from_dense(x: Any, format: str = "csr") -> Entries:
+    """All elements of a dense matrix, of which those that are not 0 are stored."""
+    if format == "csc":
+        return transposed(from_dense(x.T))
+    m, n = x.shape
+    count = jnp.arange(m * n, dtype="int32")
+    data = jnp.reshape(x, m * n)
+    n_or_1 = max(n, 1)
+    return Entries(data, count // n_or_1, count % n_or_1, data != 0, (m, n), True)
+
+
+def to_dense(entries: Entries) -> jax.Array:
+    """The dense matrix of ``entries``."""
+    zeros = jnp.zeros(entries.shape, entries.data.dtype)
+    return zeros.at[entries.rows, entries.columns].add(entries.data, mode="drop")
+
+
+def ordered(entries: Entries, format: str, *, inner: bool = False) -> Entries:
+    """The stored entries in the order of a format, then padding.
+
+    Within a row (csr) or a column (csc) they keep their order, unless ``inner``.
+    """
+    kept = entries.structured()
+    rows, columns = kept.rows, kept.columns
+    major, minor = (columns, rows) if format == "csc" else (rows, columns)
+    order = _order((minor, major) if inner else (major,))
+    return _taken(kept, order)
+
+
+def pointers(lines: Any, count: int) -> jax.Array:
+    """Where each of ``count`` lines begins among sorted entries, and the last ends."""
+    starts = jnp.zeros(count + 1, "int32")
+    return starts.at[lines + 1].add(1, mode="drop").cumsum(dtype="int32")
+
+
+def group(
+    rows: Any, columns: Any, shape: tuple[int, int]
+) -> tuple[Any, Any, Callable[[Any], jax.Array]]:
+    """Positions without repetition.
+
+    Returns:
+        their rows, their columns, and a function that adds up values at each. There
+        are as many as entries: those that are left over are padding.
+    """
+    size = rows.shape[0]
+    order = _order((columns, rows))
+    sorted_rows, sorted_columns = rows[order], columns[order]
+    differs = (sorted_rows[1:] != sorted_rows[:-1]) | (
+        sorted_columns[1:] != sorted_columns[:-1]
+    )
+    ids = jnp.zeros(size, "int32").at[1:].set(differs.astype("int32")).cumsum()
+
+    def add_up(values: Any) -> jax.Array:
+        return jnp.zeros(size, values.dtype).at[ids].add(values[order])
+
+    return (
+        jnp.full(size, shape[0], "int32").at[ids].set(sorted_rows),
+        jnp.full(size, shape[1], "int32").at[ids].set(sorted_columns),
+        add_up,
+    )
+
+
+def merged(entries: Entries) -> Entries:
+    """``entries`` with those at one position added up."""
+    if entries.unique:
+        return entries
+    rows, columns, add_up = group(entries.rows, entries.columns, entries.shape)
+    stored = add_up(entries.stored.astype("int32")) > 0
+    data = add_up(entries.data)
+    return Entries(data, rows, columns, stored, entries.shape, unique=True)
+
+
+def _order(keys: Sequence[Any]) -> jax.Array:
+    """A stable order by ``keys``, the last first. To see that there is nothing to sort
+    is much cheaper than to sort."""
+    minor_first = list(keys)
+    rising = jnp.ones(keys[0].shape[0] - 1 if keys[0].shape[0] else 0, bool)
+    for key in minor_first:
+        rising = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & rising)
+    size = keys[0].shape[0]
+    return lax.cond(
+        rising.all(),
+        lambda *keys: jnp.arange(size, dtype="int32"),
+        lambda *keys: jnp.lexsort(keys).astype("int32"),
+        *keys,
+    )
+
+
+def _taken(entries: Entries, order: Any) -> Entries:
+    return replace(
+        entries,
+        data=entries.data[order],
+        rows=entries.rows[order],
+        columns=entries.columns[order],
+        stored=entries.stored[order],
+    )

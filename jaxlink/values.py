@@ -1,0 +1,206 @@
+"""Values at the border of a function: checked against a PyTensor type, and converted.
+
+An array comes in as a JAX array, a sparse matrix as a ``jax.experimental.sparse`` one,
+a typed list as a Python list of what it holds.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.sparse import BCOO, BCSR
+
+from jaxlink.errors import ArgumentError
+from jaxlink.sparse_arrays import from_outside, from_scipy, is_scipy
+from jaxlink.static import StaticValue, canonical, describe, kind_of, to_jax
+
+__all__ = ["bind", "capture", "fix", "is_typed_key", "refusal", "unlabelled", "within"]
+
+# What JAX takes as one array.
+_ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+_SPARSE = (BCOO, BCSR)
+
+
+def bind(what: str, type_: Any, value: Any) -> Any:
+    """What JAX hands over while it traces, as the linked graph wants it.
+
+    Raises:
+        ArgumentError: ``value`` is none of ``type_``; ``what`` names it.
+    """
+    kind = kind_of(type_)
+    if kind == "list":
+        return [bind(*element) for element in _elements(what, type_, value)]
+    if kind == "sparse":
+        return _bind_sparse(what, type_, value)
+    _check_array(what, type_, value)
+    return jnp.asarray(value, canonical(type_.dtype))
+
+
+def capture(what: str, type_: Any, value: Any) -> Any:
+    """A value that the graph captures: on the device, in the type that it declares."""
+    kind = kind_of(type_)
+    if kind == "list":
+        return [capture(*element) for element in _elements(what, type_, value)]
+    if kind == "sparse":
+        value = from_scipy(value) if is_scipy(value) else value
+        return _bind_sparse(what, type_, value)
+    if not isinstance(value, jax.Array):
+        array = np.asarray(unlabelled(what, type_, value))
+        if array.dtype.kind not in "biufc":
+            raise _refused(what, describe(type_), value)
+        value = to_jax(array, what)
+    _check_array(what, type_, value)
+    return jnp.array(value, canonical(type_.dtype))
+
+
+def unlabelled(what: str, type_: Any, value: Any) -> Any:
+    """``value``, if it is an ``xarray.DataArray`` for an xtensor, as a plain array with
+    the dimensions in the order of ``type_``."""
+    if not (hasattr(type_, "dims") and hasattr(value, "dims")):
+        return value
+    if set(value.dims) != set(type_.dims):
+        raise ArgumentError(
+            f"{what} must be {describe(type_)} but has the dimensions {value.dims}."
+        )
+    return value.transpose(*type_.dims).values
+
+
+def fix(what: str, type_: Any, value: Any) -> StaticValue:
+    """``value`` as a part of a program's identity."""
+    if isinstance(value, StaticValue):
+        return value
+    if not isinstance(value, (*_ARRAY_LIKE, tuple, list)):
+        raise _refused(what, describe(type_), value)
+    array = np.asarray(value)
+    _check_array(what, type_, array, weak=not hasattr(value, "dtype"))
+    return StaticValue(within(what, type_, array))
+
+
+def refusal(what: str, type_: Any, value: Any) -> ArgumentError | None:
+    """Why JAX cannot take ``value`` at all, if so."""
+    kind = kind_of(type_)
+    if kind == "list" and isinstance(value, list | tuple):
+        found = (refusal(*element) for element in _elements(what, type_, value))
+        return next(filter(None, found), None)
+    accepted: tuple[type, ...] = _ARRAY_LIKE
+    if kind in ("list", "sparse"):
+        accepted = _SPARSE if kind == "sparse" else (list, tuple)
+    if isinstance(value, accepted):
+        return None
+    return _refused(what, describe(type_), value)
+
+
+def within(what: str, type_: Any, value: Any) -> np.ndarray:
+    """``value`` in the dtype of ``type_``, in whose range it must be."""
+    if type_.dtype != "bool" and np.size(value):
+        limits = np.iinfo(type_.dtype)
+        low, high = int(np.min(value)), int(np.max(value))
+        if low < limits.min or high > limits.max:
+            raise ArgumentError(f"{what} is {value}, which does not fit {type_.dtype}.")
+    return np.asarray(value, type_.dtype)
+
+
+def is_typed_key(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _elements(what: str, type_: Any, value: Any) -> list[tuple[str, Any, Any]]:
+    if not isinstance(value, list | tuple):
+        raise _refused(what, describe(type_), value)
+    return [(f"{what}[{i}]", type_.ttype, element) for i, element in enumerate(value)]
+
+
+def _bind_sparse(what: str, type_: Any, value: Any) -> BCOO:
+    if not isinstance(value, _SPARSE):
+        raise _refused(what, describe(type_), value)
+    matrix = value.to_bcoo() if isinstance(value, BCSR) else value
+    if matrix.n_batch or matrix.n_dense or matrix.ndim != 2:
+        raise ArgumentError(
+            f"{what} must be {describe(type_)}, one sparse matrix, but has "
+            f"{matrix.n_batch} batch and {matrix.n_dense} dense dimensions in a shape "
+            f"of {matrix.shape}. To map over a batch, use jax.vmap."
+        )
+    _check_dtype_and_shape(what, type_, matrix.data, matrix.shape)
+    data = jnp.asarray(matrix.data, canonical(type_.dtype))
+    same = BCOO(
+        (data, matrix.indices),
+        shape=matrix.shape,
+        indices_sorted=matrix.indices_sorted,
+        unique_indices=matrix.unique_indices,
+    )
+    return from_outside(same)
+
+
+def _refused(what: str, expected: str, value: Any) -> ArgumentError:
+    kind, hint = f"an array ({expected})", ""
+    if expected == "PRNG key":
+        kind = "a PRNG key, such as jax.random.key(0),"
+    elif expected.startswith("list"):
+        kind = f"a {expected}"
+    elif expected.startswith(("csr", "csc", "bsr")):
+        kind = f"a jax.experimental.sparse.BCOO or BCSR ({expected})"
+        hint = " Convert a SciPy matrix by BCOO.from_scipy_sparse."
+    elif isinstance(value, list | tuple):
+        hint = " Write jnp.asarray(...) around it."
+    return ArgumentError(
+        f"{what} must be {kind} but is a {type(value).__name__}.{hint}"
+    )
+
+
+def _check_array(what: str, type_: Any, value: Any, weak: bool | None = None) -> None:
+    """Raise unless ``value`` is an array that ``type_`` takes: its rank, the dimensions
+    that it fixes, and a dtype that it holds without loss (Python scalars: its kind)."""
+    if not isinstance(value, _ARRAY_LIKE):
+        raise _refused(what, describe(type_), value)
+    if is_typed_key(value):
+        raise ArgumentError(f"{what} must be {describe(type_)} but is a PRNG key.")
+    _check_dtype_and_shape(what, type_, value, jax.typeof(value).shape, weak)
+
+
+def _check_dtype_and_shape(
+    what: str,
+    type_: Any,
+    value: Any,
+    shape: tuple[int, ...],
+    weak: bool | None = None,
+) -> None:
+    aval = jax.typeof(value)
+    dtype = aval.dtype
+    given = f"{dtype}[{', '.join(map(str, shape))}]"
+    expected = f"{what} must be {describe(type_)} but is {given}"
+    if len(shape) != type_.ndim:
+        batch = len(shape) == type_.ndim + 1
+        hint = " To map over its first axis, use jax.vmap." if batch else ""
+        raise ArgumentError(
+            f"{expected}: it has rank {len(shape)}, not {type_.ndim}.{hint}"
+        )
+    fixed = getattr(type_, "shape", (None,) * type_.ndim)
+    for axis, (want, have) in enumerate(zip(fixed, shape, strict=True)):
+        if want is not None and want != have:
+            raise ArgumentError(
+                f"{expected}: dimension {axis} must be {want}, not {have}."
+            )
+    weak = aval.weak_type if weak is None else weak
+    if weak:
+        fits = _KINDS.index(_kind(dtype)) <= _KINDS.index(_kind(type_.dtype))
+    else:
+        fits = np.can_cast(dtype, type_.dtype, "safe")
+    if not fits:
+        raise ArgumentError(
+            f"{expected}: it cannot be converted without loss. Convert it yourself, "
+            f"for example with jnp.asarray(x, {str(canonical(type_.dtype))!r})."
+        )
+
+
+_KINDS = ("bool", "integer", "float", "complex")
+
+
+def _kind(dtype: Any) -> str:
+    for kind, scalar_type in zip(
+        _KINDS[1:], (jnp.integer, jnp.floating, jnp.complexfloating), strict=True
+    ):
+        if jnp.issubdtype(dtype, scalar_type):
+            return kind
+    return "bool"

@@ -1,0 +1,204 @@
+"""Ops without a rule, run in Python on request."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+from pytensor.breakpoint import PdbBreakpoint
+from pytensor.compile.ops import wrap_py
+from pytensor.gradient import disconnected_type
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.tensor.blockwise import Blockwise
+from pytensor.tensor.random.op import RandomVariable
+
+import jaxlink
+
+
+class Powers(Op):
+    """The powers 0 to n - 1 of each element, in columns."""
+
+    __props__ = ()
+
+    def make_node(self, x, n):
+        return Apply(self, [pt.as_tensor(x), pt.as_tensor(n)], [pt.matrix()])
+
+    def infer_shape(self, node, input_shapes):
+        return [(input_shapes[0][0], node.inputs[1])]
+
+    def perform(self, node, inputs, output_storage):
+        x, n = inputs
+        assert type(x) is np.ndarray
+        assert x.dtype == "float64"
+        output_storage[0][0] = x[:, None] ** np.arange(n)
+
+    def pullback(self, inputs, outputs, cotangents):
+        x, n = inputs
+        slopes = pt.arange(n) * self(x, n) / x[:, None]
+        return [(cotangents[0] * slopes).sum(axis=1), disconnected_type()]
+
+
+class Halve(Op):
+    """Without a gradient."""
+
+    __props__ = ()
+
+    def make_node(self, x):
+        return Apply(self, [pt.as_tensor(x)], [x.type()])
+
+    def infer_shape(self, node, input_shapes):
+        return input_shapes
+
+    def perform(self, node, inputs, output_storage):
+        output_storage[0][0] = inputs[0] / 2
+
+
+class UnknownShape(Halve):
+    infer_shape = None
+
+
+X = jnp.array([1.0, -2.0, 3.0])
+
+
+@pytest.fixture(scope="module")
+def powers():
+    x, n = pt.vector("x"), pt.lscalar("n")
+    return jaxlink.function([x, n], Powers()(x, n), host_callback=True)
+
+
+def test_it_computes_what_python_does(powers):
+    expected = np.asarray(X)[:, None] ** np.arange(4)
+    np.testing.assert_array_equal(powers(X, 4), expected)
+    np.testing.assert_array_equal(jax.jit(lambda x: powers(x, 4))(X), expected)
+    batch = jax.vmap(powers, (0, None))(jnp.stack([X, 2 * X]), 4)
+    np.testing.assert_array_equal(
+        batch[1], (2 * np.asarray(X))[:, None] ** np.arange(4)
+    )
+
+
+def test_what_its_shape_depends_on_is_static(powers):
+    assert powers.static_argnums == (1,)
+    assert powers(X, 2).shape == (3, 2)
+
+
+def test_its_gradient_is_pytensors(powers):
+    grad = jax.jit(jax.grad(lambda x: powers(x, 3).sum()))(X)
+    np.testing.assert_allclose(grad, 1 + 2 * np.asarray(X), rtol=1e-12)
+
+
+def test_it_pickles(powers):
+    again = pickle.loads(pickle.dumps(powers))
+    np.testing.assert_array_equal(again(X, 3), powers(X, 3))
+
+
+def test_without_a_pullback_differentiation_is_an_error():
+    x = pt.vector("x")
+    fn = jaxlink.function([x], Halve()(x).sum(), host_callback=True)
+    assert fn(X) == 1.0
+    with pytest.raises(jaxlink.ArgumentError, match="`Halve` runs in Python and has"):
+        jax.grad(fn)(X)
+
+
+def test_inside_of_a_loop_and_of_a_batch():
+    x = pt.matrix("x")
+    batched = Blockwise(Halve(), signature="(n)->(n)")(x)
+    looped = pt.stack([Halve()(x[0]), x[1]])
+    fn = jaxlink.function([x], [batched, looped], host_callback=True)
+    values = jnp.arange(6.0).reshape(2, 3)
+    halves, first = fn(values)
+    np.testing.assert_array_equal(halves, np.asarray(values) / 2)
+    np.testing.assert_array_equal(first, np.asarray(values) / np.array([[2], [1]]))
+
+
+def test_an_unknown_shape_is_refused():
+    x = pt.vector("x")
+    with pytest.raises(jaxlink.UnsupportedOpError, match="an `infer_shape`"):
+        jaxlink.function([x], UnknownShape()(x), host_callback=True)
+
+
+def test_an_output_of_another_shape_is_an_error():
+    class Liar(Halve):
+        def perform(self, node, inputs, output_storage):
+            output_storage[0][0] = inputs[0][:-1]
+
+    x = pt.vector("x")
+    fn = jaxlink.function([x], Liar()(x), host_callback=True)
+    with pytest.raises(Exception, match=r"output of shape \(2,\), but"):
+        fn(X).block_until_ready()
+
+
+def test_without_the_request_all_are_named():
+    x = pt.vector("x")
+    with pytest.raises(jaxlink.UnsupportedOpError, match="host_callback=True") as info:
+        jaxlink.function([x], [Halve()(x), Powers()(x, 2)])
+    assert len(info.value.obstacles) == 2
+
+
+def test_known_operands_need_neither():
+    x = pt.vector("x")
+    fn = jaxlink.function([x], x + Halve()(pt.constant([2.0, 4.0, 6.0])))
+    np.testing.assert_array_equal(fn(X), [2.0, 0.0, 6.0])
+
+
+def test_it_must_be_said_by_a_bool():
+    with pytest.raises(TypeError, match="host_callback must be True or False"):
+        jaxlink.function([], pt.zeros(2), host_callback="yes")
+
+
+@wrap_py(itypes=[pt.dvector], otypes=[pt.dscalar])
+def largest_gap(x):
+    return np.asarray(np.diff(np.sort(x)).max())
+
+
+def test_a_python_function_in_the_graph():
+    x = pt.dvector("x")
+    with pytest.raises(jaxlink.UnsupportedOpError, match="FromFunctionOp"):
+        jaxlink.function([x], largest_gap(x))
+    fn = jaxlink.function([x], largest_gap(x), host_callback=True)
+    assert fn(X) == 3.0
+    np.testing.assert_array_equal(jax.vmap(fn)(jnp.stack([X, 2 * X])), [3.0, 6.0])
+
+
+def test_a_breakpoint_opens_where_its_condition_holds(monkeypatch):
+    opened = []
+    monkeypatch.setattr("pdb.set_trace", lambda: opened.append(True))
+    for debugger in ("pudb", "ipdb"):
+        monkeypatch.setitem(__import__("sys").modules, debugger, None)
+    x = pt.vector("x")
+    watched = PdbBreakpoint("large")(x.sum() > 10, x)
+    fn = jaxlink.function([x], watched * 2, host_callback=True)
+    np.testing.assert_array_equal(fn(X), 2 * X)
+    assert not opened
+    np.testing.assert_array_equal(fn(10 * X), 20 * X)
+    assert opened == [True]
+
+
+class TriangleRV(RandomVariable):
+    name = "triangle"
+    signature = "()->()"
+    dtype = "floatX"
+
+    @classmethod
+    def rng_fn(cls, rng, width, size):
+        return rng.triangular(0, width / 4, width, size=size)
+
+
+def test_a_random_variable_is_seeded_by_its_key():
+    width = pt.vector("width")
+    rng = pt.random.shared_rng(seed=1)
+    next_rng, x = TriangleRV()(width, size=(500, 2), rng=rng, return_next_rng=True)
+    _, y = TriangleRV()(width, size=(500, 2), rng=next_rng, return_next_rng=True)
+    fn = jaxlink.function([width], [x, y], host_callback=True)
+    widths = jnp.array([1.0, 4.0])
+    keys = jnp.stack([jax.random.key(0), jax.random.key(7)])
+    first, second = fn(keys[0], widths)
+    assert not np.array_equal(first, second)
+    np.testing.assert_allclose(first.mean(0), np.array([1.25, 5.0]) / 3, rtol=0.1)
+    again, _ = jax.vmap(fn, (0, None))(keys, widths)
+    np.testing.assert_array_equal(again[0], first)
+    assert not np.array_equal(again[1], first)
+    with pytest.raises(jaxlink.ArgumentError, match="it is random"):
+        jax.grad(lambda w: fn(jax.random.key(0), w)[0].sum())(widths)
