@@ -1,0 +1,138 @@
+"""What PyTensor hands on to SciPy's optimisers, read for those of optimistix.
+
+Every option is honoured or refused by its name. A tolerance is a promise about the
+result, so a solver may stop later than asked, but not earlier. A number of iterations
+limits the solver's steps, each of which evaluates the function once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxlink.errors import UnsupportedOpError
+
+__all__ = ["Settings", "read_settings", "solver_name"]
+
+# SciPy's method -> optimistix's solver of the same problem. Where SciPy's method has no
+# counterpart it is the nearest: one with gradients, which JAX always has, instead of
+# one without, and a quasi-Newton method instead of one with a trust region. There are
+# a NelderMead and a NonlinearCG, but of version 0.1.0 the first stops far from the
+# minimum of Rosenbrock's function, and the second stalls at badly scaled ones.
+MINIMIZE = {
+    "bfgs": "BFGS",
+    "l-bfgs-b": "LBFGS",
+    "cg": "LBFGS",
+    "newton-cg": "BFGS",
+    "trust-ncg": "BFGS",
+    "trust-exact": "BFGS",
+    "trust-krylov": "BFGS",
+    "trust-constr": "BFGS",
+    "dogleg": "BFGS",
+    "slsqp": "BFGS",
+    "tnc": "LBFGS",
+    "nelder-mead": "BFGS",
+    "powell": "BFGS",
+    "cobyla": "BFGS",
+    "cobyqa": "BFGS",
+}
+ROOT = {
+    "hybr": "Dogleg",
+    "lm": "LevenbergMarquardt",
+    "broyden1": "Dogleg",
+    "broyden2": "Dogleg",
+    "anderson": "Dogleg",
+    "linearmixing": "Dogleg",
+    "diagbroyden": "Dogleg",
+    "excitingmixing": "Dogleg",
+    "krylov": "Dogleg",
+    "df-sane": "Dogleg",
+}
+ROOT_SCALAR = {
+    "bisect": "Bisection",
+    "brentq": "Bisection",
+    "brenth": "Bisection",
+    "ridder": "Bisection",
+    "toms748": "Bisection",
+    "newton": "Dogleg",
+    "secant": "Dogleg",
+    "halley": "Dogleg",
+}
+MINIMIZE_SCALAR = {
+    "brent": "GoldenSearch",
+    "golden": "GoldenSearch",
+    "bounded": "GoldenSearch",
+}
+
+_TOLERANCES = ("tol", "gtol", "ftol", "xtol", "rtol", "xatol", "fatol", "xrtol")
+_STEPS = ("maxiter", "maxfev", "maxfun")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one call.
+
+    ``tolerances`` are those given, by name. ``max_steps`` is the tightest limit, if one
+    was given. ``others`` are the options that the caller said it understands.
+    """
+
+    tolerances: Mapping[str, float]
+    max_steps: int | None
+    others: Mapping[str, Any]
+
+    def tightest(self, default: float, least: float) -> float:
+        """The smallest of the tolerances and ``default``, though at least ``least``."""
+        return max(min([default, *self.tolerances.values()]), least)
+
+    def first(self, *names: str, default: float) -> float:
+        """The first that was given of the tolerances ``names``."""
+        given = (self.tolerances[name] for name in names if name in self.tolerances)
+        return next(given, default)
+
+
+def solver_name(op: Any, methods: Mapping[str, str], default: str) -> str:
+    """The solver of optimistix for ``op.method``."""
+    method = default if op.method is None else op.method
+    if isinstance(method, str) and method.lower() in methods:
+        return methods[method.lower()]
+    raise UnsupportedOpError(
+        f"`{op}` wants the method {method!r}, which has no counterpart in JAX. Use one "
+        f"of {', '.join(methods)}."
+    )
+
+
+def read_settings(op: Any, understood: tuple[str, ...] = ()) -> Settings:
+    """The options of ``op``, or an error that names those which mean nothing here."""
+    given = dict(op.optimizer_kwargs)
+    given |= given.pop("options", None) or {}
+    tolerances, steps, others, refused = {}, [], {}, []
+    for name, value in given.items():
+        if _asks_nothing(value):
+            continue
+        if name in _TOLERANCES:
+            tolerances[name] = float(value)
+        elif name in _STEPS:
+            steps.append(int(value))
+        elif name in understood:
+            others[name] = value
+        else:
+            refused.append(name)
+    if refused:
+        known = ", ".join((*_TOLERANCES, *_STEPS, *understood))
+        raise UnsupportedOpError(
+            f"`{op}` (method {op.method!r}) is given {', '.join(map(repr, refused))} "
+            "in optimizer_kwargs, which the solvers of jaxlink do not have. Leave "
+            f"them out; these work: {known}. Bounds and constraints can be had by a "
+            "change of variables, such as x = exp(z) for x > 0."
+        )
+    # 0 is SciPy's own word for no limit.
+    limits = [limit for limit in steps if limit > 0]
+    return Settings(tolerances, min(limits, default=None), others)
+
+
+def _asks_nothing(value: Any) -> bool:
+    """``None``, ``False``, no constraints: what leaves SciPy at its default."""
+    if value is None or isinstance(value, list | tuple | dict):
+        return not value
+    return isinstance(value, bool | np.bool_) and not value

@@ -1,0 +1,91 @@
+"""Convolution, one tap of the shorter operand at a time.
+
+The taps are added up in a ``lax.scan`` instead of by XLA's convolution. That pads with
+zeros and multiplies these too, so one infinite or missing tap would spread nan to the
+edges, where PyTensor has numbers; it has no small integers; and on the CPU, where most
+PyTensor models run, it is slower.
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.scipy.signal import fftconvolve
+from pytensor.tensor.signal.conv import Convolve1d, Convolve2d
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+# From so many taps on, "auto" means the Fourier transform, if that is not inexact.
+MANY_TAPS = 500
+
+
+# Without knowing the mode, one does not know the length of the result.
+@rule(Convolve1d, Convolve2d, static=(2,))
+def convolve(op: Any, node: Any) -> Callable[..., Any]:
+    dtype = node.outputs[0].type.dtype
+    method = getattr(op, "method", "direct")
+
+    def run(x: Any, y: Any, full: Any) -> Any:
+        x, y = (jnp.asarray(z, canonical(dtype)) for z in (x, y))
+        if not (x.size and y.size):
+            raise ValueError(
+                f"{op} got arrays of the shapes {x.shape} and {y.shape}, and nothing "
+                "can be convolved with nothing."
+            )
+        if not full and all(n <= k for n, k in zip(x.shape, y.shape, strict=True)):
+            x, y = y, x
+        if not full and any(n < k for n, k in zip(x.shape, y.shape, strict=True)):
+            raise ValueError(
+                f"a valid convolution of the shapes {x.shape} and {y.shape} is not "
+                "defined: one must be at least as long as the other along every axis. "
+                'Use mode="full" or mode="same".'
+            )
+        taps = min(x.size, y.size)
+        by_fft = method == "fft" or (method == "auto" and taps >= MANY_TAPS)
+        if by_fft and jnp.issubdtype(dtype, jnp.inexact):
+            return fftconvolve(x, y, mode="full" if full else "valid")
+        if not full:
+            return _valid(x, y)
+        return _full(x, y) if x.size >= y.size else _full(y, x)
+
+    return run
+
+
+def _full(x: Any, taps: Any) -> Any:
+    """out[i + j] is the sum of x[i] taps[j]: add x to out, moved by each j."""
+    shape = tuple(n + k - 1 for n, k in zip(x.shape, taps.shape, strict=True))
+
+    def add(out: Any, at: Any, tap: Any) -> Any:
+        part = lax.dynamic_slice(out, at, x.shape)
+        return lax.dynamic_update_slice(out, _plus(part, x * tap), at)
+
+    return _over_taps(add, jnp.zeros(shape, x.dtype), taps)
+
+
+def _valid(x: Any, taps: Any) -> Any:
+    """out[i] is the sum of x[i + j] taps[-1 - j]."""
+    shape = tuple(n - k + 1 for n, k in zip(x.shape, taps.shape, strict=True))
+
+    def add(out: Any, at: Any, tap: Any) -> Any:
+        return _plus(out, lax.dynamic_slice(x, at, shape) * tap)
+
+    return _over_taps(add, jnp.zeros(shape, x.dtype), jnp.flip(taps))
+
+
+def _plus(x: Any, y: Any) -> Any:
+    return x | y if x.dtype == np.bool_ else x + y
+
+
+def _over_taps(add: Callable[..., Any], out: Any, taps: Any) -> Any:
+    def step(out: Any, j: Any) -> tuple[Any, None]:
+        at = jnp.unravel_index(j, taps.shape)
+        return add(out, at, taps[at]), None
+
+    n = prod(taps.shape)
+    return lax.scan(step, out, jnp.arange(n), unroll=min(n, 8))[0]
