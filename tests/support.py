@@ -4,13 +4,19 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import catalogue
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor
+import pytensor.scalar as ps
 import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
+from pytensor.graph.op import HasInnerGraph
+from pytensor.graph.traversal import ancestors
+from pytensor.scalar import math as psm
+from pytensor.tensor.math import mul_without_zeros
 
 import jaxlink
 
@@ -21,7 +27,46 @@ FINITE = np.array(
     [0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3.7, -3.7, 1e-5, -1e-5, 30, -30, 820, -820]
 )
 GRID = np.array([*FINITE, np.inf, -np.inf, np.nan])
+# Names of the Ops whose values, and whose gradients, the tests of this process compared
+# with PyTensor (see conftest.py).
+COMPARED: dict[str, set[str]] = {"values": set(), "gradients": set()}
+
 INTEGERS = np.array([0, 1, -1, 2, -2, 3, 7, -7, 100, 127, -128])
+
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float32", "float64", "complex64", "complex128"),
+)
+
+# An instance of each class of scalar Op.
+SCALAR_OPS = {
+    type(op): op
+    for module in (ps, psm)
+    for op in vars(module).values()
+    if isinstance(op, ps.ScalarOp)
+}
+SCALAR_OPS[type(mul_without_zeros)] = mul_without_zeros
+
+
+def grid(dtype: str) -> np.ndarray:
+    """Where numbers of ``dtype`` go wrong. No subnormals: XLA takes them as zero."""
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return np.array([False, True])
+    if kind in "iu":
+        info = np.iinfo(dtype)
+        ends = {int(info.max), int(info.min), int(info.max) // 2}
+        values = {v for v in (*INTEGERS.tolist(), *ends) if info.min <= v <= info.max}
+        return np.array(sorted(values), dtype)
+    if kind == "c":
+        parts = [0, 1, -1, 0.5, -2, 3.7, 30]
+        return np.array([complex(a, b) for a in parts for b in parts], dtype)
+    # Halves and what is next to them, and where every float is a whole number.
+    single = dtype == "float32"
+    below_half = np.nextafter(np.dtype(dtype).type(0.5), np.dtype(dtype).type(0))
+    more = [1.5, 2.5, -2.5, below_half, 1e4, -1e4, 2.0 ** (23 if single else 52) + 1]
+    tiny = [1e-30, -1e-30] if single else [1e-300, -1e-300]
+    return np.array([*GRID, *more, *tiny], dtype)
 
 
 def check(
@@ -58,6 +103,7 @@ def check(
     tolerances = rtol, rtol32, atol
 
     fn = jaxlink.function(inputs, outs)
+    compared([*outs, *fn.fgraph.outputs], gradients=grad is not False)
     static = set(fn.static_argnums)
     dynamic = [i for i in range(len(args)) if i not in static]
 
@@ -98,6 +144,33 @@ def check(
             ),
         )
     return fn
+
+
+def compared(outputs: Sequence[Variable], gradients: bool = False) -> None:
+    """Take down that the Ops of a graph, inner graphs included, were compared."""
+    names = set(map(catalogue.name_of, _op_types(outputs)))
+    COMPARED["values"] |= names
+    if gradients:
+        COMPARED["gradients"] |= names
+
+
+def _op_types(outputs: Sequence[Variable]) -> set[type]:
+    found: set[type] = set()
+    for var in ancestors(outputs):
+        if var.owner is not None:
+            found |= _with_inner(var.owner.op)
+    return found
+
+
+def _with_inner(op: Any) -> set[type]:
+    inner = [getattr(op, name, None) for name in ("scalar_op", "core_op")]
+    found = {type(op)}.union(*(_with_inner(i) for i in inner if i is not None))
+    if isinstance(op, HasInnerGraph):
+        return found | _op_types(op.fgraph.outputs)
+    for branch in (getattr(op, "true_branch", None), getattr(op, "false_branch", None)):
+        if branch is not None:
+            found |= _op_types(branch.fgraph.outputs)
+    return found
 
 
 def reference(

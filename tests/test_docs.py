@@ -70,6 +70,12 @@ def test_public_names_are_documented():
         assert getattr(jaxlink, name).__doc__, name
 
 
+def test_custom_ops():
+    path = ROOT / "docs" / "custom-ops.md"
+    # Classes know their module, and errors name it.
+    run_doctest("\n".join(blocks(path, "pycon")), path.name, {"__name__": "__main__"})
+
+
 def test_how_it_works():
     path = ROOT / "docs" / "how-it-works.md"
     session = "\n".join(blocks(path, "pycon"))

@@ -17,7 +17,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.errors import RuleError
 
-__all__ = ["Row", "find_row", "sampler"]
+__all__ = ["Row", "find_row", "row_of", "sampler"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 RVType = type[RandomVariable] | str
@@ -98,8 +98,13 @@ def sampler(
 
 
 def find_row(op: RandomVariable) -> Row | None:
-    """The row of the nearest class of ``op``."""
-    rows = (_own_row(rv_type) for rv_type in type(op).__mro__)
+    """The row of ``op``."""
+    return row_of(type(op))
+
+
+def row_of(rv_type: type) -> Row | None:
+    """The row of the nearest class of ``rv_type``."""
+    rows = map(_own_row, rv_type.__mro__)
     return next((row for row in rows if row is not None), None)
 
 

@@ -29,7 +29,15 @@ from pytensor.graph.op import Op
 
 from jaxlink.errors import RuleError
 
-__all__ = ["OPTIONAL", "Linked", "Rule", "find_rule", "foreign_conversion", "rule"]
+__all__ = [
+    "OPTIONAL",
+    "Linked",
+    "Rule",
+    "find_rule",
+    "foreign_conversion",
+    "rule",
+    "rule_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 StaticOperands = tuple[int, ...] | Callable[[Any, Any], Iterable[int]]
@@ -136,12 +144,20 @@ def rule(
 
 def find_rule(op: Op) -> Rule | None:
     """The rule of the nearest class of ``op``, or else a third party's conversion."""
-    for op_type in type(op).__mro__:
-        _load_rules(".".join(op_type.__module__.split(".")[:2]))
-        if op_type in _RULES:
-            return _RULES[op_type]
+    own = rule_of(type(op))
+    if own is not None:
+        return own
     convert = foreign_conversion(op)
     return None if convert is None else Rule(convert)
+
+
+def rule_of(op_type: type[Op]) -> Rule | None:
+    """Our own rule for a class of Ops."""
+    for base in op_type.__mro__:
+        _load_rules(".".join(base.__module__.split(".")[:2]))
+        if base in _RULES:
+            return _RULES[base]
+    return None
 
 
 @cache
