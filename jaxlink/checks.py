@@ -39,9 +39,16 @@ def making(checks: Checks) -> Iterator[None]:
 
 
 def check(condition: Any, message: str) -> None:
-    """Check a traced scalar: ``message`` is raised where it is false."""
-    checks = _current.get()
+    """Check a traced scalar: ``message`` is raised where it is false.
+
+    A condition that costs something to compute may be a function that does so: it is
+    called only if the check is made.
+    """
+    checks = _current.get(None)
+    if checks is None:
+        return  # in a pullback: JAX traces it after the program, which has its checks
     if checks.enabled:
+        condition = condition() if callable(condition) else condition
         checkify.debug_check(condition, message.replace("{", "{{").replace("}", "}}"))
     else:
         checks.left_out = True

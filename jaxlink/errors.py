@@ -9,6 +9,7 @@ __all__ = [
     "JaxlinkError",
     "KeyArgumentError",
     "MissingInputError",
+    "OutOfBoundsError",
     "PrecisionError",
     "PrecisionWarning",
     "RuleError",
@@ -41,6 +42,10 @@ class UnsupportedOpError(CompileError, NotImplementedError):
 
 class DynamicShapeError(CompileError, TypeError):
     """A shape (or another value that JAX needs before the call) is not known then."""
+
+
+class OutOfBoundsError(CompileError, IndexError):
+    """An index that is known lies outside of the array that it indexes."""
 
 
 class _MixedError(UnsupportedOpError, DynamicShapeError):

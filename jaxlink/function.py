@@ -254,6 +254,8 @@ def _is_traced_by_checkify(out: Any, operands: Any) -> bool:
     def traced(tree: Any) -> bool:
         return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
+    if isinstance(out, jax.Array) and not isinstance(out, jax.core.Tracer):
+        return False  # the usual case: this is asked at each call
     return traced(out) and not traced(operands)
 
 

@@ -18,18 +18,23 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.graph.basic import AbstractApply, Constant, Variable
 from pytensor.graph.fg import AbstractFunctionGraph
-from pytensor.tensor.random.type import RandomType
 
+from jaxlink.demands import (
+    describe_node,
+    dynamic_shape,
+    follow_demands,
+    follow_wishes,
+)
 from jaxlink.dispatch.callback import host_callback as host_callback_rule
 from jaxlink.dispatch.registry import Linked, Rule, find_rule
 from jaxlink.errors import (
     CompileError,
-    DynamicShapeError,
     JaxlinkError,
     RuleError,
     UnsupportedOpError,
     raise_all,
 )
+from jaxlink.rewrites.masks import with_masks
 from jaxlink.static import (
     canonical,
     describe,
@@ -76,7 +81,7 @@ class Step:
     def _static_operand(self, i: int, value: Any) -> Any:
         if is_static(value):
             return value
-        raise _dynamic(self.node, i, self.node.inputs[i], "is traced by JAX")
+        raise dynamic_shape(self.node, i, self.node.inputs[i], "is traced by JAX")
 
     def _outputs(self, outs: Any) -> Sequence[Any]:
         if not isinstance(outs, tuple | list):
@@ -143,7 +148,7 @@ class GraphFunction:
             except JaxlinkError:
                 raise
             except Exception as error:
-                error.add_note(f"while jaxlink traced {_describe_node(node)}")
+                error.add_note(f"while jaxlink traced {describe_node(node)}")
                 raise
             env.update(zip(node.outputs, outs, strict=True))
         return [value_of(var) for var in self.outputs]
@@ -169,10 +174,11 @@ def link(
             one error lists all obstacles.
     """
     obstacles: list[CompileError] = []
+    fgraph = with_masks(fgraph, varying)
     steps = list(_steps(fgraph, obstacles, host_callback))
     function = GraphFunction(list(fgraph.inputs), list(fgraph.outputs), steps)
-    function.demands = _demands(function, obstacles, why_not_static)
-    function.wishes = _wishes(function, why_not_static, varying)
+    function.demands = follow_demands(function.inputs, steps, obstacles, why_not_static)
+    function.wishes = follow_wishes(function.inputs, steps, why_not_static, varying)
     raise_all(obstacles)
     function.static = tuple(
         i for i, var in enumerate(function.inputs) if var in function.demands
@@ -216,7 +222,7 @@ def _steps(
             except CompileError as second_error:
                 obstacles.extend([*error.obstacles, *second_error.obstacles])
     for op_type, nodes in unruled.items():
-        where = ", ".join(_describe_node(node) for node in nodes[:3])
+        where = ", ".join(describe_node(node) for node in nodes[:3])
         more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
         obstacles.append(
             UnsupportedOpError(
@@ -255,107 +261,3 @@ def _left_to_pytensor(op: Any, node: Any) -> Callable[..., Any]:
 
 _BY_PYTENSOR = Rule(_left_to_pytensor)
 _BY_HOST = Rule(host_callback_rule, inner=True)
-
-
-def _demands(
-    function: GraphFunction,
-    obstacles: list[CompileError],
-    why_not_static: Callable[[Variable], str | None],
-) -> dict[Variable, tuple[AbstractApply, int]]:
-    """All variables whose value is needed before the call, each with who needs it.
-
-    A demand goes from an output of a node to all its operands, and ends at a shape, a
-    constant or an input. At anything else it is an obstacle.
-    """
-    inputs = set(function.inputs)
-    demands: dict[Variable, tuple[AbstractApply, int]] = {}
-    refused: set[tuple[Variable, AbstractApply, int]] = set()
-
-    def demand(var: Variable, by: tuple[AbstractApply, int]) -> None:
-        if isinstance(var, Constant) or var in demands:
-            return
-        reason = None
-        if var in inputs:
-            reason = why_not_static(var)
-        elif any(isinstance(i.type, RandomType) for i in var.owner.inputs):
-            reason = f"is a draw of {getattr(var.owner.op, 'name', var.owner.op)}"
-        if reason is None:
-            demands[var] = by
-        elif (var, *by) not in refused:
-            refused.add((var, *by))
-            obstacles.append(_dynamic(*by, var, reason))
-
-    for step in reversed(function.steps):
-        node = step.node
-        unknown = set(node.outputs) - step.rule.known_outputs(node)
-        by = next((demands[out] for out in unknown if out in demands), None)
-        if by is not None:
-            step.demanded = True
-            for var in node.inputs:
-                demand(var, by)
-        for i in step.static:
-            demand(node.inputs[i], (node, i))
-    return demands
-
-
-def _wishes(
-    function: GraphFunction,
-    why_not_static: Callable[[Variable], str | None],
-    varying: Collection[int],
-) -> set[Variable]:
-    """All variables that some node is better off to know before the call, of those that
-    can be known then."""
-    inputs = {var: i for i, var in enumerate(function.inputs)}
-    known_outputs = {
-        out for step in function.steps for out in step.rule.known_outputs(step.node)
-    }
-
-    def can_be_known(var: Variable) -> bool:
-        pending, seen = [var], {var}
-        while pending:
-            var = pending.pop()
-            if var in inputs:
-                if inputs[var] in varying or why_not_static(var) is not None:
-                    return False
-            elif not isinstance(var, Constant) and var not in known_outputs:
-                new = set(var.owner.inputs) - seen
-                if any(isinstance(i.type, RandomType) for i in new):
-                    return False
-                seen |= new
-                pending.extend(new)
-        return True
-
-    wishes: set[Variable] = set()
-    for step in reversed(function.steps):
-        unknown = set(step.node.outputs) - known_outputs
-        if not wishes.isdisjoint(unknown):
-            step.demanded = True
-            wishes.update(step.node.inputs)
-        wishes.update(
-            step.node.inputs[i]
-            for i in step.wished
-            if can_be_known(step.node.inputs[i])
-        )
-    return wishes
-
-
-def _dynamic(
-    node: AbstractApply, operand: int, var: Variable, reason: str
-) -> DynamicShapeError:
-    direct = var is node.inputs[operand]
-    which = f"{name_of(var)}, which {reason}"
-    source = f"{name_of(var)} {reason}" if direct else f"it depends on {which}"
-    way_out = getattr(node.tag, "needed_because", None) or (
-        "Either fix the size (a constant, a shape, an integer input), or allocate an "
-        "upper bound and mask it."
-    )
-    return DynamicShapeError(
-        f"{_describe_node(node)} needs its operand {operand}, "
-        f"{name_of(node.inputs[operand])}, before the function runs, but {source}. "
-        f"A JAX array cannot change its shape between calls. {way_out}"
-    )
-
-
-def _describe_node(node: AbstractApply) -> str:
-    named = [out.name for out in node.outputs if out.name]
-    return f"`{node.op}`" + (f" (which computes `{named[0]}`)" if named else "")

@@ -139,6 +139,25 @@ def test_eye_and_diagonals():
     check([x, v], outputs[2:8], [X[0], np.arange(3.0)])
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (5, 2)])
+def test_filled_diagonals(shape):
+    x, s = pt.matrix("x"), pt.scalar("s")
+    i, k = pt.lscalar("i"), pt.vector("k", dtype="int8")
+    outputs = [pt.fill_diagonal(x, s), pt.fill_diagonal_offset(x, s, i)]
+    outputs += [pt.fill_diagonal_offset(x, s, k[j]) for j in range(3)]
+    n, m = shape
+    values = [np.cos(np.arange(n * m)).reshape(shape), 7.5, 1, [0, -1, 1 - n]]
+    check([x, s, i, k], outputs, values)
+
+
+def test_filled_diagonals_of_more_dimensions():
+    x = pt.tensor3("x", dtype="int8")
+    check([x], pt.fill_diagonal(x, 7), [np.zeros((3, 3, 3))])
+    fn = jaxlink.function([x], pt.fill_diagonal(x, 7))
+    with pytest.raises(ValueError, match="must be of one length"):
+        fn(np.zeros((3, 3, 2), "int8"))
+
+
 def test_vectors_of_scalars():
     a, n = pt.scalar("a"), pt.iscalar("n")
     outputs = [pt.stack([a, a + 1]), pt.as_tensor([a, n, 3]), pt.as_tensor([n, 1])]
@@ -160,6 +179,31 @@ def test_join():
     check([x, n], outputs, [X[0], X[1]])
 
 
+def test_join_of_what_is_empty_or_of_another_dtype():
+    x, n = pt.matrix("x", dtype="float32"), pt.matrix("n", dtype="uint8")
+    b = pt.matrix("b", dtype="bool")
+    outputs = [
+        pt.concatenate([x, n]),
+        pt.concatenate([n, b]),
+        pt.concatenate([x[:0], x, n[:0]], axis=0),
+        pt.stack([n[0], b[0], n[1]], axis=-1),
+        pt.stack([x, x], axis=1),
+        pt.concatenate([x, pt.zeros((2, 2))], axis=1),
+    ]
+    check([x, n, b], outputs, [X[0, :2], [[1, 2, 3, 255]] * 2, [[1, 0, 1, 0]]])
+
+
+@pytest.mark.parametrize(
+    "mode", ["constant", "edge", "linear_ramp", "mean", "reflect", "symmetric", "wrap"]
+)
+def test_pad(mode):
+    x = pt.matrix("x")
+    keywords = {"constant": {"constant_values": 1.5}, "linear_ramp": {"end_values": 2}}
+    width = pt.stack([pt.stack([x.shape[0] - 2, 1]), pt.constant([2, 1])])
+    out = pt.pad(x, width, mode=mode, **keywords.get(mode, {}))
+    check([x], out, [X[0]], vmap=False)
+
+
 def test_split():
     x = pt.matrix("x")
     parts = Split(3, axis=1)(x, pt.stack([1, 0, x.shape[1] - 1]))
@@ -177,6 +221,28 @@ def test_repeat():
         pt.repeat(x, [1, 0, 2], axis=0),
     ]
     check([x], outputs, [X[0]])
+
+
+def test_repeat_counts():
+    x, counts = pt.matrix("x"), pt.vector("counts", dtype="uint8")
+    outputs = [pt.repeat(x, counts, axis=1), pt.repeat(x[:, 0], counts[:3])]
+    outputs += [pt.repeat(x, counts[:1], axis=-1), pt.repeat(x, [0], axis=0)]
+    fn = check([x, counts], outputs, [X[0], [2, 0, 1, 3]])
+    assert fn.static_argnums == (1,)
+
+
+def test_unique_and_nonzero_of_what_is_known():
+    n = pt.matrix("n", dtype="int16")
+    outputs = []
+    for axis in (None, 0, 1):
+        outputs += pt.unique(
+            n, return_index=True, return_inverse=True, return_counts=True, axis=axis
+        )
+    outputs += [*pt.nonzero(n), pt.flatnonzero(n), pt.nonzero(n, return_matrix=True)]
+    fn = check([n], outputs, [[[3, 1, 0, 1], [0, 1, 3, 1], [3, 1, 0, 1]]])
+    assert fn.static_argnums == (0,)
+    x = pt.tensor3("x")
+    check([x], [pt.unique(x.shape), *pt.nonzero(x.shape)], [X])
 
 
 def test_broadcasting_to_a_shape():

@@ -1,6 +1,8 @@
 """Inner graphs, conditions, checks, and Ops that only change a gradient."""
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import jax
@@ -232,6 +234,9 @@ def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
     return with_pullback(op, node, Linked(inner, inner.static, inner.wished), link)
 
 
+_in_pullback: ContextVar[bool] = ContextVar("_in_pullback", default=False)
+
+
 def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
     """``forward``, which computes ``op``, differentiated by the pullback of ``op``."""
     inputs = [var.type() for var in node.inputs]
@@ -241,14 +246,25 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         out.type() if is_smooth else disconnected_type()
         for out, is_smooth in zip(outputs, smooth, strict=True)
     ]
-    gradients = op.pullback(inputs, outputs, cotangents)
-    connected = [
-        g for g in gradients if not isinstance(g.type, DisconnectedType | NullType)
-    ]
     given = [g for g, is_smooth in zip(cotangents, smooth, strict=True) if is_smooth]
-    backward_inputs = [*inputs, *outputs, *given]
-    pullback = link(FunctionGraph(backward_inputs, connected, clone=False))
-    static = {*forward.static, *(i for i in pullback.static if i < len(inputs))}
+
+    @cache
+    def linked_pullback() -> tuple[list[Any], Any]:
+        gradients = op.pullback(inputs, outputs, cotangents)
+        connected = [
+            g for g in gradients if not isinstance(g.type, DisconnectedType | NullType)
+        ]
+        token = _in_pullback.set(True)
+        try:
+            fgraph = FunctionGraph([*inputs, *outputs, *given], connected, clone=False)
+            return gradients, link(fgraph)
+        finally:
+            _in_pullback.reset(token)
+
+    # A pullback may hold the Op again (that of the Sylvester equation does), so the
+    # pullback of what is in a pullback waits until someone differentiates twice.
+    wanted = () if _in_pullback.get() else linked_pullback()[1].static
+    static = {*forward.static, *(i for i in wanted if i < len(inputs))}
 
     def run(*operands: Any) -> tuple[Any, ...]:
         dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
@@ -266,6 +282,7 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
             return outs, (values, outs)
 
         def backward(residuals: Any, cts: Any) -> tuple[Any, ...]:
+            gradients, pullback = linked_pullback()
             values, outs = residuals
             kept = [ct for ct, is_smooth in zip(cts, smooth, strict=True) if is_smooth]
             computed = iter(pullback(*full(values), *outs, *kept))

@@ -117,6 +117,10 @@ def extract_diag(op: ExtractDiag, node: Any) -> Callable[..., Any]:
 @rule(FillDiagonal)
 def fill_diagonal(op: FillDiagonal, node: Any) -> Callable[..., Any]:
     def run(x: Any, value: Any) -> Any:
+        if x.ndim > 2 and len(set(x.shape)) > 1:
+            raise ValueError(
+                f"{op}: all dimensions must be of one length, not {x.shape}."
+            )
         index = jnp.indices(x.shape, sparse=True)
         diagonal = jnp.asarray(True)
         for i in index[1:]:
@@ -129,7 +133,8 @@ def fill_diagonal(op: FillDiagonal, node: Any) -> Callable[..., Any]:
 @rule(FillDiagonalOffset)
 def fill_diagonal_offset(op: FillDiagonalOffset, node: Any) -> Callable[..., Any]:
     def run(x: Any, value: Any, offset: Any) -> Any:
-        row, column = jnp.indices(x.shape, dtype=offset.dtype, sparse=True)
+        row, column = jnp.indices(x.shape, canonical("int64"), sparse=True)
+        offset = jnp.asarray(offset).astype(row.dtype)
         return jnp.where(column - row == offset, value, x)
 
     return run

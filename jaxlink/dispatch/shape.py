@@ -1,5 +1,6 @@
 """Shapes: reading them, checking them, changing them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type_other import NoneTypeT
 
 from jaxlink.dispatch.registry import rule
+from jaxlink.static import name_of
 
 __all__: list[str] = []
 
@@ -52,7 +54,18 @@ def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
 
 @rule(Reshape, static=(1,))
 def reshape(op: Reshape, node: Any) -> Callable[..., Any]:
-    return lambda x, to: jnp.reshape(x, tuple(int(n) for n in to))
+    def run(x: Any, to: Any) -> Any:
+        shape = tuple(int(n) for n in to)
+        known = math.prod(n for n in shape if n != -1)
+        fits = known == x.size if -1 not in shape else known and x.size % known == 0
+        if not fits or shape.count(-1) > 1 or min(shape, default=0) < -1:
+            raise ValueError(
+                f"cannot reshape {name_of(node.inputs[0])} of shape {x.shape} to "
+                f"{shape}."
+            )
+        return jnp.reshape(x, shape)
+
+    return run
 
 
 @rule(JoinDims)

@@ -1,19 +1,22 @@
 """Graph -> graph, before linking. `prepare` is the pipeline: read it top to bottom."""
 
+import sys
 from collections.abc import Sequence
 from functools import cache
 
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.linker import JAXLinker
 from pytensor.tensor.variable import TensorConstant
 
+from jaxlink.rewrites.bounds import signed_bounds
 from jaxlink.rewrites.capture import capture_constants
 from jaxlink.rewrites.gradients import keep_gradients
+from jaxlink.rewrites.masks import absorb_masks, explain
 from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
+from jaxlink.rewrites.scans import keep_what_is_read
 
 __all__ = ["prepare", "rng_roots"]
 
@@ -35,20 +38,33 @@ _EXCLUDED = (
 )
 
 
+# Likewise, of modules that PyTensor does not import itself. To name one before it is
+# registered would keep it from being registered.
+_EXCLUDED_OF = {
+    "pytensor.sparse.rewriting": (
+        "local_dense_from_sparse_sparse_from_dense",  # would change gradients at 0
+    ),
+    "pytensor.xtensor.rewriting": ("inline_ofg_expansion_xtensor",),  # as above
+}
+
+
 class _Linker(JAXLinker):
     """Tells PyTensor's rewrites of inner graphs that a functional backend will link
     them. It is never run."""
 
     required_rewrites = ("minimum_compile",)
-    incompatible_rewrites = _EXCLUDED
 
-
-_MODE = Mode(_Linker(), RewriteDatabaseQuery(include=["fast_run", "lazy_ifelse"]))
+    def __init__(self, excluded: Sequence[str]):
+        super().__init__()
+        self.incompatible_rewrites = tuple(excluded)
 
 
 @cache
-def _pytensor_rewriter() -> GraphRewriter:
-    return _MODE.optimizer
+def _mode(modules: tuple[str, ...]) -> Mode:
+    """PyTensor's rewrites, while these modules of `_EXCLUDED_OF` are loaded."""
+    optional = [name for module in modules for name in _EXCLUDED_OF[module]]
+    query = RewriteDatabaseQuery(include=["fast_run", "lazy_ifelse"])
+    return Mode(_Linker([*_EXCLUDED, *optional]), query)
 
 
 def prepare(
@@ -66,6 +82,11 @@ def prepare(
     if roots:
         collapse_to_key(fgraph, roots)
     keep_gradients.rewrite(fgraph)
-    _pytensor_rewriter().rewrite(fgraph)
+    signed_bounds.rewrite(fgraph)
+    # Not kept: modules that are imported later add rewrites.
+    loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
+    _mode(loaded).optimizer.rewrite(fgraph)
+    explain(absorb_masks(fgraph))
+    keep_what_is_read(fgraph)
     count_draws(fgraph)
     return capture_constants(fgraph)

@@ -16,6 +16,7 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 
 from jaxlink.dispatch.control import ClippedGradient, ScaledGradient
+from jaxlink.rewrites.sparse import distinguish_structured
 
 
 @node_rewriter([GradClip, GradScale])
@@ -40,4 +41,6 @@ def inline_without_pullback(fgraph: FunctionGraph, node: Any) -> list[Variable] 
     return inline_ofg_node(node)
 
 
-keep_gradients = dfs_rewriter(distinguish_gradient_modifier, inline_without_pullback)
+keep_gradients = dfs_rewriter(
+    distinguish_gradient_modifier, inline_without_pullback, distinguish_structured
+)
