@@ -10,6 +10,10 @@ from pytensor.tensor.blas.batched import BatchedDot
 from pytensor.tensor.blas.gemm import Dot22, Dot22Scalar, Gemm
 from pytensor.tensor.blas.gemv import Gemv
 from pytensor.tensor.linalg.decomposition.lu import PivotToPermutations
+from pytensor.tensor.linalg.solvers.tridiagonal import (
+    LUFactorTridiagonal,
+    SolveLUFactorTridiagonal,
+)
 from support import check
 
 import jaxlink
@@ -64,6 +68,21 @@ def test_blas_calls():
         BatchedDot()(t, t),
     ]
     check([m, s, v, t], outputs, [A, 2.5, V, BATCH], grad=False, **CLOSE)
+    # PyTensor refuses these in a user's graph. Here nothing is in place.
+    inplace = [
+        Gemm(inplace=True)(m * 1, s, m, m, s + 1),
+        Gemv(inplace=True)(m[0] * 1, s, m, m[1], s),
+    ]
+    wanted = 3.5 * A + 2.5 * A @ A, 2.5 * A[0] + 2.5 * A @ A[1]
+    for out, value in zip(
+        jaxlink.function([m, s], inplace)(A, 2.5), wanted, strict=True
+    ):
+        np.testing.assert_allclose(out, value)
+    # One row is repeated; beta has a gradient also where it is zero.
+    row = gemm(m[:1], s, m, m, s - 2.5)
+    check([m, s], row, [A, 2.5], grad=False, **CLOSE)
+    slope = jax.grad(jaxlink.function([m, s], row.sum()), argnums=1)(A, 2.5)
+    np.testing.assert_allclose(slope, (A @ A).sum() + 3 * A[0].sum())
     # What is scaled by zero is not read.
     outputs = [gemm(m * np.nan, s, m, m, 0.0 * s), gemv(v * np.nan, s, m, v, 0.0 * s)]
     fn = jaxlink.function([m, s, v], outputs)
@@ -158,20 +177,34 @@ def test_singular_values():
     check([n], [abs(u[:, :2]), s, abs(vt)], [B], grad=False, **CLOSE)
 
 
-@pytest.mark.parametrize("mode", ["full", "economic", "r"])
+@pytest.mark.parametrize("mode", ["full", "economic", "r", "raw"])
 def test_qr(mode):
     outs = ptl.qr(n, mode=mode)
     outs = list(outs) if isinstance(outs, list | tuple) else [outs]
-    fn = check([n], outs, [B], grad=False, **CLOSE)
-    if mode == "economic":  # PyTensor's own gradient raises
-        check_grads(fn, (B,), order=1, modes=["rev"])
-    outs = ptl.qr(n, mode=mode, pivoting=True)
-    check([n], list(outs), [B], grad=False, vmap=False, **CLOSE)
+    check([n], outs, [B], grad=False, **CLOSE)
+    outs = [
+        *ptl.qr(n, mode=mode, pivoting=True),
+        *ptl.qr(n.T, mode=mode, pivoting=True),
+    ]
+    check([n], outs, [B], grad=False, **CLOSE)
 
 
-def test_qr_has_no_raw_mode():
-    with pytest.raises(UnsupportedOpError, match='QR with mode="raw"'):
-        jaxlink.function([m], list(ptl.qr(m, mode="raw")))
+def test_gradient_of_qr():
+    static = pt.matrix("static", shape=(N, 2))  # else PyTensor's gradient is an IfElse
+    outputs = [*ptl.qr(static, mode="economic"), ptl.qr(static, mode="r")]
+    # Of a wide matrix, JAX itself has no gradient.
+    outputs += [*ptl.qr(static.T, mode="full"), ptl.qr(static.T, mode="r")]
+    check([static], outputs, [B], **CLOSE)
+    # PyTensor's gradient of a pivoted one forgets the order of the columns.
+    fn = jaxlink.function([n], list(ptl.qr(n, mode="economic", pivoting=True))[:2])
+    check_grads(fn, (B,), order=1, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("mode", ["full", "raw"])
+def test_qr_that_has_no_gradient(mode):
+    fn = jaxlink.function([n], ptl.qr(n, mode=mode)[0].sum())
+    with pytest.raises(UnsupportedOpError, match=f'mode="{mode}".* has no gradient'):
+        jax.grad(fn)(B)
 
 
 def test_lu():
@@ -181,6 +214,198 @@ def test_lu():
     orders = [PivotToPermutations(inverse)(pivots) for inverse in (True, False)]
     check([m], [factors, pivots, *orders], [A], grad=False, **CLOSE)
     check([m], factors, [np.ones((2, 2))], grad=False)
+
+
+def test_gradient_of_lu():
+    outputs = [*ptl.lu(m)[1:], *ptl.lu(m, p_indices=True)[1:]]
+    check([m], outputs, [A], rtol=1e-7, atol=1e-9)
+    # PyTensor's gradient of P L is in the order of the rows of L.
+    fn = jaxlink.function([m], list(ptl.lu(m, permute_l=True)))
+    check_grads(fn, (A,), order=1, modes=["fwd", "rev"])
+    factors = ptl.lu_factor(m)
+    outputs = [
+        factors[0],
+        ptl.lu_solve(factors, v),
+        ptl.lu_solve(factors, n, trans=True),
+    ]
+    check([m, v, n], outputs, [A, V, B], rtol=1e-7, atol=1e-9)
+
+
+def test_least_squares():
+    rcond = pt.scalar("rcond")
+    tall, wide = ptl.lstsq(n, m, rcond), ptl.lstsq(n.T, m[:2], rcond)
+    check([n, m, rcond], [*tall, *wide], [B, A, 1e-3], grad=False, **CLOSE)
+    # Its gradient, which PyTensor lacks, is that of the pseudo-inverse.
+    fn = jaxlink.function([n, m, rcond], [tall[0], tall[1], wide[0], wide[3]])
+    check_grads(lambda n, m: fn(n, m, 1e-3), (B, A), order=1, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("rcond", [-1.0, 0.0, 1e-8, 0.5, 1.0, 7.0])
+def test_rank_by_rcond(rcond):
+    solution, _, rank, values = ptl.lstsq(m, n, rcond)
+    check([m, n], [solution, rank, values], [np.diag([1, 1e-3, 1e-13]), B], grad=False)
+
+
+def test_least_squares_without_full_rank():
+    """NumPy returns no residuals then, which is no shape that JAX can know."""
+    tall = np.outer([1.0, 2, 3], [1, 2])
+    solution, residuals, rank, values = ptl.lstsq(n, m, 1e-10)
+    check([n, m], [solution, rank, values], [tall, A], grad=False, **CLOSE)
+    assert np.isnan(jaxlink.function([n, m], residuals)(tall, A)).all()
+
+
+def test_pseudo_inverse_of_low_rank():
+    low = np.outer(V, V)
+    outputs = [ptl.pinv(m), ptl.pinv((m + m.T) / 2, hermitian=True), ptl.pinv(n)]
+    check([m, n], outputs, [low, np.outer(V, [1, 2])], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+def test_gradient_of_the_determinant_of_a_singular_matrix(rank):
+    fn = jaxlink.function([m], ptl.det(m))
+    singular = np.diag([2.0, 3.0, 5.0, 0.0][:rank] + [0.0] * (4 - rank))
+    adjugate = np.diag([0, 0, 0, 30.0]) if rank == 3 else np.zeros((4, 4))
+    np.testing.assert_allclose(jax.grad(fn)(singular), adjugate)
+
+
+def test_tensor_inverse_and_solution():
+    x = pt.tensor4("x")
+    value = RNG.normal(size=(2, 3, 3, 2))
+    outputs = [ptl.tensorinv(x), ptl.tensorinv(pt.moveaxis(x, 0, 2), ind=1)]
+    check([x], outputs[:1], [value], grad=False, **CLOSE)
+    outputs = [ptl.tensorsolve(x, n), ptl.tensorsolve(x, m[:2], axes=(0, 2))]
+    values = [value, RNG.normal(size=(2, 3))]
+    check([x, n], outputs[:1], values, grad=False, **CLOSE)
+    moved = [RNG.normal(size=(2, 2, 3, 3)), RNG.normal(size=(2, 3))]
+    check([x, n], ptl.tensorsolve(x, n, axes=(0, 2)), moved, grad=False, **CLOSE)
+
+
+def test_tridiagonal_systems():
+    d, dl, du = pt.vector("d"), pt.vector("dl"), pt.vector("du")
+    # The first and the third row have the smaller pivot, the second has not.
+    diagonals = [1.0, 2.0, 3.0, 4.0, 1.5], [3.0, 1.0, 50.0, -1.0], [1.0, 0.5, -1.0, 2.0]
+    factors = LUFactorTridiagonal()(dl, d, du)
+    right = RNG.normal(size=(5, 5))
+    outputs = [
+        SolveLUFactorTridiagonal(b_ndim=k, transposed=transposed)(*factors, b)
+        for b, k in ((v, 1), (m, 2))
+        for transposed in (True, False)
+    ]
+    values = [diagonals[1], diagonals[0], diagonals[2], right[0], right]
+    fn = check([dl, d, du, v, m], [*factors, *outputs], values, grad=False)
+    check_grads(lambda *x: fn(*x)[5:], tuple(map(np.asarray, values)), 1, ["rev"])
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_tridiagonal_systems_too_small_for_scipy(size):
+    d, dl, du = pt.vector("d"), pt.vector("dl"), pt.vector("du")
+    factors = LUFactorTridiagonal()(dl, d, du)
+    solution = SolveLUFactorTridiagonal(b_ndim=1, transposed=False)(*factors, v)
+    fn = jaxlink.function([dl, d, du, v], solution)
+    values = np.array([3.0])[: size - 1], np.array([1.0, 2.0])[:size], V[:size]
+    matrix = np.diag(values[1]) + np.diag(values[0], 1) + np.diag(values[0], -1)
+    x = fn(values[0], values[1], values[0], values[2])
+    np.testing.assert_allclose(matrix @ x, values[2], rtol=1e-12)
+
+
+def test_gradients_that_pytensor_writes():
+    cost = ptl.cholesky(m).sum() + ptl.expm(n).sum() + ptl.det(n) + ptl.inv(n)[0, 1]
+    cost += ptl.svd(n, full_matrices=False)[1][0] + ptl.eigvalsh(m, None)[0]
+    cost += ptl.solve(n, m)[0].sum() + ptl.pinv(n).sum() + ptl.eigh(m)[1][0, 0] ** 2
+    check([m, n], pt.grad(cost, [m, n]), [SPD, A], grad=False, rtol=1e-7, atol=1e-9)
+
+
+def test_einsum_and_kronecker_products():
+    outputs = [
+        pt.einsum("ij,jk,k->i", m, n, v[:2]),
+        pt.einsum("ii->i", m),
+        pt.einsum("bij,bjk->ik", t, t),
+        ptl.kron(v, m),
+        ptl.kron(m, v),
+        ptl.block_diag(t, m),
+    ]
+    check([m, n, v, t], outputs, [A, B, V, BATCH], **CLOSE)
+
+
+# --- dtypes and sizes ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "complex128", "int8"])
+def test_dtypes(dtype):
+    x, y = pt.matrix("x", dtype=dtype), pt.vector("y", dtype=dtype)
+    z = pt.matrix("z", dtype=dtype)
+    hermitian = SPD + (1j * (A - A.T) if "complex" in dtype else 0)
+    outputs = [
+        ptl.cholesky(x),
+        *ptl.lu(x),
+        *ptl.qr(x),
+        *ptl.svd(x)[1:2],
+        ptl.svd(x, compute_uv=False),
+        ptl.det(x),
+        ptl.inv(x),
+        ptl.pinv(x),
+        ptl.expm(x / 8 if dtype != "int8" else x // 8),
+        ptl.eigvalsh(x, None),
+        ptl.solve_triangular(x, y, lower=True),
+        ptl.cho_solve((x, True), y),
+        *(ptl.solve(x, y, assume_a=kind) for kind in ("gen", "her", "pos")),
+        ptl.solve(z, y, assume_a="sym"),
+        ptl.block_diag(x, x),
+    ]
+    values = [hermitian * 4, V * 10, hermitian + hermitian.T]
+    # PyTensor computes some of int8 in float64, and calls it float32.
+    rtol = 2e-4 if dtype == "int8" else 1e-8
+    check([x, y, z], outputs, values, grad=False, rtol32=2e-4, rtol=rtol, atol=1e-5)
+
+
+def test_eigenvalues_of_any_matrix_in_order():
+    """LAPACK orders those of a real matrix otherwise than those of a complex one."""
+    whole = pt.matrix("whole", dtype="int64")
+    values, _ = ptl.eig(m)
+    value = RNG.normal(size=(6, 6))
+    check([m], values, [value], grad=False, **CLOSE)
+    value = RNG.integers(-9, 9, size=(5, 5))
+    check([whole], ptl.eig(whole)[0], [value], grad=False, **CLOSE)
+
+
+def test_nothing():
+    outputs = [
+        ptl.cholesky(m),
+        *ptl.lu(m),
+        ptl.lu(m, p_indices=True)[0],
+        ptl.det(m),
+        ptl.inv(m),
+        ptl.expm(m),
+        ptl.pinv(m),
+        ptl.svd(m, compute_uv=False),
+        ptl.solve(m, n),
+        ptl.solve_triangular(m, n),
+        *ptl.schur(m),
+        ptl.qz(m, m)[0],
+        *ptl.lu_factor(m),
+    ]
+    fn = jaxlink.function([m, n], outputs)
+    none = np.zeros((0, 0))
+    for out, value in zip(outputs, fn(none, np.zeros((0, 2))), strict=True):
+        assert value.dtype == out.type.dtype
+        assert value.size == (1 if out.type.ndim == 0 else 0)
+    assert jax.grad(lambda x: fn(x, np.zeros((0, 2)))[5])(none).shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (lambda c, i: ptl.eigh(c)[0], "eigenvectors of a complex matrix as real"),
+        (lambda c, i: ptl.lu_factor(i)[0], "declares the factors as int64"),
+        (lambda c, i: ptl.lstsq(c, c, 0.1)[0], "declares the solution as real"),
+        (lambda c, i: ptl.lstsq(i, i[0], 0.1)[0], "declares the solution as a matrix"),
+        (lambda c, i: ptl.tensorsolve(c, c[0], None), "declares its output"),
+    ],
+)
+def test_what_pytensor_declares_wrongly_is_refused(refused, reason):
+    c, i = pt.matrix("c", dtype="complex128"), pt.matrix("i", dtype="int64")
+    with pytest.raises(UnsupportedOpError, match=reason):
+        jaxlink.function([c, i], refused(c, i), on_unused_input="ignore")
 
 
 def test_matrix_functions():

@@ -1,6 +1,11 @@
-"""`Blockwise`: an Op that is repeated over batch dimensions becomes a `jax.vmap`."""
+"""`Blockwise`: an Op that is repeated over batch dimensions becomes a `jax.vmap`.
 
-from collections.abc import Callable
+What a rule must know before the call can differ between the elements of a batch, as
+long as it is known: then the batch is unrolled, one copy of the Op an element. An
+element function that JAX cannot map is run in a loop.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,28 +17,24 @@ from pytensor.tensor.type import TensorType
 
 from jaxlink.dispatch.elemwise import check_broadcast
 from jaxlink.dispatch.registry import Linked, rule
-from jaxlink.errors import UnsupportedOpError
+from jaxlink.errors import CompileError
 from jaxlink.static import evaluate, is_static, to_jax
 
 __all__: list[str] = []
+
+# So many copies of an Op are still quickly compiled.
+_LONGEST_UNROLLED = 64
 
 
 @rule(Blockwise, inner=True)
 def blockwise(op: Blockwise, node: Any, link: Callable[..., Any]) -> Linked:
     core_ndims = [len(names) for names in op.inputs_sig]
     core_inputs = [
-        TensorType(var.type.dtype, var.type.shape[var.type.ndim - n :])()
+        TensorType(var.type.dtype, var.type.shape[var.type.ndim - n :])(name=var.name)
         for var, n in zip(node.inputs, core_ndims, strict=True)
     ]
     core_node = op.core_op.make_node(*core_inputs)
     core = link(FunctionGraph(core_inputs, core_node.outputs, clone=False))
-    for i in core.static:
-        var = node.inputs[i]
-        if not all(var.type.broadcastable[: var.type.ndim - core_ndims[i]]):
-            raise UnsupportedOpError(
-                f"{op} needs {var} before the function runs, once for the whole batch, "
-                "but it is batched itself."
-            )
 
     def run(*operands: Any) -> Any:
         if all(map(is_static, operands)):
@@ -47,31 +48,83 @@ def blockwise(op: Blockwise, node: Any, link: Callable[..., Any]) -> Linked:
         check_broadcast(node, batch_shapes)
         batch = np.broadcast_shapes(*batch_shapes)
         # Operands without a batch of their own are not copied.
-        axes = [0 if any(n != 1 for n in shape) else None for shape in batch_shapes]
+        batched = [any(n != 1 for n in shape) for shape in batch_shapes]
         flat = [
-            x.reshape(x.shape[k:])
-            if axis is None
-            else jnp.broadcast_to(x, batch + x.shape[k:]).reshape(-1, *x.shape[k:])
-            for x, k, axis in zip(args, splits, axes, strict=True)
+            _flat(x, batch, k) if has_batch else x.reshape(x.shape[k:])
+            for x, k, has_batch in zip(args, splits, batched, strict=True)
         ]
-        mapped = [x for x, axis in zip(flat, axes, strict=True) if axis == 0]
-
-        def one(*elements: Any) -> tuple[Any, ...]:
-            rest = iter(elements)
-            return tuple(
-                jnp.asarray(out)
-                for out in core(
-                    *(
-                        x if axis is None else next(rest)
-                        for x, axis in zip(flat, axes, strict=True)
-                    )
-                )
+        if any(batched[i] for i in core.static):
+            outs: Sequence[Any] = _unrolled(
+                node, core, flat, batched, int(np.prod(batch))
             )
+        elif any(batched):
+            outs = _mapped(core, flat, batched)
+        else:
+            return _reshaped([x[None] for x in _arrays(core(*flat))], batch)
+        return _reshaped(outs, batch)
 
-        outs = jax.vmap(one)(*mapped) if mapped else one()
-        cores = [out.shape[1 if mapped else 0 :] for out in outs]
-        return tuple(
-            out.reshape(batch + core) for out, core in zip(outs, cores, strict=True)
+    # A batch of values is no use to a rule that wishes for one.
+    wished = (
+        i
+        for i in core.wished
+        if all(node.inputs[i].type.broadcastable[: -core_ndims[i] or None])
+    )
+    return Linked(run, tuple(core.static), tuple(wished))
+
+
+def _flat(x: Any, batch: tuple[int, ...], split: int) -> Any:
+    """``x`` with one batch dimension instead of ``split``."""
+    core = x.shape[split:]
+    broadcast = np.broadcast_to if is_static(x) else jnp.broadcast_to
+    return broadcast(x, batch + core).reshape(int(np.prod(batch)), *core)
+
+
+def _arrays(outs: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(jnp.asarray(to_jax(out)) for out in outs)
+
+
+def _reshaped(outs: Sequence[Any], batch: tuple[int, ...]) -> tuple[Any, ...]:
+    return tuple(out.reshape(batch + out.shape[1:]) for out in outs)
+
+
+def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[Any, ...]:
+    def one(*elements: Any) -> tuple[Any, ...]:
+        rest = iter(elements)
+        pairs = zip(flat, batched, strict=True)
+        return _arrays(core(*(next(rest) if has else x for x, has in pairs)))
+
+    mapped = [x for x, has in zip(flat, batched, strict=True) if has]
+    try:
+        outs: tuple[Any, ...] = jax.vmap(one)(*mapped)
+    except NotImplementedError:  # JAX's word for a primitive that has no batched form
+        outs = jax.lax.map(lambda elements: one(*elements), tuple(mapped))
+    return outs
+
+
+def _unrolled(
+    node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], length: int
+) -> list[Any]:
+    """All elements one by one, since they differ in what must be known."""
+    named = ", ".join(
+        f"`{var}`" for i, var in enumerate(node.inputs) if i in core.static
+    )
+    if not 0 < length <= _LONGEST_UNROLLED:
+        raise CompileError(
+            f"{node.op} needs {named} before the function runs, for each of the "
+            f"{length} elements of its batch. jaxlink unrolls 1 to {_LONGEST_UNROLLED} "
+            "elements. Loop over them with pytensor.scan, or give all the same value."
         )
-
-    return Linked(run, tuple(core.static))
+    elements = [
+        _arrays(
+            core(*(x[i] if has else x for x, has in zip(flat, batched, strict=True)))
+        )
+        for i in range(length)
+    ]
+    for outs in zip(*elements, strict=True):
+        if len(shapes := {out.shape for out in outs}) > 1:
+            raise CompileError(
+                f"{node.op} gives elements of different shapes for different values of "
+                f"{named}: {sorted(shapes)}. An array holds elements of one shape: pad "
+                "them, or keep them in separate variables."
+            )
+    return [jnp.stack(outs) for outs in zip(*elements, strict=True)]

@@ -38,7 +38,8 @@ def scaled_dot(op: Dot22Scalar, node: Any) -> Callable[..., Any]:
 
 def _scaled_sum(z: Any, beta: Any, alpha: Any, product: Any) -> Any:
     """beta z + alpha product; if beta is zero, z may hold anything, also nan."""
-    return jnp.where(beta == 0, 0, beta * z) + alpha * product
+    unread = (beta == 0) & ~jnp.isfinite(z)
+    return beta * jnp.where(unread, 0, z) + alpha * product
 
 
 @rule(Gemm)

@@ -1,0 +1,220 @@
+"""Schur forms, QZ, and the matrix equations that are solved with them.
+
+Their bases are not unique, so what is compared is what they are for: they are unitary,
+give the matrices back, are (quasi-)triangular, and hold the eigenvalues in order.
+"""
+
+import jax
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+import scipy.linalg
+from jax.test_util import check_grads
+from pytensor.tensor import linalg as ptl
+from pytensor.tensor.linalg.solvers.linear_control import TRSYL
+from support import check, reference
+
+import jaxlink
+from jaxlink.dispatch.linalg_schur import _schur_by_qz
+from jaxlink.errors import UnsupportedOpError
+
+RNG = np.random.default_rng(3)
+N = 5
+A, B = RNG.normal(size=(2, N, N))
+m, n = pt.matrix("m"), pt.matrix("n")
+# All orders take one way through the program, so two are enough where time is short.
+SHORT = [("real", "iuc"), ("complex", "lhp")]
+FORMS = SHORT + [
+    pytest.param(output, sort, marks=pytest.mark.slow)
+    for output in ("real", "complex")
+    for sort in (None, "lhp", "rhp", "iuc", "ouc")
+    if (output, sort) not in SHORT
+]
+CLOSE = {"rtol": 1e-8, "atol": 1e-9}
+EPS = np.finfo(float).eps
+
+
+def rank_deficient(x):
+    return x * (np.arange(len(x)) > 1)
+
+
+# Pencils that trouble QZ: infinite and zero eigenvalues, both, none but such, equal
+# ones, blocks that are not coupled, bad scaling.
+PENCILS = {
+    "general": (A, B),
+    "infinite": (A, rank_deficient(B)),
+    "zero": (rank_deficient(A), B),
+    "nilpotent": (np.triu(A), np.triu(np.ones((N, N)), 1)),
+    "no second": (A, np.zeros((N, N))),
+    "identity": (np.eye(N), np.eye(N)),
+    "circular": (np.roll(np.eye(N), 1, axis=0), np.eye(N)),
+    "graded": (np.diag(10.0 ** -np.arange(0, 4 * N, 4)) @ A, B),
+    "uncoupled": (scipy.linalg.block_diag(A[:2, :2], A[2:, 2:]), np.eye(N)),
+}
+
+
+CIRCLE = ("identity", "circular")
+ON_THE_BORDER = {"lhp": ("zero",), "rhp": ("zero",), "iuc": CIRCLE, "ouc": CIRCLE}
+
+
+def assert_form(a, s, q, z, quasi, t=None):
+    scale = np.linalg.norm(a) + EPS
+    for basis in (q, z):
+        np.testing.assert_allclose(
+            basis.conj().T @ basis, np.eye(len(a)), atol=100 * EPS
+        )
+    np.testing.assert_allclose(q @ s @ z.conj().T / scale, a / scale, atol=100 * EPS)
+    below = np.diag(s, -1) != 0
+    assert not np.tril(s, -2).any()
+    assert not (below[1:] & below[:-1]).any() if quasi else not below.any()
+
+
+def is_first(sort, alpha, beta):
+    """By PyTensor's words on the order."""
+    with np.errstate(all="ignore"):
+        value = alpha / beta
+    return {
+        "lhp": (beta != 0) & (value.real < 0),
+        "rhp": (beta != 0) & (value.real > 0),
+        "iuc": (beta != 0) & (abs(value) < 1),
+        "ouc": (beta == 0) | (abs(value) > 1),
+    }[sort]
+
+
+def assert_ordered(first):
+    assert (np.diff(first.astype(int)) <= 0).all()
+
+
+@pytest.mark.parametrize(("output", "sort"), FORMS)
+def test_qz(output, sort):
+    outs = list(ptl.qz(m, n, output=output, sort=sort, return_eigenvalues=True))
+    fn = jaxlink.function([m, n], outs)
+    for name, (a, b) in PENCILS.items():
+        s, t, alpha, beta, q, z = (np.asarray(out) for out in fn(a, b))
+        assert [out.dtype for out in (s, t, alpha, beta, q, z)] == [
+            np.dtype(out.type.dtype) for out in outs
+        ]
+        assert_form(a, s, q, z, output == "real")
+        assert_form(b, t, q, z, False)
+        assert (np.diag(t).real >= 0).all(), name
+        # As points of the complex sphere, the eigenvalues are LAPACK's.
+        wanted = scipy.linalg.eig(a, b, right=False, homogeneous_eigvals=True)
+        distance = abs(np.outer(alpha, wanted[1]) - np.outer(beta, wanted[0]))
+        distance /= np.outer(
+            np.hypot(abs(alpha), abs(beta)), np.linalg.norm(wanted, 2, 0)
+        )
+        tolerance = 1e-5 if name in ("graded", "nilpotent") else 1e-12
+        assert (distance.min(0) < tolerance).all(), name
+        assert (distance.min(1) < tolerance).all(), name
+        if sort is not None and name not in ON_THE_BORDER[sort]:
+            assert_ordered(is_first(sort, alpha, beta))
+
+
+@pytest.mark.parametrize(("output", "sort"), FORMS)
+def test_schur(output, sort):
+    outs = list(ptl.schur(m, output=output, sort=sort))
+    fn = jaxlink.function([m], outs)
+    for a in (A, B, np.diag([0.5, -0.5, 2.0, -2.0, 0.25]), rank_deficient(A) - 0.1):
+        s, z = (np.asarray(out) for out in fn(a))
+        assert s.dtype == z.dtype == outs[0].type.dtype
+        assert_form(a, s, z, z, output == "real")
+        values = scipy.linalg.eigvals(s)
+        assert abs(values[:, None] - scipy.linalg.eigvals(a)).min(0).max() < 1e-12
+        block = np.flatnonzero(np.diag(s, -1)) if output == "real" else []
+        np.testing.assert_allclose(
+            np.diag(s)[block], np.diag(s)[[k + 1 for k in block]], atol=1e-13
+        )
+        if sort is not None:
+            # As many as PyTensor has, and first.
+            by_pytensor, _ = reference([m], outs, [a])
+            (k,) = {int(is_selected(sort, x).sum()) for x in (s, by_pytensor)}
+            assert is_selected(sort, s[:k, :k]).all()
+
+
+def is_selected(sort, x):
+    value = scipy.linalg.eigvals(x)
+    return {
+        "lhp": value.real < 0,
+        "rhp": value.real >= 0,
+        "iuc": abs(value) <= 1,
+        "ouc": abs(value) > 1,
+    }[sort]
+
+
+def test_schur_where_there_is_no_lapack():
+    s, z = (np.asarray(out) for out in jax.jit(_schur_by_qz)(A))
+    assert_form(A, s, z, z, True)
+    blocks = np.flatnonzero(np.diag(s, -1))
+    np.testing.assert_allclose(np.diag(s)[blocks], np.diag(s)[blocks + 1])
+
+
+def test_no_finite_matrix():
+    outputs = [*ptl.schur(m), *ptl.qz(m, m)]
+    fn = jaxlink.function([m], outputs)
+    for bad in (np.nan, np.inf):
+        x = A.copy()
+        x[1, 2] = bad
+        assert all(np.isnan(out).all() for out in fn(x))
+
+
+@pytest.mark.slow
+def test_batches_of_pencils():
+    x = pt.tensor3("x")
+    s, t, q, z = ptl.qz(x, n, sort="iuc")
+    fn = jaxlink.function([x, n], [q @ s @ z.mT, q @ t @ z.mT])
+    batch, b = np.stack([A, np.eye(N), B])[:, :3, :3], B[:3, :3]
+    for out, wanted in zip(fn(batch, b), (batch, np.stack([b] * 3)), strict=True):
+        np.testing.assert_allclose(out, wanted, atol=1e-13)
+
+
+@pytest.mark.parametrize("form", [ptl.schur, lambda x: ptl.qz(x, x)])
+def test_forms_have_no_gradient(form):
+    fn = jaxlink.function([m], form(m)[0].sum())
+    with pytest.raises(
+        UnsupportedOpError, match="has no gradient, in PyTensor neither"
+    ):
+        jax.grad(fn)(A)
+
+
+# --- equations -----------------------------------------------------------------------
+
+
+def test_triangular_sylvester_equations():
+    c = pt.matrix("c")
+    a, b = scipy.linalg.schur(A)[0], scipy.linalg.schur(B[:3, :3])[0]
+    right = RNG.normal(size=(N, 3))
+    fn = check([m, n, c], TRSYL()(m, n, c), [a, b, right], grad=False, **CLOSE)
+    # Only where the form stays one.
+    inside = [(x != 0).astype(float) for x in (a, b)]
+    check_grads(
+        lambda a, b, c: fn(a * inside[0], b * inside[1], c),
+        (a, b, right),
+        order=1,
+        modes=["fwd", "rev"],
+        rtol=1e-5,
+    )
+
+
+def test_sylvester_and_lyapunov_equations():
+    outputs = [ptl.solve_sylvester(m, n, m), ptl.solve_continuous_lyapunov(m, n)]
+    check([m, n], outputs, [A, B], **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "method", ["direct", pytest.param("bilinear", marks=pytest.mark.slow)]
+)
+def test_discrete_lyapunov_equation(method):
+    solution = ptl.solve_discrete_lyapunov(m, n, method=method)
+    check([m, n], solution, [A / 4, B + B.T], **CLOSE)
+
+
+def test_discrete_riccati_equation():
+    b, q, r = pt.matrix("b"), pt.matrix("q"), pt.matrix("r")
+    solution = ptl.solve_discrete_are(m, b, q, r)
+    values = [A, RNG.normal(size=(N, 2)), 2 * np.eye(N), 1.5 * np.eye(2)]
+    fn = check([m, b, q, r], solution, values, rtol=1e-7, atol=1e-8)
+    # A singular matrix gives the pencil infinite eigenvalues.
+    values[0] = rank_deficient(A)
+    wanted = scipy.linalg.solve_discrete_are(*values)
+    np.testing.assert_allclose(fn(*values)[0], wanted, rtol=1e-9, atol=1e-10)
+    assert np.isfinite(jax.grad(lambda *x: fn(*x)[0].sum())(*values)).all()
