@@ -10,6 +10,7 @@ from support import check
 
 import jaxlink
 
+TINY = ("int8", "uint8", "int16")
 RNG = np.random.default_rng(0)
 FLOATS = RNG.normal(size=(2, 3, 4))
 # Small whole numbers, of which many are equal and some are zero.
@@ -111,6 +112,69 @@ def test_argmax_is_the_first_nan():
     x = pt.matrix("x")
     values = [[1, np.nan, np.inf], [np.nan, np.nan, 0], [-0.0, 0.0, -1]]
     check([x], pt.argmax(x, axis=1), [values])
+
+
+def test_argmax_of_complex_numbers():
+    x = pt.matrix("x", dtype="complex128")
+    values = [[1 + 2j, 1 + 3j, 1 + 3j], [2, np.nan, 3], [-1j, -2j, -3j]]
+    check([x], [pt.argmax(x, axis=1), pt.max(x[::2], axis=1)], [values])
+
+
+def test_sums_in_small_integers_wrap():
+    x, n = pt.vector("x"), pt.vector("n", dtype="int64")
+    outputs = [fn(v, dtype=d) for fn in (pt.sum, pt.prod) for v in (x, n) for d in TINY]
+    check([x, n], outputs, [[100.5, 27, 3], [100, 27, -3]], grad=False)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "int32"])
+def test_cumulative_ops_keep_their_dtype(dtype):
+    """PyTensor's Python returns int64 against its own type; its C code wraps."""
+    x = pt.vector("x", dtype=dtype)
+    values = np.array([100, 27, 3]).astype(dtype)
+    sums, products = jaxlink.function([x], [pt.cumsum(x), pt.cumprod(x)])(values)
+    assert sums.dtype == products.dtype == dtype
+    np.testing.assert_array_equal(sums, np.cumsum(values).astype(dtype))
+    np.testing.assert_array_equal(products, np.cumprod(values).astype(dtype))
+
+
+NUMBERS = {
+    "float64": [3, np.nan, -0.0, 0, np.inf, 1, 1, -np.inf],
+    "float32": [3, np.nan, 2, 0, np.inf, 1, 1, -np.inf],
+    "int8": [3, -128, 127, 0, 0, 1, 1, -1],
+    "uint64": [3, 2**64 - 1, 2**63, 0, 0, 1, 1, 2**53 + 1],
+    "bool": [1, 0, 1, 1, 0, 0, 1, 0],
+}
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_sorting(dtype):
+    """Stable: PyTensor's default leaves the order of equal elements open."""
+    x, m = pt.vector("x", dtype=dtype), pt.tensor3("m", dtype=dtype)
+    outputs = [pt.sort(x), pt.argsort(x, kind="stable"), pt.sort(m, axis=None)]
+    outputs += [pt.sort(m, axis=axis) for axis in (0, -1)]
+    outputs += [pt.argsort(m, axis=axis, kind="stable") for axis in (0, 1)]
+    values = np.array(NUMBERS[dtype], dtype)
+    check([x, m], outputs, [values, values.reshape(2, 2, 2)], grad=False)
+
+
+def test_searchsorted():
+    x, v = pt.vector("x"), pt.matrix("v")
+    n, u = pt.lvector("n"), pt.vector("u", dtype="uint8")
+    order = pt.lvector("order")
+    outputs = [
+        *[pt.searchsorted(x, v, side=side) for side in ("left", "right")],
+        *[pt.searchsorted(n, u), pt.searchsorted(n, v), pt.searchsorted(x, u)],
+        pt.searchsorted(x[::-1], v, sorter=order),
+        pt.searchsorted(x[:0], v),
+    ]
+    values = [
+        [-np.inf, 0, 1, 1, 2, np.nan],
+        [[1, np.nan, -1], [np.inf, 0.5, -np.inf]],
+        [0, 3, 3, 2**53, 2**53 + 1],
+        [0, 3, 255],
+        [5, 4, 3, 2, 1, 0],
+    ]
+    check([x, v, n, u, order], outputs, values, grad=False)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])

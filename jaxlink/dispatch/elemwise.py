@@ -1,20 +1,23 @@
 """`Elemwise`, and scalar Ops that hold a graph of scalar Ops."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytensor.scalar as ps
 from jax import lax
 from pytensor.graph.basic import Constant
-from pytensor.graph.fg import AbstractFunctionGraph, FrozenFunctionGraph
+from pytensor.graph.fg import AbstractFunctionGraph
 from pytensor.scalar.loop import ScalarLoop
-from pytensor.scalar.math import BetaInc
 from pytensor.tensor.elemwise import Elemwise
 
+from jaxlink.checks import check
+from jaxlink.dispatch.arithmetic import cast
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar import cast, scalar_rule
+from jaxlink.dispatch.scalar import scalar_rule
 from jaxlink.static import as_literal, canonical, to_jax
 
 __all__ = ["check_broadcast"]
@@ -83,59 +86,54 @@ def composite(op: ps.Composite, node: Any) -> Callable[..., Any]:
 
 @rule(ScalarLoop)
 def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
+    """A while loop, whose derivative is that of a scan if its length is known.
+
+    JAX cannot differentiate a while loop backwards: it does not know how many states
+    to keep. A scan of the greatest number of steps, which keeps the state once the
+    loop is done, has the same derivative.
+    """
     inner = scalar_graph(op.fgraph)
     dtypes = [var.type.dtype for var in node.outputs]
     n_carry = len(dtypes) - op.is_while
 
-    def one_element(n_steps: Any, *args: Any) -> Any:
-        constants = args[n_carry:]
+    def start(args: Sequence[Any]) -> Any:
         carry = tuple(map(cast, args[:n_carry], dtypes))
-        if op.is_while:
-            carry = (*carry, jnp.asarray(False))
+        until = (jnp.asarray(False),) if op.is_while else ()
+        return jnp.zeros((), canonical("int64")), (*carry, *until)
 
-        def go_on(state: Any) -> Any:
-            i, carry = state
-            return (i < n_steps) & ~carry[-1] if op.is_while else i < n_steps
+    def goes_on(state: Any, n_steps: Any) -> Any:
+        i, carry = state
+        return (i < n_steps) & ~carry[-1] if op.is_while else i < n_steps
 
-        def step(state: Any) -> Any:
-            i, carry = state
-            return i + 1, inner(*carry[:n_carry], *constants)
+    def step(state: Any, args: Sequence[Any]) -> Any:
+        i, carry = state
+        return i + 1, inner(*carry[:n_carry], *args[n_carry:])
 
-        start = (jnp.zeros((), jnp.asarray(n_steps).dtype), carry)
-        outs = lax.while_loop(go_on, step, start)[1]
+    def by_while(n_steps: Any, *args: Any) -> Any:
+        return lax.while_loop(
+            lambda state: goes_on(state, n_steps),
+            lambda state: step(state, args),
+            start(args),
+        )[1]
+
+    def by_scan(bound: int, n_steps: Any, *args: Any) -> Any:
+        def masked(state: Any, _: None) -> Any:
+            more = goes_on(state, n_steps)
+            new = step(state, args)
+            return jax.tree.map(partial(jnp.where, more), new, state), None
+
+        return lax.scan(masked, start(args), length=bound)[0][1]
+
+    def run(n_steps: Any, *args: Any) -> Any:
+        if not op.is_while:
+            check(jnp.all(n_steps >= 0), f"{op} has a negative number of steps.")
+        one_element: Callable[..., Any] = by_while
+        if isinstance(n_steps, np.ndarray | np.generic):
+            one_element = jax.custom_jvp(by_while)
+            scanned = partial(by_scan, max(int(np.max(n_steps, initial=0)), 0))
+            one_element.defjvp(lambda primals, t: jax.jvp(scanned, primals, t))
+        n_steps = jnp.asarray(n_steps, canonical("int64"))
+        outs = jnp.vectorize(one_element)(n_steps, *args)
         return outs if len(outs) > 1 else outs[0]
-
-    return jnp.vectorize(one_element)
-
-
-@rule(BetaInc)
-def betainc(op: BetaInc, node: Any) -> Callable[..., Any]:
-    """JAX has no derivative with respect to the parameters: take PyTensor's."""
-    dtype = node.outputs[0].type.dtype
-    inputs = [ps.get_scalar_type(dtype)() for _ in range(3)]
-    one = ps.constant(1, dtype=dtype)
-    grads = op.pullback(inputs, op.make_node(*inputs).outputs, [one])
-    partials = [scalar_graph(FrozenFunctionGraph.from_io(inputs, [g])) for g in grads]
-
-    def value(a: Any, b: Any, x: Any) -> Any:
-        return jax.scipy.special.betainc(a, b, x)
-
-    @jax.custom_jvp
-    def fn(a: Any, b: Any, x: Any) -> Any:
-        return value(a, b, x)
-
-    def fn_jvp(primals: Any, tangents: Any) -> Any:
-        out = value(*primals)
-        tangent = jnp.zeros_like(out)
-        for partial, t in zip(partials, tangents, strict=True):
-            if not isinstance(t, jax.custom_derivatives.SymbolicZero):
-                tangent += t * cast(partial(*primals)[0], dtype)
-        return out, tangent
-
-    fn.defjvp(fn_jvp, symbolic_zeros=True)
-
-    def run(*args: Any) -> Any:
-        floats = [jnp.asarray(x, canonical(dtype)) for x in args]
-        return fn(*jnp.broadcast_arrays(*floats))
 
     return run

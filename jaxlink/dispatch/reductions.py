@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pytensor.scalar as ps
 from jax import lax
@@ -10,6 +11,7 @@ from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Argmax, MulWithoutZeros
 
+from jaxlink.dispatch.arithmetic import convert
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.static import canonical
@@ -32,8 +34,8 @@ REDUCTIONS: dict[type[ps.ScalarOp], Callable[..., Any]] = {
     ps.Add: lambda x, axis: jnp.sum(x, axis=axis, dtype=x.dtype),
     ps.Mul: lambda x, axis: jnp.prod(x, axis=axis, dtype=x.dtype),
     MulWithoutZeros: prod_without_zeros,
-    ps.Maximum: lambda x, axis: jnp.max(x, axis=axis),
-    ps.Minimum: lambda x, axis: jnp.min(x, axis=axis),
+    ps.Maximum: lambda x, axis: extremum(jnp.max, x, axis),
+    ps.Minimum: lambda x, axis: extremum(jnp.min, x, axis),
     ps.AND: _bitwise(lax.reduce_and),
     ps.OR: _bitwise(lax.reduce_or),
     ps.XOR: _bitwise(lax.reduce_xor),
@@ -57,9 +59,34 @@ def reduction(op: CAReduce, node: Any) -> Callable[..., Any]:
         extreme = {ps.Maximum: jnp.max, ps.Minimum: jnp.min}[scalar_op]
 
         def fn(x: Any, axis: Any) -> Any:
-            return extreme(x, axis=axis, initial=op.initial_value(x.dtype))
+            return extremum(extreme, x, axis, initial=op.initial_value(x.dtype))
 
-    return lambda x: fn(jnp.asarray(x, canonical(within)), axis).astype(canonical(to))
+    return lambda x: convert(fn(jnp.asarray(x, canonical(within)), axis), to)
+
+
+def extremum(reduce: Callable[..., Any], x: Any, axis: Any, **kwargs: Any) -> Any:
+    """``jnp.max`` or ``jnp.min`` with PyTensor's derivative at ties.
+
+    Every element that attains the extremum has all of the gradient, where JAX divides
+    it among them.
+    """
+
+    def value(x: Any) -> Any:
+        return reduce(x, axis=axis, **kwargs)
+
+    if x.dtype.kind != "f":
+        return value(x)
+    fn = jax.custom_jvp(value)
+
+    @fn.defjvp
+    def fn_jvp(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        out = fn(x)
+        over = tuple(range(x.ndim)) if axis is None else axis
+        attained = x == jnp.expand_dims(out, over)
+        return out, jnp.sum(jnp.where(attained, t, 0), axis=axis)
+
+    return fn(x)
 
 
 @rule(Argmax)
@@ -73,6 +100,9 @@ def argmax(op: Argmax, node: Any) -> Callable[..., Any]:
         x = x.reshape(*x.shape[: len(kept)], -1) if x.size or not axes else x
         if not axes:
             return jnp.zeros(x.shape, canonical("int64"))
+        if x.dtype.kind == "c":  # JAX orders complex numbers for max, not for argmax
+            greatest = x == jnp.max(x, axis=-1, keepdims=True)
+            x = jnp.where(jnp.isnan(x), 2, greatest.astype("int32"))
         return jnp.argmax(x, axis=-1).astype(canonical("int64"))
 
     return run

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor.scalar as ps
@@ -17,91 +16,19 @@ from jax import lax
 from jax.scipy import special
 from pytensor.tensor.math import MulWithoutZeros
 
+from jaxlink.dispatch import arithmetic
+from jaxlink.dispatch.arithmetic import cast
 from jaxlink.dispatch.registry import find_rule, foreign_conversion, rule
 from jaxlink.dispatch.special import SPECIAL
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical
 
-__all__ = ["ARITHMETIC", "RELATIONS", "cast", "scalar_rule"]
+__all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]
 
 Function = Callable[..., Any]
 
 
-def cast(x: Any, dtype: Any) -> Any:
-    """``x`` in the dtype that JAX uses for ``dtype``; NumPy stays NumPy."""
-    dtype = canonical(dtype)
-    return x if x.dtype == dtype else x.astype(dtype)
-
-
 def variadic(fn: Function) -> Function:
     return lambda *args: reduce(fn, args)
-
-
-def maximum(x: Any, y: Any) -> Any:
-    # The first operand wins a tie and takes all of the gradient, as in PyTensor.
-    return jnp.where((x >= y) | _isnan(x), x, y)
-
-
-def minimum(x: Any, y: Any) -> Any:
-    return jnp.where((x <= y) | _isnan(x), x, y)
-
-
-def _isnan(x: Any) -> Any:
-    return x != x
-
-
-def clip(x: Any, low: Any, high: Any) -> Any:
-    # Not jnp.clip: where low > high, low wins.
-    return jnp.where(x < low, low, jnp.where(x > high, high, x))
-
-
-def floor_divide(x: Any, y: Any) -> Any:
-    x, y = lax.stop_gradient((x, y))
-    return _zero_over_zero(jnp.floor_divide, x, y)
-
-
-def mod(x: Any, y: Any) -> Any:
-    return _zero_over_zero(jnp.mod, x, y)
-
-
-def _zero_over_zero(fn: Function, x: Any, y: Any) -> Any:
-    """Integers divided by zero give zero, as in NumPy."""
-    if x.dtype.kind == "f":
-        return fn(x, y)
-    if x.dtype.kind == "b":
-        return _zero_over_zero(fn, x.astype("int8"), y.astype("int8")).astype(bool)
-    zero = y == 0
-    return jnp.where(zero, jnp.zeros_like(y), fn(x, jnp.where(zero, 1, y)))
-
-
-def power(x: Any, y: Any) -> Any:
-    exponent = _integer(y)
-    # The gradient of a whole power is finite at zero, that of exp(y log(x)) is not.
-    return jnp.power(x, y) if exponent is None else lax.integer_pow(x, exponent)
-
-
-def _integer(y: Any) -> int | None:
-    """The value of ``y`` if it is known, one for all elements, whole and small."""
-    if not isinstance(y, np.ndarray | np.generic) or y.dtype.kind == "c" or not y.size:
-        return None
-    exponent = float(y.flat[0])
-    if not (exponent.is_integer() and abs(exponent) <= 64 and (y == exponent).all()):
-        return None
-    # An integer to a negative power is no integer: PyTensor raises, JAX does not.
-    return None if exponent < 0 and y.dtype.kind != "f" else int(exponent)
-
-
-@jax.custom_jvp
-def expm1(x: Any) -> Any:
-    return jnp.expm1(x)
-
-
-# JAX 0.11 differentiates to expm1(x) + 1, which loses its digits far below zero.
-expm1.defjvps(lambda t, ans, x: t * jnp.exp(x))
-
-
-def mul_without_zeros(x: Any, y: Any) -> Any:
-    return jnp.where(x == 0, y, jnp.where(y == 0, x, x * y))
 
 
 ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
@@ -109,16 +36,16 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.Mul: variadic(jnp.multiply),
     ps.Sub: jnp.subtract,
     ps.TrueDiv: jnp.true_divide,
-    ps.IntDiv: floor_divide,
-    ps.Mod: mod,
-    ps.Pow: power,
+    ps.IntDiv: arithmetic.floor_divide,
+    ps.Mod: arithmetic.mod,
+    ps.Pow: arithmetic.power,
     ps.Neg: jnp.negative,
     ps.Reciprocal: jnp.reciprocal,
     ps.Sqr: jnp.square,
     ps.Sqrt: jnp.sqrt,
-    ps.Maximum: maximum,
-    ps.Minimum: minimum,
-    ps.Clip: clip,
+    ps.Maximum: arithmetic.maximum,
+    ps.Minimum: arithmetic.minimum,
+    ps.Clip: arithmetic.clip,
     ps.Identity: lambda x: x,
     ps.Conj: jnp.conj,
     ps.Sign: jnp.sign,
@@ -129,7 +56,7 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.RoundHalfAwayFromZero: lambda x: lax.round(x, lax.RoundingMethod.AWAY_FROM_ZERO),
     ps.Exp: jnp.exp,
     ps.Exp2: jnp.exp2,
-    ps.Expm1: expm1,
+    ps.Expm1: arithmetic.expm1,
     ps.Log: jnp.log,
     ps.Log2: jnp.log2,
     ps.Log10: jnp.log10,
@@ -140,8 +67,8 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.ArcSin: jnp.arcsin,
     ps.ArcCos: jnp.arccos,
     ps.ArcTan: jnp.arctan,
-    ps.ArcTan2: jnp.arctan2,
-    ps.Sinh: jnp.sinh,
+    ps.ArcTan2: arithmetic.arctan2,
+    ps.Sinh: arithmetic.sinh,
     ps.Cosh: jnp.cosh,
     ps.Tanh: jnp.tanh,
     ps.ArcSinh: jnp.arcsinh,
@@ -151,7 +78,7 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.OR: jnp.bitwise_or,
     ps.XOR: jnp.bitwise_xor,
     ps.Invert: jnp.invert,
-    MulWithoutZeros: mul_without_zeros,
+    MulWithoutZeros: arithmetic.mul_without_zeros,
 }
 
 RELATIONS: dict[type[ps.ScalarOp], Function] = {
@@ -237,28 +164,12 @@ def second(op: ps.Second, node: Any) -> Function:
 
 @rule(ps.Cast)
 def convert(op: ps.Cast, node: Any) -> Function:
-    to = np.dtype(op.o_type.dtype)
-    from_kind = np.dtype(node.inputs[0].type.dtype).kind
-
-    def run(x: Any) -> Any:
-        x = jnp.asarray(x)
-        if from_kind == "f" and to.kind in "iu":
-            # C wraps where JAX saturates. (What does not fit 64 bits is undefined.)
-            wrapped = x.astype(canonical("int64")).astype(canonical(to))
-            if to != np.uint64:
-                return wrapped
-            return jnp.where(x < 0, wrapped, x.astype(canonical(to)))
-        return x.astype(canonical(to))
-
-    return run
+    return lambda x: arithmetic.convert(x, op.o_type.dtype)
 
 
 @rule(ps.Abs)
 def absolute(op: ps.Abs, node: Any) -> Function:
-    if np.dtype(node.inputs[0].type.dtype).kind != "f":
-        return jnp.abs
-    # The gradient at zero is zero, as in PyTensor, where that of jnp.abs is one.
-    return lambda x: x * lax.stop_gradient(jnp.sign(x))
+    return arithmetic.absolute
 
 
 @rule(ps.Real)
