@@ -12,7 +12,7 @@ import numpy as np
 from jaxlink import values
 from jaxlink.errors import ArgumentError, KeyArgumentError, StaticArgumentError
 from jaxlink.random_state import as_key
-from jaxlink.static import StaticValue, describe, dtype_of
+from jaxlink.static import StaticValue, describe, dtype_of, kind_of
 
 __all__ = ["Data", "Labels", "Parameter", "Signature", "identifier"]
 
@@ -69,13 +69,13 @@ class Parameter:
     @property
     def is_prepared(self) -> bool:
         """Whether a value must be seen before JAX traces it: one that fixes a shape, a
-        Python int for a type in which it could wrap around, one that may be labelled.
-        """
+        Python int for a type in which it could wrap around, what may be of a library
+        that JAX does not know."""
         if self.kind != "array":
             return self.kind == "static"
         dtype = dtype_of(self.type)
         narrow = dtype.startswith(("int", "uint")) and dtype != "int64"
-        return narrow or hasattr(self.type, "dims")
+        return narrow or hasattr(self.type, "dims") or kind_of(self.type) == "sparse"
 
     def prepare(self, function: str, value: Any) -> Any:
         """``value`` as it goes to ``jax.jit``."""
@@ -83,7 +83,7 @@ class Parameter:
         if self.kind != "static":
             if type(value) is int:
                 return values.within(what, self.type, value)
-            return values.unlabelled(what, self.type, value)
+            return values.plain(what, self.type, value)
         if isinstance(value, jax.core.Tracer):
             raise StaticArgumentError(
                 f"{what} fixes a shape, so its value must be known before the call, "

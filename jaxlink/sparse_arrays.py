@@ -17,7 +17,7 @@ Entries are in any order, and several may share a position: they add up. Only wh
 asks for the order of a format, as `ordered` does, pays for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from jax.experimental.sparse import BCOO
 
 __all__ = [
     "Entries",
+    "Groups",
+    "concatenated",
     "decode",
     "encode",
     "from_dense",
@@ -37,6 +39,7 @@ __all__ = [
     "group",
     "is_scipy",
     "merged",
+    "order_of",
     "ordered",
     "pointers",
     "to_dense",
@@ -155,7 +158,7 @@ def from_dense(x: Any, format: str = "csr") -> Entries:
         return transposed(from_dense(x.T))
     m, n = x.shape
     count = jnp.arange(m * n, dtype="int32")
-    data = jnp.reshape(x, m * n)
+    data = jnp.asarray(x).reshape(m * n)
     n_or_1 = max(n, 1)
     return Entries(data, count // n_or_1, count % n_or_1, data != 0, (m, n), True)
 
@@ -174,7 +177,7 @@ def ordered(entries: Entries, format: str, *, inner: bool = False) -> Entries:
     kept = entries.structured()
     rows, columns = kept.rows, kept.columns
     major, minor = (columns, rows) if format == "csc" else (rows, columns)
-    order = _order((minor, major) if inner else (major,))
+    order = order_of((minor, major) if inner else (major,))
     return _taken(kept, order)
 
 
@@ -184,30 +187,42 @@ def pointers(lines: Any, count: int) -> jax.Array:
     return starts.at[lines + 1].add(1, mode="drop").cumsum(dtype="int32")
 
 
-def group(
-    rows: Any, columns: Any, shape: tuple[int, int]
-) -> tuple[Any, Any, Callable[[Any], jax.Array]]:
-    """Positions without repetition.
+@dataclass(frozen=True)
+class Groups:
+    """Positions without repetition. ``ids`` says which is whose.
 
-    Returns:
-        their rows, their columns, and a function that adds up values at each. There
-        are as many as entries: those that are left over are padding.
+    There are as many as entries: those that are left over are padding.
     """
+
+    rows: Any
+    columns: Any
+    ids: Any
+
+    def add_up(self, values: Any) -> jax.Array:
+        """The sum of the values at each position."""
+        return jnp.zeros(self.ids.shape, values.dtype).at[self.ids].add(values)
+
+    def latest(self) -> jax.Array:
+        """Which values are the last ones at their positions."""
+        count = jnp.arange(self.ids.shape[0], dtype="int32")
+        last = jnp.zeros(self.ids.shape, "int32").at[self.ids].max(count)
+        return last[self.ids] == count
+
+
+def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
+    """The groups of what shares a position in a matrix of ``shape``."""
     size = rows.shape[0]
-    order = _order((columns, rows))
+    order = order_of((columns, rows))
     sorted_rows, sorted_columns = rows[order], columns[order]
     differs = (sorted_rows[1:] != sorted_rows[:-1]) | (
         sorted_columns[1:] != sorted_columns[:-1]
     )
     ids = jnp.zeros(size, "int32").at[1:].set(differs.astype("int32")).cumsum()
-
-    def add_up(values: Any) -> jax.Array:
-        return jnp.zeros(size, values.dtype).at[ids].add(values[order])
-
-    return (
-        jnp.full(size, shape[0], "int32").at[ids].set(sorted_rows),
-        jnp.full(size, shape[1], "int32").at[ids].set(sorted_columns),
-        add_up,
+    ids = jnp.zeros(size, "int32").at[order].set(ids.astype("int32"))
+    return Groups(
+        jnp.full(size, shape[0], "int32").at[ids].set(rows),
+        jnp.full(size, shape[1], "int32").at[ids].set(columns),
+        ids,
     )
 
 
@@ -215,13 +230,28 @@ def merged(entries: Entries) -> Entries:
     """``entries`` with those at one position added up."""
     if entries.unique:
         return entries
-    rows, columns, add_up = group(entries.rows, entries.columns, entries.shape)
-    stored = add_up(entries.stored.astype("int32")) > 0
-    data = add_up(entries.data)
-    return Entries(data, rows, columns, stored, entries.shape, unique=True)
+    groups = group(entries.rows, entries.columns, entries.shape)
+    stored = groups.add_up(entries.stored.astype("int32")) > 0
+    data = groups.add_up(entries.data)
+    return Entries(data, groups.rows, groups.columns, stored, entries.shape, True)
 
 
-def _order(keys: Sequence[Any]) -> jax.Array:
+def concatenated(parts: Sequence[Entries], shape: tuple[int, int]) -> Entries:
+    """All entries of ``parts``, which have the dtype and the coordinates of one
+    matrix of ``shape``."""
+    alive = jnp.concatenate([part.alive for part in parts])
+    rows = jnp.concatenate([part.rows for part in parts])
+    columns = jnp.concatenate([part.columns for part in parts])
+    return Entries(
+        jnp.concatenate([part.data for part in parts]),
+        jnp.where(alive, rows, shape[0]),
+        jnp.where(alive, columns, shape[1]),
+        jnp.concatenate([part.stored for part in parts]),
+        shape,
+    )
+
+
+def order_of(keys: Sequence[Any]) -> jax.Array:
     """A stable order by ``keys``, the last first. To see that there is nothing to sort
     is much cheaper than to sort."""
     minor_first = list(keys)

@@ -15,7 +15,7 @@ from jaxlink.errors import ArgumentError
 from jaxlink.sparse_arrays import from_outside, from_scipy, is_scipy
 from jaxlink.static import StaticValue, canonical, describe, kind_of, to_jax
 
-__all__ = ["bind", "capture", "fix", "is_typed_key", "refusal", "unlabelled", "within"]
+__all__ = ["bind", "capture", "fix", "is_typed_key", "plain", "refusal", "within"]
 
 # What JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
@@ -43,10 +43,9 @@ def capture(what: str, type_: Any, value: Any) -> Any:
     if kind == "list":
         return [capture(*element) for element in _elements(what, type_, value)]
     if kind == "sparse":
-        value = from_scipy(value) if is_scipy(value) else value
-        return _bind_sparse(what, type_, value)
+        return _bind_sparse(what, type_, plain(what, type_, value))
     if not isinstance(value, jax.Array):
-        array = np.asarray(unlabelled(what, type_, value))
+        array = np.asarray(plain(what, type_, value))
         if array.dtype.kind not in "biufc":
             raise _refused(what, describe(type_), value)
         value = to_jax(array, what)
@@ -54,9 +53,11 @@ def capture(what: str, type_: Any, value: Any) -> Any:
     return jnp.array(value, canonical(type_.dtype))
 
 
-def unlabelled(what: str, type_: Any, value: Any) -> Any:
-    """``value``, if it is an ``xarray.DataArray`` for an xtensor, as a plain array with
-    the dimensions in the order of ``type_``."""
+def plain(what: str, type_: Any, value: Any) -> Any:
+    """``value`` as JAX takes it, if it is of a library that names dimensions (an
+    ``xarray.DataArray`` for an xtensor) or a sparse matrix of SciPy."""
+    if kind_of(type_) == "sparse" and is_scipy(value):
+        return from_scipy(value)
     if not (hasattr(type_, "dims") and hasattr(value, "dims")):
         return value
     if set(value.dims) != set(type_.dims):
@@ -141,7 +142,6 @@ def _refused(what: str, expected: str, value: Any) -> ArgumentError:
         kind = f"a {expected}"
     elif expected.startswith(("csr", "csc", "bsr")):
         kind = f"a jax.experimental.sparse.BCOO or BCSR ({expected})"
-        hint = " Convert a SciPy matrix by BCOO.from_scipy_sparse."
     elif isinstance(value, list | tuple):
         hint = " Write jnp.asarray(...) around it."
     return ArgumentError(
