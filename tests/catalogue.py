@@ -26,7 +26,7 @@ from jaxlink.dispatch.registry import rule_of
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"
 
 # Modules that are not walked: other backends and tools, some of which need packages
-# that are not here.
+# that are not here, and one whose import would hide the function `pt.var`.
 NOT_WALKED = (
     "pytensor.graph.rewriting.kanren",
     "pytensor.ipython",
@@ -35,6 +35,7 @@ NOT_WALKED = (
     "pytensor.link.numba",
     "pytensor.link.pytorch",
     "pytensor.misc",
+    "pytensor.tensor.var",
 )
 
 BASE = "base class, never in a graph"
@@ -129,17 +130,27 @@ def op_types() -> list[type[Op]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module(name)
-    found = {t for t in subclasses(Op) if t.__module__.split(".")[0] == "pytensor"}
-    found = {t for t in found if not t.__module__.startswith(NOT_WALKED[2:])} | {
-        t for t in found if t.__module__ == "pytensor.link.c.op"
-    }
-    return sorted(found, key=name_of)
+    return sorted(filter(_is_pytensors, subclasses(Op)), key=name_of)
+
+
+def _is_pytensors(op_type: type[Op]) -> bool:
+    # The C backend is not walked, but PyTensor imports its base classes.
+    module = op_type.__module__
+    if module == "pytensor.link.c.op":
+        return True
+    return module.split(".")[0] == "pytensor" and not _is_left_out(module)
+
+
+def _is_left_out(name: str) -> bool:
+    return any(name == left or name.startswith(f"{left}.") for left in NOT_WALKED)
 
 
 def module_names() -> Iterator[str]:
+    """The modules of PyTensor, but for `NOT_WALKED`."""
+
     def walk(path: list[str], prefix: str) -> Iterator[str]:
         for module in pkgutil.iter_modules(path, prefix):
-            if module.name.startswith(NOT_WALKED):
+            if _is_left_out(module.name):
                 continue
             yield module.name
             if module.ispkg:

@@ -70,8 +70,9 @@ def test_public_names_are_documented():
         assert getattr(jaxlink, name).__doc__, name
 
 
-def test_custom_ops():
-    path = ROOT / "docs" / "custom-ops.md"
+@pytest.mark.parametrize("name", ["checks.md", "custom-ops.md"])
+def test_page(name):
+    path = ROOT / "docs" / name
     # Classes know their module, and errors name it.
     run_doctest("\n".join(blocks(path, "pycon")), path.name, {"__name__": "__main__"})
 
