@@ -3,7 +3,7 @@
 from importlib.metadata import version as _version
 
 from jaxlink.compile import function
-from jaxlink.dispatch.random_rows import sampler
+from jaxlink.dispatch.random.rows import sampler
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import (
     ArgumentError,

@@ -28,7 +28,7 @@ from support import (
 )
 
 import jaxlink
-from jaxlink.dispatch.scalar import ARITHMETIC, RELATIONS
+from jaxlink.dispatch.scalar.rules import ARITHMETIC, RELATIONS
 from jaxlink.errors import UnsupportedOpError
 
 RULES = (ps.Abs, ps.Real, ps.Imag, ps.Complex, ps.Second)

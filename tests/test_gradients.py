@@ -22,7 +22,7 @@ from pytensor.tensor.math import MulWithoutZeros, ProdWithoutZeros
 from support import FINITE, SCALAR_OPS, grid, reference
 
 import jaxlink
-from jaxlink.dispatch.scalar import ARITHMETIC, RELATIONS
+from jaxlink.dispatch.scalar.rules import ARITHMETIC, RELATIONS
 
 DOC = Path(__file__).parents[1] / "docs" / "gradients.md"
 

@@ -15,7 +15,7 @@ from pytensor.tensor.linalg.solvers.linear_control import TRSYL
 from support import check, reference
 
 import jaxlink
-from jaxlink.dispatch.linalg_schur import _schur_by_qz
+from jaxlink.dispatch.linalg.schur import _schur_by_qz
 from jaxlink.errors import UnsupportedOpError
 
 RNG = np.random.default_rng(3)

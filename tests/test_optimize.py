@@ -16,7 +16,7 @@ from pytensor.tensor.optimize import minimize, minimize_scalar, root, root_scala
 from support import check
 
 import jaxlink
-from jaxlink.dispatch.optimize_options import (
+from jaxlink.dispatch.optimize.options import (
     MINIMIZE,
     ROOT,
     ROOT_SCALAR,
@@ -411,7 +411,7 @@ def test_the_library_is_imported_late_and_changes_nothing():
         import jax, jaxlink
         assert "optimistix" not in sys.modules
         before = dict(jax.config.values)
-        from jaxlink.dispatch.optimize_solvers import library
+        from jaxlink.dispatch.optimize.solvers import library
         library(None)
         assert "optimistix" in sys.modules
         assert dict(jax.config.values) == before

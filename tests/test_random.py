@@ -24,9 +24,9 @@ from pytensor.tensor.random.op import RandomVariable
 from scipy import stats
 
 import jaxlink
-from jaxlink.dispatch.random import sampler
-from jaxlink.dispatch.random_pymc import reason_against
-from jaxlink.dispatch.random_rows import find_row
+from jaxlink.dispatch.random.pymc import reason_against
+from jaxlink.dispatch.random.rows import find_row
+from jaxlink.dispatch.random.variables import sampler
 
 KEY = jax.random.key(20)
 DRAWS = 40_000

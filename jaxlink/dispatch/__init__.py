@@ -1,12 +1,9 @@
-"""What each Op means in JAX, one module an area of PyTensor. Importing registers."""
+"""What each Op means in JAX, one module or package an area of PyTensor.
 
-import importlib
-import pkgutil
+Importing registers the rules, but for those of PyTensor's optional packages: they wait
+until one of their Ops is met.
+"""
 
-from jaxlink.dispatch.registry import OPTIONAL
+from jaxlink.dispatch.registry import load_rules
 
-# Every module of this package holds rules. Those of optional packages wait until one of
-# their Ops is met.
-for _module in pkgutil.iter_modules(__path__):
-    if not _module.name.startswith(tuple(OPTIONAL.values())):
-        importlib.import_module(f"{__name__}.{_module.name}")
+load_rules()

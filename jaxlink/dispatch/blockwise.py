@@ -15,8 +15,8 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.type import TensorType
 
-from jaxlink.dispatch.elemwise import check_broadcast
 from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import CompileError
 from jaxlink.static import evaluate, is_static, to_jax
 

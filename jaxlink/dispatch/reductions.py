@@ -11,8 +11,8 @@ from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Argmax, MulWithoutZeros
 
-from jaxlink.dispatch.arithmetic import convert
 from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.arithmetic import convert
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.static import canonical
 

@@ -80,11 +80,10 @@ class Linked:
 _RULES: dict[type[Op], Rule] = {}
 
 # Packages of PyTensor that it does not import itself, and whose import adds to its
-# registries: each with how the modules of its rules are called.
+# registries, each with the module or package of its rules here.
 OPTIONAL = {
     "pytensor.sparse": "sparse",
     "pytensor.typed_list": "typed_list",
-    "pytensor.xtensor": "xtensor",
 }
 
 
@@ -154,20 +153,31 @@ def find_rule(op: Op) -> Rule | None:
 def rule_of(op_type: type[Op]) -> Rule | None:
     """Our own rule for a class of Ops."""
     for base in op_type.__mro__:
-        _load_rules(".".join(base.__module__.split(".")[:2]))
+        _load_optional_rules(".".join(base.__module__.split(".")[:2]))
         if base in _RULES:
             return _RULES[base]
     return None
 
 
+def load_rules() -> None:
+    """Import all modules with rules but those of optional packages."""
+    area = sys.modules["jaxlink.dispatch"]
+    for module in pkgutil.iter_modules(area.__path__):
+        if module.name not in OPTIONAL.values():
+            _import_all(f"{area.__name__}.{module.name}")
+
+
 @cache
-def _load_rules(package: str) -> None:
-    """Import the rules for the Ops of ``package``, if it is an optional one."""
+def _load_optional_rules(package: str) -> None:
     if package in OPTIONAL:
-        area = sys.modules["jaxlink.dispatch"]
-        for module in pkgutil.iter_modules(area.__path__):
-            if module.name.startswith(OPTIONAL[package]):
-                importlib.import_module(f"{area.__name__}.{module.name}")
+        _import_all(f"jaxlink.dispatch.{OPTIONAL[package]}")
+
+
+def _import_all(name: str) -> None:
+    """Import a module, or a package with all of its modules."""
+    module = importlib.import_module(name)
+    for inner in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        importlib.import_module(f"{name}.{inner.name}")
 
 
 def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:

@@ -18,7 +18,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import DefaultGeneratorMakerOp, RandomVariable
 from pytensor.tensor.random.type import RandomType
 
-from jaxlink.dispatch.streams import PRNGKeyType, RootStreams
+from jaxlink.dispatch.random.streams import PRNGKeyType, RootStreams
 from jaxlink.errors import UnsupportedOpError
 
 

@@ -25,8 +25,8 @@ from pytensor.tensor.rewriting.basic import broadcasted_by
 from pytensor.tensor.shape import Shape_i
 from pytensor.tensor.subtensor import IncSubtensor, Subtensor, indices_from_subtensor
 
-from jaxlink.dispatch.scan import Loop
-from jaxlink.dispatch.scan_step import Keep
+from jaxlink.dispatch.scan.loops import Loop
+from jaxlink.dispatch.scan.step import Keep
 
 
 @dataclass(frozen=True)

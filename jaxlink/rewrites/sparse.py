@@ -27,8 +27,8 @@ def distinguish_structured(fgraph: FunctionGraph, node: Any) -> list[Variable] |
     from pytensor.sparse.basic import DenseFromSparse
     from pytensor.sparse.math import SpSum
 
-    from jaxlink.dispatch.sparse import RegularDenseFromSparse
-    from jaxlink.dispatch.sparse_math import StructuredSum
+    from jaxlink.dispatch.sparse.arithmetic import StructuredSum
+    from jaxlink.dispatch.sparse.conversion import RegularDenseFromSparse
 
     op = node.op
     if type(op) is DenseFromSparse and not op.sparse_grad:

@@ -1,0 +1,326 @@
+"""Reading and writing parts of arrays.
+
+Which elements a slice or a boolean mask selects decides the shape of the result, so
+their bounds and masks must be known before the call. There are three exceptions:
+a slice whose length the graph gives away (``x[n : n + 2]``, see `dispatch.windows`),
+a selection that is reduced or written back (see `rewrites.masks`), and a write of one
+value for all elements of a mask. All other indices may be traced.
+
+An index out of bounds raises an IndexError if it is known, already when compiling if
+the type says the shape. If it is traced, the plain function cannot raise: reading gives
+nan (the least integer, the greatest unsigned one, True), and writing does nothing.
+Under ``checkify`` it raises. A slice whose length is known has to lie within the array,
+or to count both bounds from the end: it is never cut short as NumPy would, but counts
+as out of bounds altogether.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from pytensor.graph.basic import Constant
+from pytensor.tensor.subtensor import (
+    AdvancedIncSubtensor,
+    AdvancedSubtensor,
+    BaseSubtensor,
+    IncSubtensor,
+    Subtensor,
+)
+
+from jaxlink.checks import check
+from jaxlink.dispatch.indexing.windows import Window, known_lengths
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import OutOfBoundsError
+from jaxlink.static import canonical, is_static, name_of
+
+__all__ = ["nothing", "writes_by_mask"]
+
+Index = tuple[Any, ...]
+Shape = tuple[int | None, ...]
+
+
+def _first_index(op: Any) -> int:
+    """The position of the first index among the operands."""
+    return 2 if isinstance(op, IncSubtensor | AdvancedIncSubtensor) else 1
+
+
+def _static_indices(op: BaseSubtensor, node: Any) -> list[int]:
+    first = _first_index(op)
+    windows = known_lengths(node)
+    static = []
+    for place, entry in enumerate(op.idx_list):
+        if isinstance(entry, slice):
+            if place not in windows:
+                bounds = (entry.start, entry.stop, entry.step)
+                static += [first + i for i in bounds if i is not None]
+        elif _is_mask(node.inputs[first + entry]) and not writes_by_mask(op, node):
+            static.append(first + entry)
+    return static
+
+
+def _is_mask(index: Any) -> bool:
+    """Whether an index, a variable or its value, is a mask."""
+    dtype = getattr(getattr(index, "type", index), "dtype", None)
+    return dtype is not None and np.dtype(dtype).kind == "b"
+
+
+def writes_by_mask(op: BaseSubtensor, node: Any) -> bool:
+    """Whether ``x[mask]`` is written with one value for all elements of the mask.
+
+    Then it need not be known which elements these are.
+    """
+    if not isinstance(op, AdvancedIncSubtensor) or op.idx_list != (0,):
+        return False
+    x, y, mask = node.inputs
+    rest = x.type.ndim - mask.type.ndim
+    return y.type.ndim <= rest or (y.type.ndim == rest + 1 and y.type.broadcastable[0])
+
+
+def _bind(idx_list: Sequence[int | slice], values: Sequence[Any]) -> Index:
+    """The index that stands in brackets: ``idx_list`` with values for its numbers."""
+
+    def bound(i: int | None) -> Any:
+        return None if i is None else _index(values[i])
+
+    return tuple(
+        slice(bound(entry.start), bound(entry.stop), bound(entry.step))
+        if isinstance(entry, slice)
+        else bound(entry)
+        for entry in idx_list
+    )
+
+
+def _index(value: Any) -> Any:
+    if is_static(value):
+        array = np.asarray(value)
+        if array.ndim == 0:
+            return int(array)
+        value = array
+    if _is_mask(value):
+        return value
+    # A small integer type cannot hold the length that JAX adds to -1.
+    return value.astype(canonical("int64"))
+
+
+# --- bounds --------------------------------------------------------------------------
+
+
+def _check_known(index: Index, shape: Shape, what: str) -> None:
+    """Raise for known indices that are out of bounds, as NumPy does; where the shape is
+    not known (``None``), nothing is."""
+    dim = 0
+    for entry in index:
+        known = is_static(entry) and not isinstance(entry, slice)
+        if _is_mask(entry):
+            here = shape[dim : dim + entry.ndim]
+            pairs = zip(entry.shape, here, strict=True)
+            if any(n is not None and n != m for m, n in pairs):
+                raise OutOfBoundsError(
+                    f"a mask of shape {entry.shape} does not fit the dimensions {here} "
+                    f"of {what} that it indexes"
+                )
+            dim += entry.ndim
+            continue
+        n = shape[dim]
+        if known and n is not None and np.size(entry):
+            low, high = int(np.min(entry)), int(np.max(entry))
+            if low < -n or high >= n:
+                raise OutOfBoundsError(
+                    f"index {low if low < -n else high} is out of bounds for "
+                    f"dimension {dim} of length {n} of {what}"
+                )
+        dim += 1
+
+
+def _check_traced(index: Index, shape: tuple[int, ...], what: str) -> None:
+    dim = 0
+    for entry in index:
+        is_mask = _is_mask(entry)
+        if not is_mask and not is_static(entry) and not isinstance(entry, slice):
+            n, i = shape[dim], entry
+            check(
+                lambda n=n, i=i: jnp.all((i >= -n) & (i < n)),
+                f"IndexError: an index is out of bounds for dimension {dim} of length "
+                f"{n} of {what}",
+            )
+        dim += entry.ndim if is_mask else 1
+
+
+def _known_index(op: BaseSubtensor, node: Any) -> Index:
+    """The index as far as constants give it; whatever else is a full slice."""
+    values = node.inputs[_first_index(op) :]
+    return tuple(
+        _index(values[entry].data)
+        if isinstance(entry, int) and isinstance(values[entry], Constant)
+        else slice(None)
+        for entry in op.idx_list
+    )
+
+
+def _check_types(op: BaseSubtensor, node: Any) -> None:
+    """Raise when compiling if constants are out of bounds of the type's shape."""
+    x, first = node.inputs[0], _first_index(op)
+    # Of a mask, the number of its dimensions must be known to count on.
+    masks = filter(_is_mask, node.inputs[first:])
+    if all(mask.type.ndim == 1 for mask in masks):
+        _check_known(_known_index(op, node), x.type.shape, name_of(x))
+
+
+# --- windows -------------------------------------------------------------------------
+
+
+def _windows(
+    op: BaseSubtensor, node: Any, index: Index, shape: tuple[int, ...]
+) -> tuple[dict[int, tuple[Window, Any]], Any, Index]:
+    """The windows by their dimension, each with its start; whether all lie within the
+    array; and the index of what they leave."""
+    windows, inside, rest = {}, None, list(index)
+    for dim, window in known_lengths(node).items():
+        bounds = index[dim]
+        if is_static(bounds):
+            continue
+        if window.span > shape[dim]:
+            raise OutOfBoundsError(
+                f"a slice of {window.length} elements is taken from dimension {dim} of "
+                f"{name_of(node.inputs[0])}, which has length {shape[dim]}. A slice of "
+                "known length and unknown place has to lie within the array."
+            )
+        start, within = window.place(bounds.start, bounds.stop, shape[dim])
+        windows[dim] = window, start
+        inside = within if inside is None else inside & within
+        rest[dim] = slice(None)
+    if windows:
+        check(
+            inside,
+            "IndexError: a slice of known length sticks out of "
+            f"{name_of(node.inputs[0])} of shape {shape}",
+        )
+    return windows, inside, tuple(rest)
+
+
+def nothing(dtype: Any) -> Any:
+    """What reading out of bounds gives (JAX's own convention)."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.asarray(jnp.nan, dtype)
+    if dtype.kind == "b":
+        return jnp.asarray(True)
+    limits = np.iinfo(dtype)
+    return jnp.asarray(limits.max if limits.min == 0 else limits.min, dtype)
+
+
+def _read_windows(x: Any, windows: Any, inside: Any) -> Any:
+    for dim, (window, start) in windows.items():
+        x = window.read(x, dim, start)
+    return x if inside is None else jnp.where(inside, x, nothing(x.dtype))
+
+
+def _write_windows(x: Any, part: Any, old: Any, windows: Any, inside: Any) -> Any:
+    """``x`` with ``part`` in its windows, which held ``old``."""
+    part = jnp.where(inside, part, old)
+    starts = [jnp.zeros((), canonical("int64"))] * x.ndim
+    strides = [1] * x.ndim
+    for dim, (window, start) in windows.items():
+        starts[dim], strides[dim] = start, window.step
+    if any(step > 1 for step in strides):
+        spans = [
+            windows[d][0].span if d in windows else x.shape[d] for d in range(x.ndim)
+        ]
+        gaps = lax.dynamic_slice(x, starts, spans)
+        part = gaps.at[tuple(slice(None, None, step) for step in strides)].set(part)
+    return lax.dynamic_update_slice(x, part, starts)
+
+
+# --- rules ---------------------------------------------------------------------------
+
+
+def _known(index: Index) -> bool:
+    return all(map(is_static, index))
+
+
+@rule(Subtensor, AdvancedSubtensor, static=_static_indices)
+def subtensor(op: Any, node: Any) -> Callable[..., Any]:
+    _check_types(op, node)
+    what = name_of(node.inputs[0])
+
+    def run(x: Any, *values: Any) -> Any:
+        x, index = jnp.asarray(x), _bind(op.idx_list, values)
+        _check_known(index, x.shape, what)
+        windows, inside, index = _windows(op, node, index, x.shape)
+        if windows:
+            x = _read_windows(x, windows, inside)
+        if _known(index):  # known ones are in bounds now
+            return x[index]
+        _check_traced(index, x.shape, what)
+        return x.at[index].get(mode="fill")
+
+    return run
+
+
+def _is_all(index: Index, shape: tuple[int, ...]) -> bool:
+    """Whether ``index`` is known to take every element, in order."""
+    return _known(index) and all(
+        isinstance(entry, slice) and entry.indices(n) == (0, n, 1)
+        for entry, n in zip(index, shape, strict=False)
+    )
+
+
+@rule(IncSubtensor, AdvancedIncSubtensor, static=_static_indices)
+def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
+    _check_types(op, node)
+    if writes_by_mask(op, node) and _is_mask(node.inputs[2]):
+        return _write_by_mask(op)
+    what = name_of(node.inputs[0])
+    dtype = node.outputs[0].type.dtype
+    sets = op.set_instead_of_inc
+    once = getattr(op, "ignore_duplicates", False)
+    reader = Subtensor if isinstance(op, IncSubtensor) else AdvancedSubtensor
+    part_type = reader(op.idx_list).make_node(node.inputs[0], *node.inputs[2:]).out.type
+    # NumPy lets the value have leading dimensions of 1 that its place lacks.
+    extra = max(node.inputs[1].type.ndim - part_type.ndim, 0)
+
+    def write(x: Any, y: Any, index: Index) -> Any:
+        _check_traced(index, x.shape, what)
+        if _is_all(index, x.shape):
+            # XLA aborts on the reversal of a scatter that adds to all of a constant.
+            y = jnp.broadcast_to(y, x.shape)
+            return y if sets else x + y
+        part = x.at[index]
+        if sets:
+            return part.set(y, mode="drop")
+        if x.dtype.kind == "b":  # where the sum is a logical or
+            return part.max(y, mode="drop")
+        return part.set(x[index] + y, mode="drop") if once else part.add(y, mode="drop")
+
+    def run(x: Any, y: Any, *values: Any) -> Any:
+        index = _bind(op.idx_list, values)
+        x, y = jnp.asarray(x), jnp.asarray(y).astype(canonical(dtype))
+        _check_known(index, x.shape, what)
+        y = y.reshape(y.shape[extra:])
+        windows, inside, index = _windows(op, node, index, x.shape)
+        if not windows:
+            return write(x, y, index)
+        old = x
+        for dim, (window, start) in windows.items():
+            old = window.read(old, dim, start)
+        return _write_windows(x, write(old, y, index), old, windows, inside)
+
+    return run
+
+
+def _write_by_mask(op: AdvancedIncSubtensor) -> Callable[..., Any]:
+    def run(x: Any, y: Any, mask: Any) -> Any:
+        x = jnp.asarray(x)
+        if mask.shape != x.shape[: mask.ndim]:
+            raise OutOfBoundsError(
+                f"a mask of shape {mask.shape} does not fit an array of shape {x.shape}"
+            )
+        rest = x.shape[mask.ndim :]
+        y = jnp.asarray(y).astype(x.dtype)
+        y = y.reshape(y.shape[1:]) if y.ndim > len(rest) else y
+        mask = jnp.expand_dims(mask, range(mask.ndim, x.ndim))
+        new = y if op.set_instead_of_inc else (x + y).astype(x.dtype)
+        return jnp.where(mask, new, x)
+
+    return run

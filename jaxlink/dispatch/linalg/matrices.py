@@ -1,0 +1,87 @@
+"""Determinants, inverses and functions of matrices."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.scipy import linalg as jsl
+from pytensor.tensor.linalg.constructors import BlockDiagonal
+from pytensor.tensor.linalg.inverse import MatrixInverse, MatrixPinv, TensorInv
+from pytensor.tensor.linalg.products import Expm
+from pytensor.tensor.linalg.summary import Det, SLogDet
+
+from jaxlink.dispatch.linalg.pinv import pseudo_inverse
+from jaxlink.dispatch.linalg.solvers import solve_general
+from jaxlink.dispatch.linalg.support import Function, demand, in_lapack_dtype, mirror
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import UnsupportedOpError
+from jaxlink.static import canonical, describe, name_of
+
+__all__: list[str] = []
+
+# Norms up to 2e10: each squaring takes time, also where it is not needed.
+_SQUARINGS = 32
+
+
+@rule(Det)
+def det(op: Det, node: Any) -> Function:
+    return in_lapack_dtype(
+        node, lambda x: jnp.linalg.det(x) if x.size else jnp.ones((), x.dtype)
+    )
+
+
+@rule(SLogDet)
+def slogdet(op: SLogDet, node: Any) -> Function:
+    return in_lapack_dtype(node, lambda x: tuple(jnp.linalg.slogdet(x)))
+
+
+@rule(MatrixInverse)
+def matrix_inverse(op: MatrixInverse, node: Any) -> Function:
+    def run(x: Any) -> Any:
+        inverse, ok = solve_general(x, jnp.eye(x.shape[0], dtype=x.dtype))
+        demand(node, ok, "the matrix is singular")
+        return inverse
+
+    return in_lapack_dtype(node, run)
+
+
+@rule(MatrixPinv)
+def matrix_pinv(op: MatrixPinv, node: Any) -> Function:
+    def run(x: Any) -> Any:
+        x = mirror(x, lower=True) if op.hermitian else x
+        inverse = pseudo_inverse(x, 1e-15)  # NumPy's cutoff; JAX's own is larger
+        demand(node, ~jnp.isnan(inverse).any(), "the matrix is not finite")
+        return inverse
+
+    return in_lapack_dtype(node, run)
+
+
+@rule(TensorInv)
+def tensorinv(op: TensorInv, node: Any) -> Function:
+    (x,) = node.inputs
+    if x.type.dtype.startswith(("int", "uint", "bool")):
+        raise UnsupportedOpError(
+            f"{op} of {name_of(x)}, which is {describe(x.type)}: PyTensor declares the "
+            f'inverse as {x.type.dtype} too. Invert {name_of(x)}.astype("float64").'
+        )
+
+    def run(x: Any) -> Any:
+        left, right = x.shape[: op.ind], x.shape[op.ind :]
+        size = 1
+        for length in left:
+            size *= length
+        inverse, ok = solve_general(x.reshape(size, -1), jnp.eye(size, dtype=x.dtype))
+        demand(node, ok, "the tensor is singular")
+        return inverse.reshape(*right, *left)
+
+    return in_lapack_dtype(node, run)
+
+
+@rule(Expm)
+def expm(op: Expm, node: Any) -> Function:
+    return in_lapack_dtype(node, lambda x: jsl.expm(x, max_squarings=_SQUARINGS))
+
+
+@rule(BlockDiagonal)
+def block_diagonal(op: BlockDiagonal, node: Any) -> Function:
+    dtype = node.outputs[0].type.dtype
+    return lambda *xs: jsl.block_diag(*(jnp.asarray(x, canonical(dtype)) for x in xs))

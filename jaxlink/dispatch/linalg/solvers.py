@@ -1,0 +1,171 @@
+"""Linear systems and least squares.
+
+What cannot be solved is nan, as in PyTensor, and an error under ``checkify``.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.scipy import linalg as jsl
+from pytensor.tensor.linalg.solvers.general import Solve
+from pytensor.tensor.linalg.solvers.lstsq import Lstsq, TensorSolve
+from pytensor.tensor.linalg.solvers.psd import CholeskySolve
+from pytensor.tensor.linalg.solvers.triangular import SolveTriangular
+
+from jaxlink.dispatch.linalg.decompositions import lower_cholesky
+from jaxlink.dispatch.linalg.pinv import pseudo_inverse
+from jaxlink.dispatch.linalg.support import (
+    Function,
+    demand,
+    in_lapack_dtype,
+    mirror,
+    nan_unless,
+)
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import UnsupportedOpError
+from jaxlink.static import canonical, describe, name_of
+
+__all__ = ["solve_general"]
+
+
+def solve_general(a: Any, b: Any) -> tuple[Any, Any]:
+    """The solution for a vector or a matrix, nan if ``a`` is singular, and whether it
+    is not. Its gradient takes another solve and no other factorization."""
+    if b.ndim == 1:
+        x, ok = solve_general(a, b[:, None])
+        return x[:, 0], ok
+    if b.size == 0:
+        return jnp.zeros(b.shape, b.dtype), jnp.asarray(True)
+    factors, pivots, _ = lax.linalg.lu(lax.stop_gradient(a))
+
+    def solve(trans: int) -> Function:
+        return lambda matvec, b: jsl.lu_solve((factors, pivots), b, trans=trans)
+
+    x = lax.custom_linear_solve(lambda x: a @ x, b, solve(0), solve(1))
+    ok = (jnp.diagonal(factors) != 0).all()
+    return nan_unless(ok, x), ok
+
+
+def _transpose(x: Any) -> Any:
+    return jnp.swapaxes(x, -1, -2)
+
+
+@rule(Solve)
+def solve(op: Solve, node: Any) -> Function:
+    def general(a: Any, b: Any) -> Any:
+        x, ok = solve_general(a, b)
+        demand(node, ok, "the matrix is singular")
+        return x
+
+    def positive(a: Any, b: Any) -> Any:
+        factor, ok = lower_cholesky(mirror(a, op.lower))
+        demand(node, ok, "the matrix is not positive definite")
+        return jsl.cho_solve((factor, True), b)
+
+    # A banded matrix is a general one: LAPACK's bands only save time.
+    solvers = {
+        "gen": general,
+        "banded": general,
+        "sym": lambda a, b: general(mirror(a, op.lower, _transpose), b),
+        "her": lambda a, b: general(mirror(a, op.lower), b),
+        "pos": positive,
+        "tridiagonal": lambda a, b: general(jnp.triu(jnp.tril(a, 1), -1), b),
+    }
+    if op.assume_a not in solvers:
+        raise UnsupportedOpError(f"jaxlink cannot solve with assume_a={op.assume_a!r}.")
+    return in_lapack_dtype(node, solvers[op.assume_a])
+
+
+_ZERO_DIAGONAL = "an element of the diagonal is zero"
+
+
+@rule(SolveTriangular)
+def solve_triangular(op: SolveTriangular, node: Any) -> Function:
+    def run(a: Any, b: Any) -> Any:
+        x = jsl.solve_triangular(
+            a, b, lower=op.lower, unit_diagonal=op.unit_diagonal, check_finite=False
+        )
+        if op.unit_diagonal:
+            return x
+        ok = (jnp.diagonal(a) != 0).all()
+        demand(node, ok, _ZERO_DIAGONAL)
+        return nan_unless(ok, x)
+
+    return in_lapack_dtype(node, run)
+
+
+@rule(CholeskySolve)
+def cholesky_solve(op: CholeskySolve, node: Any) -> Function:
+    def run(c: Any, b: Any) -> Any:
+        demand(node, (jnp.diagonal(c) != 0).all(), _ZERO_DIAGONAL)
+        return jsl.cho_solve((c, op.lower), b)
+
+    return in_lapack_dtype(node, run)
+
+
+@rule(TensorSolve)
+def tensorsolve(op: TensorSolve, node: Any) -> Function:
+    a, b = node.inputs
+    dtype = node.outputs[0].type.dtype
+    if a.type.ndim - b.type.ndim != 2 or dtype.startswith(("int", "uint", "bool")):
+        raise UnsupportedOpError(
+            f"{op} of {describe(a.type)} and {describe(b.type)}: PyTensor declares its "
+            f"output as {describe(node.outputs[0].type)}, which it is not. Reshape to "
+            "matrices and use pytensor.tensor.linalg.solve."
+        )
+
+    def run(a: Any, b: Any) -> Any:
+        if op.axes is not None:
+            axes = {axis % a.ndim for axis in op.axes}
+            rest = [axis for axis in range(a.ndim) if axis not in axes]
+            a = jnp.transpose(a, (*rest, *(axis % a.ndim for axis in op.axes)))
+        unknown = a.shape[b.ndim :]
+        x, ok = solve_general(a.reshape(b.size, -1), b.reshape(-1))
+        demand(node, ok, "the tensor is singular")
+        return x.reshape(unknown)
+
+    return in_lapack_dtype(node, run)
+
+
+@rule(Lstsq)
+def lstsq(op: Lstsq, node: Any) -> Function:
+    """Least squares by the singular values, as LAPACK's gelsd.
+
+    A singular value counts if it is larger than rcond times the largest; an rcond that
+    is not between 0 and 1 stands for the rounding unit. PyTensor declares all outputs
+    as float64, so that is what it is computed in.
+    """
+    x, y, _ = node.inputs
+    if y.type.ndim != 2 or x.type.ndim != 2:
+        raise UnsupportedOpError(
+            f"{op} of {describe(x.type)} and {describe(y.type)}: PyTensor declares the "
+            "solution as a matrix. Write lstsq(x, y[:, None], rcond)."
+        )
+    for var in node.inputs:
+        if var.type.dtype.startswith("complex"):
+            raise UnsupportedOpError(
+                f"{op} of {name_of(var)}, which is {describe(var.type)}: PyTensor "
+                "declares the solution as real. Use pinv(x) @ y."
+            )
+
+    def run(x: Any, y: Any, rcond: Any) -> Any:
+        dtype = canonical("float64")
+        x, y, rcond = (jnp.asarray(v, dtype) for v in (x, y, rcond))
+        m, n = x.shape
+        values = jnp.linalg.svd(x, compute_uv=False)
+        demand(node, ~jnp.isnan(values).any(), "the matrix is not finite")
+        unit = float(np.finfo(dtype).eps) / 2
+        rcond = jnp.where((rcond > 0) & (rcond < 1), rcond, unit).astype(dtype)
+        rank = (values > rcond * values.max(initial=0)).sum()
+        solution = pseudo_inverse(x, rcond) @ y
+        if m > n:
+            # Of a matrix without full rank NumPy returns no residuals at all.
+            demand(node, rank == n, "residuals are known for full column rank only")
+            residuals = nan_unless(rank == n, ((y - x @ solution) ** 2).sum(0))
+        else:
+            residuals = jnp.zeros(0, dtype)
+        return solution, residuals, rank.astype("int32"), values
+
+    return run

@@ -1,0 +1,1 @@
+"""Minima and roots."""

@@ -1,0 +1,1 @@
+"""Random variables, and the streams of keys that they draw with."""

@@ -1,0 +1,117 @@
+"""The table of samplers: how JAX draws a RandomVariable.
+
+A row is a function ``(key, shape, dtype, *parameters) -> draw``. It is given one key,
+the batch shape to which all parameters broadcast, the dtype of the output (after JAX's
+``jax_enable_x64``) and the parameters. What it returns is cast to ``dtype``. Streams
+and sizes are not its business: `jaxlink.dispatch.random.variables` sees to them.
+
+Rows stand in `continuous`, `discrete`, `multivariate` and `pymc`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pytensor.tensor.random.op import RandomVariable
+
+from jaxlink.errors import RuleError
+
+__all__ = ["Row", "find_row", "row_of", "sampler"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+RVType = type[RandomVariable] | str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A sampler, with what the rule has to know beside it."""
+
+    draw: Callable[..., Any]
+    static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = ()
+    cast: bool = True
+    reads_op: bool = False
+
+    def static_parameters(self, op: RandomVariable) -> tuple[int, ...]:
+        return self.static(op) if callable(self.static) else self.static
+
+
+_ROWS: dict[RVType, Row] = {}
+
+
+def sampler(
+    *rv_types: RVType,
+    static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = (),
+    cast: bool = True,
+    reads_op: bool = False,
+) -> Callable[[F], F]:
+    """Register the decorated function as the sampler of ``rv_types``.
+
+    Arguments:
+        rv_types: RandomVariable classes; subclasses inherit the sampler. A class of a
+            package that need not be installed is given by its dotted name.
+        static: indices of the parameters that fix the draw's shape and so must be known
+            before the call, or a function of the Op that returns them.
+        cast: parameters that are not static are cast to a floating dtype: that of the
+            draw, or for draws that are not floating the one to which the parameters
+            promote. Otherwise they come as they are.
+        reads_op: the decorated function takes the Op and returns the sampler.
+
+    Raises:
+        RuleError: one of the classes has a sampler already.
+
+    Example:
+        >>> import jax
+        >>> from jaxlink.dispatch.random.variables import sampler
+        >>> from pytensor.tensor.random.op import RandomVariable
+        >>> class SquaredNormalRV(RandomVariable):
+        ...     name = "squared_normal"
+        ...     signature = "()->()"
+        ...     dtype = "floatX"
+        >>> @sampler(SquaredNormalRV)
+        ... def squared_normal(key, shape, dtype, scale):
+        ...     return (scale * jax.random.normal(key, shape, dtype)) ** 2
+    """
+    for rv_type in rv_types:
+        if not isinstance(rv_type, str) and not (
+            isinstance(rv_type, type) and issubclass(rv_type, RandomVariable)
+        ):
+            raise RuleError(
+                f"sampler() takes RandomVariable classes or their names, not {rv_type}."
+            )
+    if not rv_types:
+        raise RuleError("sampler() takes classes: write @sampler(MyRV).")
+
+    def register(draw: F) -> F:
+        for rv_type in rv_types:
+            taken = _own_row(rv_type)
+            if taken is not None:
+                raise RuleError(
+                    f"{_dotted(rv_type)} has a sampler already: "
+                    f"{taken.draw.__module__}.{taken.draw.__qualname__}. Derive a "
+                    "class of your own from the RandomVariable and register that."
+                )
+            _ROWS[rv_type] = Row(draw, static, cast, reads_op)
+        return draw
+
+    return register
+
+
+def find_row(op: RandomVariable) -> Row | None:
+    """The row of ``op``."""
+    return row_of(type(op))
+
+
+def row_of(rv_type: type) -> Row | None:
+    """The row of the nearest class of ``rv_type``."""
+    rows = map(_own_row, rv_type.__mro__)
+    return next((row for row in rows if row is not None), None)
+
+
+def _own_row(rv_type: Any) -> Row | None:
+    return _ROWS.get(rv_type) or _ROWS.get(_dotted(rv_type))
+
+
+def _dotted(rv_type: Any) -> str:
+    if isinstance(rv_type, str):
+        return rv_type
+    return f"{rv_type.__module__}.{rv_type.__qualname__}"

@@ -1,0 +1,121 @@
+"""Random variables: one rule for all of them, above a table of samplers.
+
+The rule gives each row the key that the stream holds for this draw and the batch shape,
+and hands the stream on. By the law of streams the *t*-th draw along root *i* uses
+``fold_in(fold_in(key, i), t)`` and nothing else.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pytensor.graph.basic import Apply
+from pytensor.tensor.random.op import RandomVariable
+
+from jaxlink.dispatch.random.pymc import reason_against
+from jaxlink.dispatch.random.rows import find_row, sampler
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import UnsupportedOpError
+from jaxlink.random_state import Stream
+from jaxlink.static import as_literal, canonical
+
+__all__ = ["random_variable", "sampler"]
+
+
+def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
+    """The size, and the parameters that fix a shape."""
+    del node
+    row = find_row(op)
+    parameters = () if row is None else row.static_parameters(op)
+    return (1, *(i + 2 for i in parameters))
+
+
+@rule(RandomVariable, static=_static_operands)
+def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
+    row = find_row(op)
+    if row is None:
+        raise _no_sampler(op, node)
+    draw = row.draw(op) if row.reads_op else row.draw
+    static = row.static_parameters(op)
+    out_dtype = node.outputs[1].type.dtype
+
+    def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
+        dtype = canonical(out_dtype)
+        shape = _batch_shape(op, size, parameters)
+        if op.ndim_supp == 0:
+            parameters = tuple(
+                parameter if n else as_literal(parameter)
+                for parameter, n in zip(parameters, op.ndims_params, strict=True)
+            )
+        given = _cast(dtype, parameters, static) if row.cast else parameters
+        value = draw(stream.draw_key(), shape, dtype, *given)
+        return stream.next(), jnp.asarray(value, dtype)
+
+    return run
+
+
+def _batch_shape(
+    op: RandomVariable, size: Any, parameters: Sequence[Any]
+) -> tuple[int, ...]:
+    """``size``, or else the shape to which the parameters' batches broadcast."""
+    batches = [
+        np.shape(parameter)[: np.ndim(parameter) - core_ndim]
+        for parameter, core_ndim in zip(parameters, op.ndims_params, strict=True)
+    ]
+    shown = ", ".join(map(str, batches))
+    try:
+        implied = np.broadcast_shapes(*batches)
+    except ValueError:
+        raise ValueError(
+            f"the parameters of the random variable `{op.name}` have batch shapes "
+            f"{shown}, which do not broadcast."
+        ) from None
+    if size is None:
+        return implied
+    shape = tuple(int(length) for length in size)
+    try:
+        fits = np.broadcast_shapes(implied, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"size={shape} of the random variable `{op.name}` does not fit its "
+            f"parameters, whose batch shapes are {shown}. Every parameter must "
+            "broadcast to the size; leave it out to draw one value for each."
+        )
+    return shape
+
+
+def _cast(
+    dtype: np.dtype, parameters: Sequence[Any], static: Sequence[int]
+) -> list[Any]:
+    """Parameters in a floating dtype: the draw's, or else what they promote to.
+
+    A draw that is not floating has no derivative. Samplers of such draws loop until
+    all are accepted, which JAX would refuse to differentiate in reverse, so that has to
+    be said here.
+    """
+    floating = jnp.issubdtype(dtype, jnp.floating)
+    if not floating:
+        dtypes = [p.dtype for i, p in enumerate(parameters) if i not in static]
+        dtype = canonical(np.result_type(np.float32, *dtypes))
+    cast = [
+        p if i in static else jnp.asarray(p, dtype) for i, p in enumerate(parameters)
+    ]
+    return cast if floating else jax.lax.stop_gradient(cast)
+
+
+def _no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
+    rv_type = type(op)
+    name = node.outputs[1].name
+    drawn = f" (`{name}`)" if name else ""
+    reason = next(
+        filter(None, (reason_against(base) for base in rv_type.__mro__)),
+        f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. Write "
+        f"one with @jaxlink.sampler({rv_type.__name__})",
+    )
+    return UnsupportedOpError(
+        f"jaxlink cannot draw the distribution `{op.name}`{drawn}: {reason}."
+    )

@@ -1,0 +1,1 @@
+"""Scalar Ops, and those that apply them to each element."""

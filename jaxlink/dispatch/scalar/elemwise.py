@@ -1,0 +1,139 @@
+"""`Elemwise`, and scalar Ops that hold a graph of scalar Ops."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytensor.scalar as ps
+from jax import lax
+from pytensor.graph.basic import Constant
+from pytensor.graph.fg import AbstractFunctionGraph
+from pytensor.scalar.loop import ScalarLoop
+from pytensor.tensor.elemwise import Elemwise
+
+from jaxlink.checks import check
+from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.arithmetic import cast
+from jaxlink.dispatch.scalar.rules import scalar_rule
+from jaxlink.static import as_literal, canonical, to_jax
+
+__all__ = ["check_broadcast"]
+
+
+@rule(Elemwise)
+def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
+    run = scalar_rule(op.scalar_op, op.make_scalar_node(*node.inputs))
+    one = len(node.outputs) == 1
+
+    def apply(*args: Any) -> Any:
+        check_broadcast(node, [x.shape for x in args])
+        shape = jnp.broadcast_shapes(*(x.shape for x in args))
+        args = tuple(map(as_literal, args))
+        outs = (run(*args),) if one else run(*args)
+        outs = tuple(
+            out if out.shape == shape else jnp.broadcast_to(out, shape) for out in outs
+        )
+        return outs[0] if one else outs
+
+    return apply
+
+
+def check_broadcast(node: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise if a dimension is broadcast that is not 1 in its variable's type.
+
+    PyTensor refuses it too: its gradients would have the wrong shape.
+    """
+    flags = [var.type.broadcastable for var in node.inputs]
+    for dim, lengths in enumerate(zip(*shapes, strict=False)):
+        if len(set(lengths)) == 1:
+            continue
+        for var, flag, length in zip(node.inputs, flags, lengths, strict=True):
+            if length == 1 and not flag[dim]:
+                raise ValueError(
+                    f"{node.op} would broadcast dimension {dim} of {var}, which is 1 "
+                    f"beside {max(lengths)}, but its type {var.type} does not say 1. "
+                    "If it is meant, use pt.specify_broadcastable."
+                )
+
+
+def scalar_graph(fgraph: AbstractFunctionGraph) -> Callable[..., tuple[Any, ...]]:
+    """A graph of scalar Ops as a function of arrays that broadcast."""
+    steps = [(node, scalar_rule(node.op, node)) for node in fgraph.toposort()]
+
+    def run(*args: Any) -> tuple[Any, ...]:
+        env = dict(zip(fgraph.inputs, args, strict=True))
+
+        def value_of(var: Any) -> Any:
+            return to_jax(var.data) if isinstance(var, Constant) else env[var]
+
+        for node, step in steps:
+            outs = step(*map(value_of, node.inputs))
+            outs = outs if isinstance(outs, tuple) else (outs,)
+            env.update(zip(node.outputs, outs, strict=True))
+        return tuple(value_of(var) for var in fgraph.outputs)
+
+    return run
+
+
+@rule(ps.Composite)
+def composite(op: ps.Composite, node: Any) -> Callable[..., Any]:
+    run = scalar_graph(op.fgraph)
+    return run if len(op.outputs) > 1 else lambda *args: run(*args)[0]
+
+
+@rule(ScalarLoop)
+def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
+    """A while loop, whose derivative is that of a scan if its length is known.
+
+    JAX cannot differentiate a while loop backwards: it does not know how many states
+    to keep. A scan of the greatest number of steps, which keeps the state once the
+    loop is done, has the same derivative.
+    """
+    inner = scalar_graph(op.fgraph)
+    dtypes = [var.type.dtype for var in node.outputs]
+    n_carry = len(dtypes) - op.is_while
+
+    def start(args: Sequence[Any]) -> Any:
+        carry = tuple(map(cast, args[:n_carry], dtypes))
+        until = (jnp.asarray(False),) if op.is_while else ()
+        return jnp.zeros((), canonical("int64")), (*carry, *until)
+
+    def goes_on(state: Any, n_steps: Any) -> Any:
+        i, carry = state
+        return (i < n_steps) & ~carry[-1] if op.is_while else i < n_steps
+
+    def step(state: Any, args: Sequence[Any]) -> Any:
+        i, carry = state
+        return i + 1, inner(*carry[:n_carry], *args[n_carry:])
+
+    def by_while(n_steps: Any, *args: Any) -> Any:
+        return lax.while_loop(
+            lambda state: goes_on(state, n_steps),
+            lambda state: step(state, args),
+            start(args),
+        )[1]
+
+    def by_scan(bound: int, n_steps: Any, *args: Any) -> Any:
+        def masked(state: Any, _: None) -> Any:
+            more = goes_on(state, n_steps)
+            new = step(state, args)
+            return jax.tree.map(partial(jnp.where, more), new, state), None
+
+        return lax.scan(masked, start(args), length=bound)[0][1]
+
+    def run(n_steps: Any, *args: Any) -> Any:
+        if not op.is_while:
+            check(jnp.all(n_steps >= 0), f"{op} has a negative number of steps.")
+        one_element: Callable[..., Any] = by_while
+        if isinstance(n_steps, np.ndarray | np.generic):
+            one_element = jax.custom_jvp(by_while)
+            scanned = partial(by_scan, max(int(np.max(n_steps, initial=0)), 0))
+            one_element.defjvp(lambda primals, t: jax.jvp(scanned, primals, t))
+        n_steps = jnp.asarray(n_steps, canonical("int64"))
+        outs = jnp.vectorize(one_element)(n_steps, *args)
+        return outs if len(outs) > 1 else outs[0]
+
+    return run

@@ -1,0 +1,184 @@
+"""Loops that end when a condition holds, or after a number of steps that is computed.
+
+How many steps such a loop makes is known only when it is over, so there are no stacked
+steps, just what is carried. It is a ``lax.while_loop``, through which JAX pushes
+tangents forward, but no gradient back: the steps to go back through have no bound. With
+a bound (a known number of steps, the length of a sequence, ``truncate_gradient``), its
+derivative is that of a ``lax.scan`` of so many steps, of which those after the end do
+nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from jaxlink.checks import check
+from jaxlink.dispatch.scan.step import Body, Carry, cut_gradient, stop_gradient
+from jaxlink.static import canonical, is_static, to_dynamic
+
+__all__ = ["run_early"]
+
+
+class State(NamedTuple):
+    """Where a loop stands: steps made, whether the condition holds, and the carry."""
+
+    made: Any
+    over: Any
+    carry: Carry
+
+
+class Given(NamedTuple):
+    """All that a loop depends on, as custom derivatives want it: no closures."""
+
+    start: Carry
+    sequences: list[Any]
+    limit: Any
+    non_sequences: list[Any]
+
+
+def run_early(
+    body: Body, outer: Sequence[Any], sequences: Sequence[Any], limit: Any
+) -> tuple[Carry, Any]:
+    """The carry after the last step, and the number of steps.
+
+    Arguments:
+        limit: how many steps are made at most, known or not.
+    """
+    sequences = list(map(to_dynamic, sequences))
+    lengths = [len(seq) for seq in sequences]
+    bound: int | None = limit if is_static(limit) else min(lengths, default=None)
+    if not is_static(limit):
+        check(limit >= 0, f"`{body.node.op}` has a negative number of steps")
+        if lengths:
+            message = f"a sequence of `{body.node.op}` has fewer elements than steps"
+            check(limit <= bound, message)
+    start = body.start(outer)
+    if bound == 0:
+        windows = [() for _ in body.keep_nit_sot]
+        return start._replace(windows=windows), jnp.zeros((), canonical("int64"))
+    start = body.with_windows(start, sequences)
+    # Known non-sequences may be shapes inside, so they stay known.
+    dynamic = [i for i, v in enumerate(body.non_sequences) if not is_static(v)]
+    given = Given(
+        jax.tree.map(jnp.asarray, start),
+        sequences,
+        jnp.asarray(limit, canonical("int64")),
+        [body.non_sequences[i] for i in dynamic],
+    )
+
+    def body_of(given: Given) -> Body:
+        values = list(body.non_sequences)
+        for i, value in zip(dynamic, given.non_sequences, strict=True):
+            values[i] = value
+        return replace(body, non_sequences=values)
+
+    truncate = body.scan.truncate_gradient
+
+    def run(given: Given) -> State:
+        return _while(body_of(given), given, given.limit)
+
+    def run_bounded(given: Given) -> State:
+        if truncate >= 0 and (bound is None or truncate < bound):
+            return _last_steps(body_of, given, truncate)
+        assert bound is not None
+        state = _state(given.start)
+        return _bounded(body_of(given), state, given.sequences, given.limit, bound)
+
+    if bound is not None or truncate >= 0:
+        run_with_derivative = jax.custom_jvp(run)
+        run_with_derivative.defjvp(
+            lambda primals, tangents: jax.jvp(run_bounded, primals, tangents)
+        )
+        state = run_with_derivative(given)
+    else:
+        state = run(given)
+    return state.carry, state.made
+
+
+def _state(carry: Carry) -> State:
+    return State(jnp.zeros((), canonical("int64")), jnp.zeros((), bool), carry)
+
+
+def _step(body: Body, state: State, xs: Sequence[Any]) -> State:
+    carry, _, over = body.advance(state.carry, xs)
+    if over is None:
+        over = state.over
+    return State(state.made + 1, over.astype(bool), carry)
+
+
+def _while(body: Body, given: Given, limit: Any) -> State:
+    def element(seq: Any, i: Any) -> Any:
+        return jax.lax.dynamic_index_in_dim(seq, i, keepdims=False)
+
+    return jax.lax.while_loop(
+        lambda state: ~state.over & (state.made < limit),
+        lambda state: _step(
+            body, state, [element(s, state.made) for s in given.sequences]
+        ),
+        _state(given.start),
+    )
+
+
+def _bounded(
+    body: Body, start: State, sequences: Sequence[Any], limit: Any, bound: int
+) -> State:
+    """At most ``bound`` steps from ``start``; ``sequences`` start there, too."""
+    first = [seq[0] for seq in sequences]
+
+    def step(state: State, xs: Any) -> tuple[State, None]:
+        active = ~state.over & (state.made < limit)
+
+        # A step after the end may be nan, or have a gradient of nan, which times zero
+        # is nan. So in lanes of vmap that are at their end it repeats the first step.
+        def do(state: State, xs: Any) -> State:
+            carry, xs = _choose(active, (state.carry, xs), (start.carry, first))
+            return _choose(active, _step(body, state._replace(carry=carry), xs), state)
+
+        return jax.lax.cond(_in_any_lane(active), do, lambda s, _: s, state, xs), None
+
+    return jax.lax.scan(step, start, list(sequences), length=bound)[0]
+
+
+@custom_vmap
+def _in_any_lane(condition: Any) -> Any:
+    """``condition``; under vmap whether it holds in any lane, so that one ``lax.cond``
+    serves all. (vmap makes of a condition in each lane a select, which computes both
+    branches, and which JAX cannot transpose within a custom derivative.)"""
+    return condition
+
+
+@_in_any_lane.def_vmap
+def _(axis_size: int, in_batched: Any, condition: Any) -> Any:
+    del axis_size
+    batched = in_batched[0]
+    return _in_any_lane(jnp.any(condition, 0) if batched else condition), False
+
+
+def _last_steps(body_of: Any, given: Given, truncate: int) -> State:
+    """The loop, differentiable through its last ``truncate`` steps alone. It runs once
+    to see where these start, and once more up to there."""
+    constant = stop_gradient(given)
+    made = _while(body_of(constant), constant, constant.limit).made
+    before = jnp.maximum(made - truncate, 0)
+    state = stop_gradient(_while(body_of(constant), constant, before))
+    if truncate == 0:
+        return state
+    carry = state.carry
+    for steps in range(max(map(len, carry.states), default=1)):
+        with_initial = cut_gradient(given.start, state.carry, steps)
+        carry = _choose(before == steps, with_initial, carry)
+    start = State(before, jnp.zeros((), bool), carry)
+    sequences = [
+        jax.lax.dynamic_slice_in_dim(seq, before, min(truncate, len(seq)))
+        for seq in given.sequences
+    ]
+    return _bounded(body_of(given), start, sequences, made, truncate)
+
+
+def _choose(condition: Any, values: Any, others: Any) -> Any:
+    """``values`` if ``condition``, else ``others``."""
+    return jax.tree.map(lambda x, y: jax.lax.select(condition, x, y), values, others)

@@ -1,0 +1,197 @@
+"""Loops: Scan becomes ``lax.scan``, or a loop that ends when a condition holds.
+
+PyTensor's Scan writes each state into a buffer that holds the initial values too, and
+all steps are kept. Before linking, `jaxlink.rewrites.scans` finds out what of that is
+read, and replaces the Scan by a `Loop`, which keeps no more. What a loop carries are
+just the rows that the next step reads; what is read of all steps is stacked.
+
+A number of steps that is known before the call gives a ``lax.scan``. Else, or if there
+is a condition, only the last rows can be read: see `jaxlink.dispatch.scan.early`. A
+shape that depends on an element of a known sequence unrolls the loop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.scan.op import Scan
+from pytensor.tensor.type import lscalar
+
+from jaxlink.checks import check
+from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.dispatch.scan.early import run_early
+from jaxlink.dispatch.scan.fixed import run_scan, run_unrolled
+from jaxlink.dispatch.scan.step import Body, Keep, output, source, unread
+from jaxlink.errors import DynamicShapeError
+from jaxlink.static import canonical, is_static, name_of, to_dynamic
+
+
+class Loop(Op):
+    """A Scan that keeps what is read of it.
+
+    It has the operands of ``scan``, but those states that ``keep`` does not want as a
+    buffer come as their initial values alone. Its last output is the number of steps
+    that were made.
+
+    Arguments:
+        scan: the Scan, whose inner graph is rewritten already.
+        keep: what is kept of each mit-sot, sit-sot and nit-sot.
+        least: how many steps must be made for what is read to exist.
+        exact: the number of rows that is read depends on the number of steps.
+    """
+
+    __props__ = ("exact", "keep", "least", "scan")
+
+    def __init__(self, scan: Scan, keep: Sequence[Keep], least: int, exact: bool):
+        self.scan, self.keep, self.least = scan, tuple(keep), least
+        self.exact = exact
+
+    def make_node(self, *inputs: Variable) -> Apply:
+        outputs = [type_() for type_ in self.scan.output_types]
+        return Apply(self, list(inputs), [*outputs, lscalar()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        raise NotImplementedError("Loop has a meaning in JAX only")
+
+    def __str__(self) -> str:
+        kind = "While" if self.scan.info.as_while else "Loop"
+        return f"{kind}{{{self.scan.name}, keep={list(self.keep)}}}"
+
+
+@rule(Scan, inner=True)
+def scan(op: Any, node: Any, link: Any) -> Linked:
+    info = op.info
+    n_traced = info.n_mit_sot + info.n_sit_sot + info.n_nit_sot
+    whole = Loop(op, ["buffer"] * n_traced, least=0, exact=True)
+    linked = loop(whole, node, link)
+    return replace(linked, run=lambda *operands: linked.run(*operands)[:-1])
+
+
+@rule(Loop, inner=True)
+def loop(op: Loop, node: Any, link: Any) -> Linked:
+    scan, info, keep = op.scan, op.scan.info, op.keep
+    traced = any(not isinstance(k, int) for k in keep)
+    if info.as_while and traced:
+        raise DynamicShapeError(_unknown_length(op, node))
+    first_non_seq = info.n_inner_inputs - info.n_non_seqs
+    first_outer_non_seq = info.n_outer_inputs - info.n_non_seqs
+    step = link(scan.fgraph, varying=range(first_non_seq))
+    moving = _moving_operands(op, step, first_non_seq)
+
+    def outside(inner: Sequence[int]) -> set[int]:
+        return {first_outer_non_seq + i - first_non_seq for i in inner}
+
+    static = outside([i for i in step.static if i >= first_non_seq]) | moving
+    wished = outside(step.wished)
+    if op.exact or traced or moving or info.n_mit_mot:
+        static.add(0)
+    else:
+        wished.add(0)
+    n_states = info.n_mit_sot + info.n_sit_sot
+    first_size = first_outer_non_seq - info.n_nit_sot
+    static |= {first_size + i for i, k in enumerate(keep[n_states:]) if k == "buffer"}
+    depths = [-min(taps) for taps in (*info.mit_sot_in_slices, *info.sit_sot_in_slices)]
+    depths += [0] * info.n_nit_sot
+
+    def run(*outer: Any) -> tuple[Any, ...]:
+        n_steps = outer[0]
+        body = Body(node, scan, keep, step, list(outer[first_outer_non_seq:]))
+        sequences = list(scan.outer_seqs(outer))
+        if is_static(n_steps):
+            n_steps = int(n_steps)
+            sequences = _of_length(op, node, n_steps, sequences)
+        if info.as_while or not is_static(n_steps):
+            made = None
+            carry, n_made = run_early(body, outer, sequences, n_steps)
+            traces: list[Any] = [None] * len(keep)
+            if op.least:
+                message = f"`{op}` made fewer steps than the {op.least} that are read"
+                check(n_made >= op.least, message)
+        else:
+            made = n_steps
+            n_made = jnp.asarray(n_steps, canonical("int64"))
+            run_fixed = run_unrolled if moving else run_scan
+            carry, traces = run_fixed(body, outer, sequences, n_steps)
+        buffers = map(
+            to_dynamic, (*scan.outer_mitsot(outer), *scan.outer_sitsot(outer))
+        )
+        outs = [
+            output(*each, made)
+            for each in zip(
+                keep,
+                [*buffers, *scan.outer_nitsot(outer)],
+                depths,
+                [*carry.states, *carry.windows],
+                traces,
+                strict=True,
+            )
+        ]
+        outs = [
+            unread(var) if out is None else out
+            for var, out in zip(node.outputs[info.n_mit_mot :], outs, strict=False)
+        ]
+        return (*carry.mit_mots, *outs, *map(to_dynamic, carry.untraced), n_made)
+
+    return Linked(run, tuple(sorted(static)), tuple(sorted(wished)))
+
+
+def _of_length(op: Loop, node: Any, n_steps: int, sequences: list[Any]) -> list[Any]:
+    """``sequences`` cut to ``n_steps``, or PyTensor's error if they are too short."""
+    if n_steps < 0:
+        raise IndexError(f"`{op}` was asked for a negative number of steps, {n_steps}")
+    if n_steps < op.least:
+        raise IndexError(
+            f"`{op}` makes {n_steps} steps, but its step {op.least} from the end is "
+            "read"
+        )
+    for var, seq in zip(node.inputs[1:], sequences, strict=False):
+        if len(seq) < n_steps:
+            raise ValueError(
+                f"`{op}` makes {n_steps} steps, but its sequence {source(var)} has "
+                f"just {len(seq)} elements"
+            )
+    return [seq if len(seq) == n_steps else seq[:n_steps] for seq in sequences]
+
+
+def _moving_operands(op: Loop, step: Any, first_non_seq: int) -> set[int]:
+    """The operands that hold what changes from step to step, and is needed to know a
+    shape inside."""
+    info = op.scan.info
+    inner = [i for i in step.static if i < first_non_seq]
+    taps = [[0]] * info.n_seqs + [*info.mit_mot_in_slices]
+    taps += [*info.mit_sot_in_slices, *info.sit_sot_in_slices]
+    operands = [1 + i for i, some in enumerate(taps) for _ in some]
+    first_mit_mot = 1 + info.n_seqs
+    for i in inner:
+        is_untraced = i >= len(operands)
+        in_mit_mot = (
+            not is_untraced
+            and first_mit_mot <= operands[i] < first_mit_mot + info.n_mit_mot
+        )
+        if info.as_while or is_untraced or in_mit_mot:
+            asker, _ = step.demands[step.inputs[i]]
+            raise DynamicShapeError(
+                f"`{asker.op}` inside `{op}` needs to know, before the function runs, "
+                f"what changes from step to step (inner input {i}: a sequence or a "
+                "state), and this loop cannot be unrolled. All steps of a JAX loop "
+                "have the same shapes: take the full size, and mask it."
+            )
+    return {operands[i] for i in inner}
+
+
+def _unknown_length(op: Loop, node: Any) -> str:
+    info = op.scan.info
+    whole = [
+        name_of(out)
+        for out, keep in zip(node.outputs[info.n_mit_mot :], op.keep, strict=False)
+        if not isinstance(keep, int)
+    ]
+    return (
+        f"`{op.scan}` stops on a condition (until), and all steps of "
+        f"{', '.join(whole)} are read, but how many there are is known only after the "
+        "loop. Read single steps at its end (out[-1], out[-2]), or run a fixed number "
+        "of steps and keep the state (pt.switch) once the condition holds."
+    )

@@ -1,0 +1,237 @@
+"""Arithmetic, comparisons and sums of sparse matrices.
+
+As in SciPy, a sum or product of two sparse matrices stores only what is not 0, and a
+product of a sparse and a dense matrix stores what the sparse one does.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.sparse import BCOO
+from pytensor.sparse import math as psm
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.arithmetic import cast
+from jaxlink.dispatch.sparse.conversion import Run, same_pattern, times
+from jaxlink.sparse_arrays import (
+    Entries,
+    concatenated,
+    decode,
+    encode,
+    from_dense,
+    group,
+    merged,
+    ordered,
+    to_dense,
+)
+from jaxlink.static import canonical
+
+__all__ = ["StructuredSum"]
+
+
+def _same_shape(op: Any, x: Any, y: Any) -> None:
+    if x.shape != y.shape:
+        raise ValueError(f"{op}: shapes {x.shape} and {y.shape} must be the same")
+
+
+def _aligned(op: Any, x: BCOO, y: BCOO, dtype: Any) -> tuple[Entries, Any, Any]:
+    """Two matrices at the union of their positions: the entries of their sum, and what
+    each of the two has there (0 if nothing)."""
+    _same_shape(op, x, y)
+    parts = [decode(matrix).astype(canonical(dtype)) for matrix in (x, y)]
+    both = concatenated(parts, parts[0].shape)
+    groups = group(both.rows, both.columns, both.shape)
+    from_x = jnp.arange(len(both), dtype="int32") < len(parts[0])
+    x_data = groups.add_up(jnp.where(from_x, both.data, 0))
+    y_data = groups.add_up(jnp.where(from_x, 0, both.data))
+    stored = groups.add_up(both.stored.astype("int32")) > 0
+    data = x_data + y_data
+    entries = Entries(data, groups.rows, groups.columns, stored, both.shape, True)
+    return entries, x_data, y_data
+
+
+def _without_zeros(entries: Entries, data: Any) -> BCOO:
+    stored = entries.stored & (data != 0)
+    return encode(replace(entries, data=data, stored=stored))
+
+
+@rule(psm.AddSparseSparse)
+def add_s_s(op: psm.AddSparseSparse, node: Any) -> Run:
+    def run(x: BCOO, y: BCOO) -> BCOO:
+        total, _, _ = _aligned(op, x, y, node.outputs[0].type.dtype)
+        return _without_zeros(total, total.data)
+
+    return run
+
+
+@rule(psm.MultiplySparseSparse)
+def mul_s_s(op: psm.MultiplySparseSparse, node: Any) -> Run:
+    def run(x: BCOO, y: BCOO) -> BCOO:
+        union, x_data, y_data = _aligned(op, x, y, node.outputs[0].type.dtype)
+        # Here SciPy multiplies by the zeros that only one of them stores: inf * 0.
+        return _without_zeros(union, x_data * y_data)
+
+    return run
+
+
+@rule(psm.AddSparseSparseData)
+def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Run:
+    """The sum of two matrices that store the same elements."""
+    format = node.inputs[0].type.format
+
+    def run(x: BCOO, y: BCOO) -> BCOO:
+        _same_shape(op, x, y)
+        x_entries, y_entries = (ordered(decode(m), format) for m in (x, y))
+        size = len(x_entries)
+        # Their bounds may differ; what they store comes first.
+        y_data = y_entries.data[:size]
+        y_data = jnp.pad(y_data, (0, size - y_data.shape[0]))
+        total = jnp.where(x_entries.stored, x_entries.data + y_data, 0)
+        return encode(replace(x_entries, data=total))
+
+    return run
+
+
+@rule(psm.AddSparseDense)
+def add_s_d(op: psm.AddSparseDense, node: Any) -> Run:
+    dtype = node.outputs[0].type.dtype
+
+    def run(x: BCOO, y: Any) -> Any:
+        _same_shape(op, x, y)
+        entries = decode(x).structured().astype(canonical(dtype))
+        total = jnp.asarray(cast(y, dtype))
+        place = entries.rows, entries.columns
+        return total.at[place].add(entries.data, mode="drop")
+
+    return run
+
+
+def _at_columns(entries: Entries, op: Any, y: Any) -> Any:
+    """The element of a vector ``y`` in the column of each entry."""
+    if y.shape != entries.shape[1:]:
+        raise ValueError(
+            f"{op}: a matrix of shape {entries.shape} and a vector of {y.shape[0]} "
+            "elements do not fit"
+        )
+    return jnp.asarray(y).at[entries.columns].get(mode="fill", fill_value=0)
+
+
+@rule(psm.StructuredAddSparseDenseVector)
+def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Run:
+    def run(x: BCOO, y: Any) -> BCOO:
+        entries = merged(decode(x))
+        added = _at_columns(entries, op, y)
+        nonzero = entries.stored & (entries.data != 0)
+        return _without_zeros(entries, entries.data + jnp.where(nonzero, added, 0))
+
+    return run
+
+
+@rule(psm.MultiplySparseDenseVector)
+def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Run:
+    def run(x: BCOO, y: Any) -> BCOO:
+        entries = merged(decode(x))
+        return _without_zeros(entries, times(entries, _at_columns(entries, op, y)))
+
+    return run
+
+
+@rule(psm.MultiplySparseDense)
+def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Run:
+    dtype = node.outputs[0].type.dtype
+
+    def run(x: BCOO, y: Any) -> BCOO:
+        entries = decode(x).astype(canonical(dtype))
+        y = jnp.asarray(cast(y, dtype))
+        if y.ndim:
+            _same_shape(op, x, y)
+            place = entries.rows, entries.columns
+            y = y.at[place].get(mode="fill", fill_value=0)
+        else:
+            y = jnp.broadcast_to(y, entries.data.shape)
+        return same_pattern(x, times(entries, y))
+
+    return run
+
+
+# SciPy finds ==, <= and >= of two sparse matrices by turning round !=, > and <, so that
+# nan <= nan. What it turns round may be true where neither stores anything.
+_DIRECT = {
+    psm.NotEqualSparseSparse: operator.ne,
+    psm.LessThanSparseSparse: operator.lt,
+    psm.GreaterThanSparseSparse: operator.gt,
+}
+_TURNED_ROUND = {
+    psm.EqualSparseSparse: operator.ne,
+    psm.LessEqualSparseSparse: operator.gt,
+    psm.GreaterEqualSparseSparse: operator.lt,
+}
+_WITH_DENSE = {
+    psm.EqualSparseDense: operator.eq,
+    psm.NotEqualSparseDense: operator.ne,
+    psm.LessThanSparseDense: operator.lt,
+    psm.GreaterThanSparseDense: operator.gt,
+    psm.LessEqualSparseDense: operator.le,
+    psm.GreaterEqualSparseDense: operator.ge,
+}
+
+
+def _common(node: Any) -> Any:
+    return canonical(np.result_type(*(var.type.dtype for var in node.inputs)))
+
+
+@rule(*_DIRECT)
+def comparison(op: Any, node: Any) -> Run:
+    compare = _DIRECT[type(op)]
+
+    def run(x: BCOO, y: BCOO) -> BCOO:
+        union, x_data, y_data = _aligned(op, x, y, _common(node))
+        return _without_zeros(union, compare(x_data, y_data).astype("uint8"))
+
+    return run
+
+
+@rule(*_TURNED_ROUND)
+def comparison_turned_round(op: Any, node: Any) -> Run:
+    opposite: Callable[[Any, Any], Any] = _TURNED_ROUND[type(op)]
+    format = node.outputs[0].type.format
+
+    def run(x: BCOO, y: BCOO) -> BCOO:
+        _same_shape(op, x, y)
+        dense = [cast(to_dense(decode(matrix)), _common(node)) for matrix in (x, y)]
+        return encode(from_dense((~opposite(*dense)).astype("uint8"), format))
+
+    return run
+
+
+@rule(*_WITH_DENSE)
+def comparison_with_dense(op: Any, node: Any) -> Run:
+    compare = _WITH_DENSE[type(op)]
+
+    def run(x: BCOO, y: Any) -> Any:
+        _same_shape(op, x, y)
+        dense = cast(to_dense(decode(x)), _common(node))
+        return compare(dense, cast(y, _common(node))).astype("uint8")
+
+    return run
+
+
+class StructuredSum(psm.SpSum):
+    """SpSum with the structured gradient, which compares unlike that without."""
+
+
+@rule(psm.SpSum)
+def sp_sum(op: psm.SpSum, node: Any) -> Run:
+    def run(x: BCOO) -> Any:
+        entries = decode(x).structured() if op.structured else decode(x)
+        if op.axis is None:
+            return jnp.where(entries.alive, entries.data, 0).sum(dtype=x.dtype)
+        place = entries.columns if op.axis == 0 else entries.rows
+        zeros = jnp.zeros(entries.shape[1 - op.axis], x.dtype)
+        return zeros.at[place].add(entries.data, mode="drop")
+
+    return run

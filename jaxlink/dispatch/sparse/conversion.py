@@ -1,0 +1,222 @@
+"""Sparse matrices: making them, taking them apart, converting and scaling them.
+
+What a matrix is in JAX, and what "stored", "absent" and "structured" mean, is said in
+`jaxlink.sparse_arrays`. Where the number of stored elements depends on values, the
+length of ``csm_properties(x)``'s data and indices is a bound: what is left over is 0,
+and ``indptr`` says where it begins.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.sparse import BCOO
+from pytensor.sparse import basic as psb
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.arithmetic import cast
+from jaxlink.dispatch.scalar.rules import convert
+from jaxlink.errors import UnsupportedOpError
+from jaxlink.sparse_arrays import (
+    Entries,
+    decode,
+    encode,
+    from_dense,
+    group,
+    merged,
+    ordered,
+    pointers,
+    to_dense,
+    transposed,
+)
+from jaxlink.static import canonical
+
+__all__ = ["RegularDenseFromSparse", "lines_of", "same_pattern", "times"]
+
+Run = Callable[..., Any]
+
+
+def same_pattern(matrix: BCOO, data: Any) -> BCOO:
+    """A matrix like ``matrix`` of other ``data``, which is 0 where that has none."""
+    return BCOO(
+        (data, matrix.indices),
+        shape=matrix.shape,
+        indices_sorted=matrix.indices_sorted,
+        unique_indices=matrix.unique_indices,
+    )
+
+
+def times(entries: Entries, y: Any) -> Any:
+    """The data times ``y``, a factor (or a row of factors) for each entry.
+
+    What is not stored stays 0 next to an infinite factor, and keeps its derivative next
+    to a finite one.
+    """
+    column = (-1,) + (1,) * (y.ndim - 1)
+    stored, data = entries.stored.reshape(column), entries.data.reshape(column)
+    return data * jnp.where(stored | jnp.isfinite(y), y, 0)
+
+
+def lines_of(indptr: Any, size: int) -> Any:
+    """The line of each of ``size`` entries: how many lines ended before it."""
+    ends = jnp.asarray(indptr[1:], "int32")
+    return jnp.zeros(size, "int32").at[ends].add(1, mode="drop").cumsum(dtype="int32")
+
+
+@rule(psb.CSM, static=(3,))
+def csm(op: psb.CSM, node: Any) -> Run:
+    def run(data: Any, indices: Any, indptr: Any, shape: Any) -> BCOO:
+        if len(shape) != 2:
+            raise ValueError(f"CSM: a matrix has two dimensions, not {len(shape)}")
+        m, n = int(shape[0]), int(shape[1])
+        if data.shape != indices.shape:
+            raise ValueError(
+                f"CSM: there are {data.shape[0]} data, but {indices.shape[0]} indices"
+            )
+        count, width = (m, n) if op.format == "csr" else (n, m)
+        if indptr.shape != (count + 1,):
+            raise ValueError(
+                f"CSM: a {op.format} matrix of shape {(m, n)} needs {count + 1} "
+                f"pointers, not {indptr.shape[0]}"
+            )
+        lines = lines_of(indptr, data.shape[0])
+        inside = lines < count
+        minor = jnp.where(inside, jnp.asarray(indices, "int32"), width)
+        entries = Entries(jnp.asarray(data), lines, minor, inside, (count, width))
+        return encode(entries if op.format == "csr" else transposed(entries))
+
+    return run
+
+
+@rule(psb.CSMProperties, known=(3,))
+def csm_properties(op: psb.CSMProperties, node: Any) -> Run:
+    format = node.inputs[0].type.format
+
+    def run(x: BCOO) -> tuple[Any, ...]:
+        entries = ordered(decode(x), format)
+        across = entries if format == "csr" else transposed(entries)
+        return (
+            entries.data,
+            jnp.where(entries.stored, across.columns, 0).astype("int32"),
+            pointers(across.rows, across.shape[0]),
+            np.asarray(entries.shape, "int32"),
+        )
+
+    return run
+
+
+@rule(psb.CSMGrad)
+def csm_grad(op: psb.CSMGrad, node: Any) -> Run:
+    """What a matrix g holds at each entry of a matrix x."""
+    dtype = node.outputs[0].type.dtype
+
+    def run(*operands: Any) -> Any:
+        x_data, x_indices, x_indptr, _, g_data, g_indices, g_indptr, _ = operands
+        size, count = x_data.shape[0], x_indptr.shape[0] - 1
+        x_lines = lines_of(x_indptr, size)
+        g_lines = lines_of(g_indptr, g_data.shape[0])
+        lines = jnp.concatenate([x_lines, g_lines])
+        minor = jnp.concatenate([cast(x_indices, "int32"), cast(g_indices, "int32")])
+        groups = group(lines, minor, (count, 0))
+        values = jnp.zeros(lines.shape, g_data.dtype).at[size:].set(g_data)
+        sums = groups.add_up(values)[groups.ids[:size]]
+        return cast(jnp.where(x_lines < count, sums, 0), dtype)
+
+    return run
+
+
+@rule(psb.Cast)
+def sparse_cast(op: psb.Cast, node: Any) -> Run:
+    from_type, to_type = node.inputs[0].type, node.outputs[0].type
+    # As PyTensor casts arrays, which differs from JAX where a float is too large.
+    of_array = convert(SimpleNamespace(o_type=to_type), node)
+
+    def run(x: BCOO) -> BCOO:
+        if from_type.dtype == to_type.dtype:
+            return x
+        entries = merged(decode(x))  # SciPy rounds sums, not what is added up
+        # NumPy drops the imaginary part.
+        real = from_type.dtype.startswith("c") and not to_type.dtype.startswith("c")
+        data = entries.data.real if real else entries.data
+        return encode(replace(entries, data=of_array(data)))
+
+    return run
+
+
+class RegularDenseFromSparse(psb.DenseFromSparse):
+    """DenseFromSparse without the structured gradient, which compares unlike it."""
+
+
+@rule(psb.DenseFromSparse)
+def dense_from_sparse(op: psb.DenseFromSparse, node: Any) -> Run:
+    if op.sparse_grad:
+        return lambda x: to_dense(decode(x).structured())
+    return lambda x: to_dense(decode(x))
+
+
+@rule(psb.SparseFromDense)
+def sparse_from_dense(op: psb.SparseFromDense, node: Any) -> Run:
+    return lambda x: encode(from_dense(jnp.asarray(x), op.format))
+
+
+@rule(psb.Transpose)
+def transpose(op: psb.Transpose, node: Any) -> Run:
+    return lambda x: encode(transposed(decode(x)))
+
+
+@rule(psb.Remove0)
+def remove0(op: psb.Remove0, node: Any) -> Run:
+    def run(x: BCOO) -> BCOO:
+        entries = decode(x)
+        return encode(replace(entries, stored=entries.stored & (entries.data != 0)))
+
+    return run
+
+
+@rule(psb.EnsureSortedIndices)
+def ensure_sorted_indices(op: psb.EnsureSortedIndices, node: Any) -> Run:
+    format = node.inputs[0].type.format
+    return lambda x: encode(ordered(decode(x), format, inner=True))
+
+
+@rule(psb.Diag)
+def diag(op: psb.Diag, node: Any) -> Run:
+    def run(x: BCOO) -> Any:
+        m, n = x.shape
+        if m != n:
+            raise ValueError(f"Diag: a matrix of shape {x.shape} is not square")
+        entries = decode(x)
+        place = jnp.where(entries.rows == entries.columns, entries.rows, n)
+        return jnp.zeros(n, x.dtype).at[place].add(entries.data, mode="drop")
+
+    return run
+
+
+@rule(psb.ColScaleCSC, psb.RowScaleCSC)
+def scale(op: psb.ColScaleCSC | psb.RowScaleCSC, node: Any) -> Run:
+    by_row = isinstance(op, psb.RowScaleCSC)
+    x_type, s_type = (var.type for var in node.inputs)
+    common = np.result_type(x_type.dtype, s_type.dtype)
+    if not np.can_cast(common, x_type.dtype, "same_kind"):
+        raise UnsupportedOpError(
+            f"`{op}` cannot scale a matrix of {x_type.dtype} by {s_type.dtype}. Cast "
+            f'the matrix first: pytensor.sparse.cast(x, "{common}").'
+        )
+
+    def run(x: BCOO, s: Any) -> BCOO:
+        entries = decode(x)
+        length = entries.shape[0] if by_row else entries.shape[1]
+        if s.shape != (length,):
+            raise ValueError(
+                f"{op}: a matrix of shape {x.shape} needs {length} factors, "
+                f"not {s.shape}"
+            )
+        place = entries.rows if by_row else entries.columns
+        factors = jnp.asarray(cast(s, common)).at[place].get(mode="fill", fill_value=0)
+        product = times(entries.astype(canonical(common)), factors)
+        return same_pattern(x, cast(product, x_type.dtype))
+
+    return run

@@ -1,0 +1,188 @@
+"""Products with sparse matrices: gather, multiply, add up at the rows.
+
+A product of two sparse matrices has as many entries as its operands have pairs of
+entries, or else as many as it has elements, whichever is less: what SciPy finds out
+while it multiplies is not known before the call.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from jax.experimental.sparse import BCOO
+from pytensor.sparse import math as psm
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.arithmetic import cast
+from jaxlink.dispatch.sparse.conversion import Run, lines_of, times
+from jaxlink.sparse_arrays import (
+    Entries,
+    decode,
+    encode,
+    from_dense,
+    merged,
+    to_dense,
+    transposed,
+)
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+
+def _entries(x: Any, dtype: Any) -> Any:
+    """A matrix in ``dtype``: entries if it is sparse, an array if it is dense."""
+    if isinstance(x, BCOO):
+        return decode(x).astype(canonical(dtype))
+    return jnp.asarray(cast(x, dtype))
+
+
+def _inner_lengths(op: Any, x: Any, y: Any) -> None:
+    if x.shape[-1] != y.shape[0]:
+        raise ValueError(f"{op}: shapes {x.shape} and {y.shape} do not fit")
+
+
+def _by_dense(x: Entries, y: Any) -> Any:
+    """``x @ y`` for a dense matrix or vector ``y``."""
+    lines = y.at[x.columns].get(mode="fill", fill_value=0)
+    zeros = jnp.zeros((x.shape[0], *y.shape[1:]), y.dtype)
+    return zeros.at[x.rows].add(times(x, lines), mode="drop")
+
+
+def _product(x: Any, y: Any) -> Any:
+    """``x @ y`` as a dense array; at least one of the two is sparse."""
+    if isinstance(x, Entries) and isinstance(y, Entries):
+        return _of_sparse(x, y)
+    if isinstance(x, Entries):
+        return _by_dense(x, y)
+    return _by_dense(transposed(y), x.T).T
+
+
+def _of_sparse(x: Entries, y: Entries) -> Any:
+    """``x @ y`` as a dense matrix: for each entry of ``x``, a line of ``y``."""
+    place = x.columns
+    lines = to_dense(y).at[place].get(mode="fill", fill_value=0)
+    pattern = jnp.zeros(y.shape, bool)
+    pattern = pattern.at[y.rows, y.columns].max(y.stored, mode="drop")
+    stored = pattern.at[place].get(mode="fill", fill_value=False)
+    # An infinite element of one meets elements of the other that are not stored.
+    data = jnp.where(stored | jnp.isfinite(x.data[:, None]), x.data[:, None], 0)
+    factors = jnp.where(x.stored[:, None] | jnp.isfinite(lines), lines, 0)
+    zeros = jnp.zeros((x.shape[0], y.shape[1]), lines.dtype)
+    return zeros.at[x.rows].add(data * factors, mode="drop")
+
+
+def _by_pairs(x: Entries, y: Entries) -> Entries:
+    """``x @ y`` from all pairs of entries of which one's column is the other's row."""
+    shape = x.shape[0], y.shape[1]
+    meet = (x.columns[:, None] == y.rows) & x.alive[:, None]
+    x_data, y_data = x.data[:, None], y.data
+    data = jnp.where(meet & (y.stored | jnp.isfinite(x_data)), x_data, 0)
+    factors = jnp.where(meet & (x.stored[:, None] | jnp.isfinite(y_data)), y_data, 0)
+    pairs = Entries(
+        data=(data * factors).reshape(-1),
+        rows=jnp.where(meet, x.rows[:, None], shape[0]).reshape(-1),
+        columns=jnp.where(meet, y.columns, shape[1]).reshape(-1),
+        stored=(meet & x.stored[:, None] & y.stored).reshape(-1),
+        shape=shape,
+    )
+    return merged(pairs)
+
+
+def _sparse_product(x: Entries, y: Any, format: str) -> BCOO:
+    """``x @ y`` as a sparse matrix that stores, as in SciPy, what is not 0."""
+    if isinstance(y, Entries) and len(x) * len(y) <= x.shape[0] * y.shape[1]:
+        product = _by_pairs(x, y)
+        stored = product.stored & (product.data != 0)
+        return encode(replace(product, stored=stored))
+    return encode(from_dense(_product(x, y), format))
+
+
+@rule(psm.Dot)
+def dot(op: psm.Dot, node: Any) -> Run:
+    dtype = node.outputs[0].type.dtype
+
+    def run(x: Any, y: Any) -> Any:
+        _inner_lengths(op, x, y)
+        return _product(_entries(x, dtype), _entries(y, dtype))
+
+    return run
+
+
+@rule(psm.Usmm)
+def usmm(op: psm.Usmm, node: Any) -> Run:
+    dtype = node.outputs[0].type.dtype
+
+    def run(alpha: Any, x: Any, y: Any, z: Any) -> Any:
+        _inner_lengths(op, x, y)
+        product = _product(_entries(x, dtype), _entries(y, dtype))
+        return cast(alpha, dtype) * product + cast(z, dtype)
+
+    return run
+
+
+@rule(psm.StructuredDot)
+def structured_dot(op: psm.StructuredDot, node: Any) -> Run:
+    dtype = node.outputs[0].type.dtype
+    format = getattr(node.outputs[0].type, "format", None)
+
+    def run(x: BCOO, y: Any) -> Any:
+        _inner_lengths(op, x, y)
+        entries, other = _entries(x, dtype).structured(), _entries(y, dtype)
+        if format is None:
+            return _product(entries, other)
+        return _sparse_product(entries, other, format)
+
+    return run
+
+
+@rule(psm.TrueDot)
+def true_dot(op: psm.TrueDot, node: Any) -> Run:
+    dtype, format = node.outputs[0].type.dtype, node.outputs[0].type.format
+
+    def run(x: BCOO, y: Any) -> BCOO:
+        _inner_lengths(op, x, y)
+        return _sparse_product(_entries(x, dtype), _entries(y, dtype), format)
+
+    return run
+
+
+@rule(psm.StructuredDotGradCSC, psm.StructuredDotGradCSR)
+def structured_dot_grad(op: Any, node: Any) -> Run:
+    """The elements of ``g @ b.T`` at the entries of a matrix."""
+    dtype = node.outputs[0].type.dtype
+    by_column = isinstance(op, psm.StructuredDotGradCSC)
+
+    def run(indices: Any, indptr: Any, b: Any, g: Any) -> Any:
+        b, g = (_dense(x, dtype) for x in (b, g))
+        lines, minor = lines_of(indptr, indices.shape[0]), cast(indices, "int32")
+        inside = lines < indptr.shape[0] - 1
+        rows, columns = (minor, lines) if by_column else (lines, minor)
+        data = jnp.where(inside[:, None], g[rows] * b[columns], 0)
+        return data.sum(axis=1, dtype=canonical(dtype))
+
+    return run
+
+
+def _dense(x: Any, dtype: Any) -> Any:
+    x = _entries(x, dtype)
+    return to_dense(x) if isinstance(x, Entries) else x
+
+
+@rule(psm.SamplingDot)
+def sampling_dot(op: psm.SamplingDot, node: Any) -> Run:
+    """The elements of ``x @ y.T`` at the entries of a matrix, times these."""
+    dtype = node.outputs[0].type.dtype
+
+    def run(x: Any, y: Any, p: BCOO) -> BCOO:
+        if x.shape[1] != y.shape[1] or p.shape != (x.shape[0], y.shape[0]):
+            raise ValueError(
+                f"{op}: shapes {x.shape}, {y.shape} and {p.shape} do not fit"
+            )
+        pattern = merged(decode(p))
+        x, y = (jnp.asarray(cast(z, dtype)) for z in (x, y))
+        left = x.at[pattern.rows].get(mode="fill", fill_value=0)
+        right = y.at[pattern.columns].get(mode="fill", fill_value=0)
+        products = (left * right).sum(axis=1, dtype=canonical(dtype))
+        return encode(replace(pattern, data=times(pattern, products)))
+
+    return run

@@ -1,0 +1,123 @@
+"""Sparse matrices put together from others, or from rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from jax.experimental.sparse import BCOO
+from pytensor.sparse import basic as psb
+from pytensor.sparse.linalg import SparseBlockDiagonal
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.arithmetic import cast
+from jaxlink.dispatch.sparse.conversion import Run
+from jaxlink.sparse_arrays import (
+    Entries,
+    concatenated,
+    decode,
+    encode,
+    from_dense,
+    merged,
+)
+from jaxlink.static import canonical
+
+__all__: list[str] = []
+
+
+def _shifted(block: Entries, down: int, right: int, shape: tuple[int, int]) -> Entries:
+    """``block`` as a part of a larger matrix of ``shape``."""
+    alive = block.alive
+    return replace(
+        block,
+        rows=jnp.where(alive, block.rows + down, shape[0]),
+        columns=jnp.where(alive, block.columns + right, shape[1]),
+        shape=shape,
+    )
+
+
+def _placed(
+    blocks: Sequence[Entries],
+    corners: Sequence[tuple[int, int]],
+    shape: tuple[int, int],
+    dtype: str,
+) -> Entries:
+    parts = [
+        _shifted(block.astype(canonical(dtype)), *corner, shape)
+        for block, corner in zip(blocks, corners, strict=True)
+    ]
+    unique = all(block.unique for block in blocks)
+    return replace(concatenated(parts, shape), unique=unique)
+
+
+@rule(psb.HStack, psb.VStack)
+def stack(op: psb.HStack | psb.VStack, node: Any) -> Run:
+    axis = 1 if isinstance(op, psb.HStack) else 0
+    wanted = op.format, op.dtype
+    alike = all((var.type.format, var.type.dtype) == wanted for var in node.inputs)
+
+    def run(*matrices: BCOO) -> BCOO:
+        blocks = [decode(x) for x in matrices]
+        across = {block.shape[1 - axis] for block in blocks}
+        if len(across) > 1:
+            raise ValueError(
+                f"{op}: blocks of shapes {[block.shape for block in blocks]} differ in "
+                f"dimension {1 - axis}"
+            )
+        lengths = [block.shape[axis] for block in blocks]
+        begins = [sum(lengths[:i]) for i in range(len(blocks))]
+        width = across.pop()
+        if axis:
+            corners, shape = [(0, at) for at in begins], (width, sum(lengths))
+        else:
+            corners, shape = [(at, 0) for at in begins], (sum(lengths), width)
+        whole = _placed(blocks, corners, shape, op.dtype)
+        # SciPy adds up what shares a position where it has to convert.
+        return encode(whole if alike else merged(whole))
+
+    return run
+
+
+def _all_stored(block: Entries) -> Entries:
+    """What SciPy makes of a dense block, zeros and all."""
+    return replace(block, stored=jnp.ones_like(block.stored))
+
+
+@rule(SparseBlockDiagonal)
+def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
+    dtype = node.outputs[0].type.dtype
+
+    def run(*matrices: Any) -> BCOO:
+        blocks = [
+            decode(x) if isinstance(x, BCOO) else _all_stored(from_dense(x))
+            for x in matrices
+        ]
+        corners, m, n = [], 0, 0
+        for block in blocks:
+            corners.append((m, n))
+            m, n = m + block.shape[0], n + block.shape[1]
+        return encode(merged(_placed(blocks, corners, (m, n), dtype)))
+
+    return run
+
+
+@rule(psb.ConstructSparseFromList, static=(0,))
+def construct_from_list(op: psb.ConstructSparseFromList, node: Any) -> Run:
+    """Dense rows at given places of a matrix; all their elements are stored."""
+    dtype = node.outputs[0].type.dtype
+
+    def run(shape: Any, values: Any, places: Any) -> BCOO:
+        count, width = values.shape
+        m, n = int(shape[0]), int(shape[1])
+        if places.shape != (count,) or width != n:
+            raise ValueError(
+                f"{op}: {count} rows of length {width} at {places.shape[0]} places do "
+                f"not fit a matrix of shape {(m, n)}"
+            )
+        rows = jnp.tile(cast(places, "int32"), n)
+        columns = jnp.repeat(jnp.arange(n, dtype="int32"), count)
+        stored = jnp.ones(count * n, bool)
+        data = jnp.reshape(cast(values, dtype).T, count * n)
+        return encode(Entries(data, rows, columns, stored, (m, n)))
+
+    return run

@@ -1,0 +1,361 @@
+"""Where selections begin and end: reads and writes by a mask (see `rewrites.masks`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytensor.tensor as pt
+from pytensor.graph.basic import Constant, Variable
+from pytensor.tensor.basic import Nonzero, ScalarFromTensor
+from pytensor.tensor.subtensor import (
+    AdvancedIncSubtensor,
+    AdvancedSubtensor,
+    IncSubtensor,
+    Subtensor,
+    unflatten_index_variables,
+)
+
+from jaxlink.dispatch.indexing.subtensor import writes_by_mask
+from jaxlink.dispatch.indexing.unselected import FillUnselected
+from jaxlink.dispatch.indexing.windows import known_lengths
+from jaxlink.rewrites.masks.selections import (
+    Declined,
+    Mask,
+    Masked,
+    Value,
+    Walk,
+    none_if_plain,
+    plain,
+    source,
+)
+from jaxlink.static import name_of
+
+ALL = slice(None)
+WRITES = (IncSubtensor, AdvancedIncSubtensor)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """``x[index]`` in steps: ``x[basic]``, then ``n_dims`` dimensions from ``axis`` on
+    become one, from which ``mask`` selects, and which comes first if ``in_front``.
+    (Slices select from one dimension each, of which there may be several.)"""
+
+    basic: tuple[Any, ...]
+    masks: dict[int, Mask]
+    n_dims: int = 1
+    in_front: bool = False
+
+    def is_whole(self) -> bool:
+        return all(isinstance(e, slice) and e == ALL for e in self.basic)
+
+    def part(self, x: Variable) -> Variable:
+        """What the masks select from, as an array."""
+        if not self.is_whole():
+            x = x[self.basic]
+        (axis, *_) = self.masks
+        if self.n_dims > 1:
+            x = pt.join_dims(x, start_axis=axis, n_axes=self.n_dims)
+        return pt.moveaxis(x, axis, 0) if self.in_front and axis else x
+
+    def put(self, x: Variable, part: Variable) -> Variable:
+        """``x`` with another `part`."""
+        (axis, *_) = self.masks
+        part = pt.moveaxis(part, 0, axis) if self.in_front and axis else part
+        place = x if self.is_whole() else x[self.basic]
+        if self.n_dims > 1:
+            part = pt.reshape(part, place.shape, ndim=place.type.ndim)
+        return part if self.is_whole() else pt.set_subtensor(place, part)
+
+    def axes(self) -> dict[int, Mask]:
+        """The masks by their axes of `part`."""
+        if self.in_front:
+            (mask,) = self.masks.values()
+            return {0: mask}
+        return self.masks
+
+
+def _entries(walk: Walk, node: Any) -> list[Any]:
+    """The index of ``node``: slices and variables; all outputs of ``nonzero(mask)`` in
+    a row are the mask itself."""
+    first = 2 if isinstance(node.op, WRITES) else 1
+    entries = list(unflatten_index_variables(node.inputs[first:], node.op.idx_list))
+    for i, entry in enumerate(entries):
+        owner = None if isinstance(entry, slice) else entry.owner
+        if owner is not None and isinstance(owner.op, Nonzero):
+            n = len(owner.outputs)
+            if entries[i : i + n] == owner.outputs:
+                entries[i : i + n] = [_Nonzero(owner.inputs[0])]
+    return entries
+
+
+@dataclass(frozen=True)
+class _Nonzero:
+    """An entry of an index that stands for ``nonzero(of)``."""
+
+    of: Variable
+
+
+def _selection(walk: Walk, node: Any, x: Value) -> Selection | None:
+    """How ``node`` selects by values that are not known before the call, if it does."""
+    if isinstance(node.op, Subtensor | IncSubtensor):
+        return _by_slices(walk, node, x)
+    entries = _entries(walk, node)
+    masks = [
+        (i, entry.of if isinstance(entry, _Nonzero) else entry)
+        for i, entry in enumerate(entries)
+        if isinstance(entry, _Nonzero)
+        or (not isinstance(entry, slice) and entry.type.dtype == "bool")
+    ]
+    unknown = [(i, var) for i, var in masks if walk.mask_of(var) is not None]
+    if not unknown:
+        return None
+    others = [e for i, e in enumerate(entries) if i != unknown[0][0]]
+    if len(masks) > 1 or any(
+        not isinstance(e, slice) and e.type.ndim > 0 for e in others
+    ):
+        raise Declined("it is indexed by the mask together with other arrays")
+    (place, var), *_ = unknown
+    mask = walk.mask_of(var)
+    assert mask is not None
+    n_dims = var.type.ndim
+    basic: list[Any] = []
+    for i, entry in enumerate(entries):
+        if i == place:
+            basic += [ALL] * n_dims
+        elif isinstance(entry, slice):
+            basic.append(_static_slice(walk, entry))
+        else:
+            basic.append(_unmasked(walk, entry))
+    axis = sum(isinstance(entry, slice) for entry in entries[:place])
+    advanced = [i for i, entry in enumerate(entries) if not isinstance(entry, slice)]
+    in_front = advanced[-1] - advanced[0] + 1 > len(advanced)
+    return Selection(tuple(basic), {axis: mask}, n_dims, in_front)
+
+
+def _unmasked(walk: Walk, var: Variable) -> Variable:
+    value = walk.value(var)
+    if isinstance(value, Masked):
+        raise Declined("its index is a selection")
+    return value
+
+
+def _static_slice(walk: Walk, entry: slice) -> slice:
+    bounds = [entry.start, entry.stop, entry.step]
+    if any(b is not None and walk.freedom(b) == 2 for b in bounds):
+        raise Declined("it is indexed by the mask together with unknown slices")
+    return slice(*(None if b is None else _unmasked(walk, b) for b in bounds))
+
+
+def _by_slices(walk: Walk, node: Any, x: Value) -> Selection | None:
+    entries = _entries(walk, node)
+    known = known_lengths(node)
+    basic: list[Any] = []
+    masks: dict[int, Mask] = {}
+    for dim, entry in enumerate(entries):
+        if not isinstance(entry, slice):
+            basic.append(_unmasked(walk, entry))
+            continue
+        bounds = [entry.start, entry.stop, entry.step]
+        free = [b is not None and walk.freedom(b) == 2 for b in bounds]
+        if not any(free) or dim in known:
+            given = (None if b is None else _unmasked(walk, b) for b in bounds)
+            basic.append(slice(*given))
+            continue
+        masks[sum(isinstance(e, slice) for e in basic)] = _slice_mask(
+            walk, x, dim, bounds
+        )
+        basic.append(ALL)
+    return Selection(tuple(basic), masks) if masks else None
+
+
+def _slice_mask(walk: Walk, x: Value, dim: int, bounds: list[Any]) -> Mask:
+    if isinstance(x, Masked):
+        raise Declined("a slice of unknown length is taken from it")
+    start, stop, step = (None if b is None else _unmasked(walk, b) for b in bounds)
+    if step is not None and (not isinstance(step, Constant) or step.data < 1):
+        raise Declined("a slice of unknown length has an unknown or negative step")
+
+    def flags() -> Variable:
+        n = pt.as_tensor(x.shape[dim])
+        i = pt.arange(n)
+
+        def place(bound: Any, default: Any) -> Any:
+            if bound is None:
+                return default
+            bound = pt.as_tensor(bound).astype("int64")
+            return pt.switch(bound < 0, bound + n, bound)
+
+        low = pt.maximum(place(start, pt.constant(0)), 0)
+        inside = (i >= low) & (i < place(stop, n))
+        return inside if step is None else inside & pt.eq((i - low) % step.data, 0)
+
+    key = tuple(_identity(bound) for bound in bounds)
+    # As long as its own array; JAX refuses to combine arrays of other lengths.
+    return walk.mask(("slice", *key), flags, (x, dim))
+
+
+def _identity(bound: Any) -> Any:
+    if isinstance(bound, Constant):
+        return int(bound.data)
+    owner = None if bound is None else bound.owner
+    if owner is not None and isinstance(owner.op, ScalarFromTensor):
+        return owner.inputs[0]
+    return bound
+
+
+# --- reading -------------------------------------------------------------------------
+
+
+@source(Subtensor, AdvancedSubtensor)
+def read(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
+    x = values[0]
+    if node in walk.before:
+        return none_if_plain(values)
+    selection = _selection(walk, node, x)
+    if selection is not None:
+        return lambda *_: [_select(x, selection)]
+    if any(isinstance(value, Masked) for value in values[1:]):
+        return _gather
+    return _pass_by if isinstance(x, Masked) else None
+
+
+def _select(x: Value, selection: Selection) -> Masked:
+    if isinstance(x, Masked):
+        return _select_again(x, selection)
+    part = selection.part(x)
+    for axis, mask in selection.axes().items():
+        part = FillUnselected(axis)(part, mask.flags)
+    return Masked(part, selection.axes())
+
+
+def _select_again(x: Masked, selection: Selection) -> Masked:
+    """A selection from a selection: along the same axis, by a mask that was selected
+    alike, or along other axes."""
+    if not selection.is_whole() or selection.n_dims > 1:
+        raise Declined("a part of it is selected again")
+    axes = {**x.axes}
+    full = x.full
+    for axis, mask in selection.axes().items():
+        if axis in x.axes and (len(mask.key) != 2 or mask.key[0] != x.axes[axis].key):
+            raise Declined("it is selected again by a mask of another length")
+        if axis not in x.axes and _is_nested(mask):
+            raise Declined("a mask that is itself selected does not fit it")
+        axes[axis] = mask
+        full = FillUnselected(axis)(full, mask.flags)
+    return Masked(full, axes)
+
+
+def _is_nested(mask: Mask) -> bool:
+    return len(mask.key) == 2 and isinstance(mask.key[0], tuple)
+
+
+def _pass_by(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """An index of the dimensions that are not selected, or one element of those."""
+    x = values[0]
+    assert isinstance(x, Masked)
+    entries = list(unflatten_index_variables(values[1:], node.op.idx_list))
+    if any(not isinstance(e, slice) and e.type.ndim for e in entries):
+        raise Declined("it is indexed by arrays")
+    axes: dict[int, Mask] = {}
+    out_axis = 0
+    entries += [ALL] * (x.ndim - len(entries))
+    for dim, entry in enumerate(entries):
+        if isinstance(entry, slice):
+            if dim in x.axes:
+                if entry != ALL:
+                    raise Declined("a slice is taken from it")
+                axes[out_axis] = x.axes[dim]
+            out_axis += 1
+        elif dim in x.axes:
+            entries[dim] = _place(x.axes[dim], entry)
+    return [Masked(x.full[tuple(entries)], axes)]
+
+
+def _place(mask: Mask, i: Variable) -> Variable:
+    """Where the i-th selected element is; out of bounds if there is none."""
+    i = pt.as_tensor(i).astype("int64")
+    rank = pt.cumsum(mask.flags.astype("int64"))
+    i = pt.switch(i < 0, i + rank[-1], i)
+    found = pt.eq(rank, i + 1) & mask.flags
+    return pt.switch(pt.any(found), pt.argmax(found), mask.flags.shape[0])
+
+
+def _gather(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """An array read at places that are a selection (as ``nonzero`` gives)."""
+    x, *indices = values
+    entries = list(unflatten_index_variables(indices, node.op.idx_list))
+    arrays = [(i, e) for i, e in enumerate(entries) if not isinstance(e, slice)]
+    if isinstance(x, Masked):
+        raise Declined("a selection is read at places that are a selection")
+    ndim = max(plain(e).type.ndim for _, e in arrays)
+    axes: dict[int, Mask] = {}
+    for _, entry in arrays:
+        var = plain(entry)
+        if var.type.dtype == "bool":
+            raise Declined("it is indexed by several masks")
+        shift = ndim - var.type.ndim
+        for axis, mask in (entry.axes if isinstance(entry, Masked) else {}).items():
+            if axes.setdefault(axis + shift, mask) != mask:
+                raise Declined("its indices are selected by different masks")
+    for _, entry in arrays:
+        var = plain(entry)
+        shift = ndim - var.type.ndim
+        own = entry.axes if isinstance(entry, Masked) else {}
+        for axis in axes:
+            k = axis - shift
+            if k >= 0 and k not in own and not var.type.broadcastable[k]:
+                raise Declined(f"{name_of(var)} is not selected by the same mask")
+    places = [i for i, _ in arrays]
+    consecutive = places[-1] - places[0] + 1 == len(places)
+    start = places[0] if consecutive else 0
+    out = node.op(plain(x), *map(plain, indices))
+    return [Masked(out, {start + axis: mask for axis, mask in axes.items()})]
+
+
+# --- writing -------------------------------------------------------------------------
+
+
+@source(IncSubtensor, AdvancedIncSubtensor)
+def write(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
+    x, y = values[:2]
+    if node in walk.before:
+        return none_if_plain(values)
+    if writes_by_mask(node.op, node) and not any(isinstance(v, Masked) for v in values):
+        return None  # the rule of the Op can do it
+    selection = _selection(walk, node, x)
+    if selection is not None:
+        return lambda *_: [_put(node, x, y, selection)]
+    if not any(isinstance(value, Masked) for value in values):
+        return None
+    raise Declined(f"`{node.op}` writes it elsewhere than where it was read")
+
+
+def _put(node: Any, x: Value, y: Value, selection: Selection) -> Value:
+    axes = selection.axes()
+    target = plain(x)
+    if isinstance(x, Masked):
+        again = _select_again(x, selection)
+        axes = again.axes
+    part = selection.part(target)
+    value = plain(y).astype(target.type.dtype)
+    extra = value.type.ndim - part.type.ndim
+    if extra > 0:
+        raise Declined("the value has more dimensions than its place")
+    given = y.axes if isinstance(y, Masked) else {}
+    own = {a - extra: mask for a, mask in given.items()}
+    value = value.dimshuffle(["x"] * -extra + list(range(value.type.ndim)))
+    for axis, mask in own.items():
+        if axes.get(axis) != mask:
+            raise Declined("the values to write are selected by another mask")
+    for axis in axes:
+        if axis not in own and not value.type.broadcastable[axis]:
+            raise Declined("the values to write are not selected by the same mask")
+    written = axes if not isinstance(x, Masked) else selection.axes()
+    new = value
+    if not node.op.set_instead_of_inc:
+        new = (part + value).astype(part.type.dtype)
+    for axis, mask in written.items():
+        order = [0 if i == axis else "x" for i in range(part.type.ndim)]
+        new = pt.switch(mask.flags.dimshuffle(order), new, part)
+    new = selection.put(target, new)
+    return Masked(new, x.axes) if isinstance(x, Masked) else new

@@ -1,0 +1,317 @@
+"""A selection as its full array with a mask, and the walk that carries them.
+
+See `rewrites.masks`, which starts it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.rewriting import inline_ofg_node
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.traversal import io_toposort
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.shape import Shape, Shape_i
+
+from jaxlink.dispatch.indexing.unselected import FillUnselected
+from jaxlink.static import dtype_of, name_of
+
+__all__ = [
+    "RULES",
+    "SOURCES",
+    "Declined",
+    "Mask",
+    "MaskRule",
+    "Masked",
+    "Source",
+    "Value",
+    "Walk",
+    "aligned",
+    "axes_of",
+    "mask_rule",
+    "neutralized",
+    "none_if_plain",
+    "plain",
+    "refilled",
+    "source",
+    "spread",
+]
+
+
+class Declined(Exception):  # noqa: N818 (it is an answer, not an error)
+    """A rule cannot go on with a selection; the message says why."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which elements of an axis are selected: ``flags``, a vector of bool. Two masks of
+    one ``key`` select as many, in the same order."""
+
+    key: tuple[Any, ...]
+    flags: Variable = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A selection: the ``full`` array and the mask of each axis that is selected."""
+
+    full: Variable
+    axes: dict[int, Mask]
+    reads: frozenset[Any] = frozenset()
+
+    @property
+    def ndim(self) -> int:
+        return self.full.type.ndim
+
+
+type Value = Variable | Masked
+type MaskRule = Callable[[Walk, Any, Sequence[Value]], Sequence[Value]]
+type Source = Callable[[Walk, Any, Sequence[Value]], MaskRule | None]
+
+# What an Op does to a selection: a rule gets the walk, the node and its operands in the
+# new graph, and returns the outputs. It raises `Declined` with a reason that completes
+# the sentence "the selection cannot be masked, because ...".
+RULES: dict[type, MaskRule] = {}
+# Ops where a selection may begin: each function returns the rule, or None.
+SOURCES: dict[type, Source] = {}
+
+
+def mask_rule(*op_types: type) -> Callable[[MaskRule], MaskRule]:
+    """Register the decorated function as the rule of ``op_types``."""
+
+    def register(rule: MaskRule) -> MaskRule:
+        RULES.update(dict.fromkeys(op_types, rule))
+        return rule
+
+    return register
+
+
+def source(*op_types: type) -> Callable[[Source], Source]:
+    """Register the decorated function in `SOURCES`."""
+
+    def register(find: Source) -> Source:
+        SOURCES.update(dict.fromkeys(op_types, find))
+        return find
+
+    return register
+
+
+def none_if_plain(values: Sequence[Value]) -> None:
+    if any(isinstance(value, Masked) for value in values):
+        raise Declined("it is declined")
+
+
+def plain(value: Value) -> Variable:
+    return value.full if isinstance(value, Masked) else value
+
+
+def axes_of(value: Value) -> dict[int, Mask]:
+    return value.axes if isinstance(value, Masked) else {}
+
+
+def spread(mask: Mask, axis: int, ndim: int) -> Variable:
+    """``mask`` as an array of ``ndim`` dimensions, all but one of length 1."""
+    return mask.flags.dimshuffle([0 if i == axis else "x" for i in range(ndim)])
+
+
+def neutralized(value: Masked, axes: Iterable[int], neutral: Any) -> Variable:
+    """The full array with ``neutral`` where a mask of ``axes`` leaves it out."""
+    x = value.full
+    neutral = pt.constant(np.asarray(neutral).astype(x.type.dtype))
+    for axis in axes:
+        x = pt.switch(spread(value.axes[axis], axis, value.ndim), x, neutral)
+    return x
+
+
+def refilled(x: Variable, axes: dict[int, Mask]) -> Masked:
+    """``x`` with harmless values where its masks leave an element out."""
+    for axis, mask in axes.items():
+        x = FillUnselected(axis)(x, mask.flags)
+    return Masked(x, axes)
+
+
+def aligned(values: Sequence[Value]) -> dict[int, Mask]:
+    """The masks of the result of broadcasting ``values``."""
+    ndim = max(plain(value).type.ndim for value in values)
+    axes: dict[int, Mask] = {}
+    for value in values:
+        shift = ndim - plain(value).type.ndim
+        for axis, mask in axes_of(value).items():
+            if axes.setdefault(axis + shift, mask) != mask:
+                raise Declined(f"{name_of(plain(value))} is selected by another mask")
+    for value in values:
+        var = plain(value)
+        shift = ndim - var.type.ndim
+        for axis in axes:
+            own = axis - shift
+            if own < 0 or own in axes_of(value) or var.type.broadcastable[own]:
+                continue
+            raise Declined(f"{name_of(var)} is not selected by the same mask")
+    return axes
+
+
+class Walk:
+    """One pass over the graph, with what each variable is in the new graph."""
+
+    def __init__(
+        self,
+        fgraph: FunctionGraph,
+        declined: dict[Any, str],
+        inlined: dict[Any, Sequence[Variable]],
+        varying: Iterable[Variable] = (),
+    ):
+        self.fgraph = fgraph
+        self.inlined = inlined
+        self.before = frozenset(declined)
+        self.declined = dict(declined)
+        self.env: dict[Variable, Value] = {}
+        self.absorbed = False
+        self._masks: dict[Any, Mask] = {}
+        self._freedom: dict[Variable, int] = dict.fromkeys(varying, 2)
+
+    def outputs(self) -> list[Variable]:
+        for node in self.fgraph.toposort():
+            self.env.update(zip(node.outputs, self.step(node), strict=True))
+        outs = []
+        for var in self.fgraph.outputs:
+            value = self.value(var)
+            if isinstance(value, Masked):
+                self.decline([value], "it is an output of the function")
+                value = var
+            outs.append(value)
+        return outs
+
+    def value(self, var: Variable) -> Value:
+        return self.env.get(var, var)
+
+    def decline(self, values: Iterable[Value], why: str) -> None:
+        for value in values:
+            if isinstance(value, Masked):
+                for read in value.reads:
+                    self.declined.setdefault(read, why)
+
+    def step(self, node: Any) -> Sequence[Value]:
+        """The outputs of ``node`` in the new graph."""
+        values = [self.value(var) for var in node.inputs]
+        try:
+            rule = self._rule(node, values)
+            if rule is not None:
+                return [
+                    self._finish(out, old, node, values)
+                    for out, old in zip(
+                        rule(self, node, values), node.outputs, strict=True
+                    )
+                ]
+        except Declined as why:
+            masked = [value for value in values if isinstance(value, Masked)]
+            self.decline(masked, str(why))
+            if not masked:
+                self.declined.setdefault(node, str(why))
+        if all(new is old for new, old in zip(values, node.inputs, strict=True)):
+            return node.outputs
+        # What is masked has been declined, so this pass is not the last.
+        plain = [
+            old if isinstance(new, Masked) else new
+            for new, old in zip(values, node.inputs, strict=True)
+        ]
+        new = node.clone_with_new_inputs(plain)
+        new.tag.__dict__.update(node.tag.__dict__)
+        for out, old in zip(new.outputs, node.outputs, strict=True):
+            out.name = old.name
+        return new.outputs
+
+    def _rule(self, node: Any, values: Sequence[Value]) -> MaskRule | None:
+        """The rule for ``node``, if it begins or carries on a selection."""
+        masked = any(isinstance(value, Masked) for value in values)
+        for kind in type(node.op).__mro__:
+            if kind in SOURCES:
+                return SOURCES[kind](self, node, values)
+            if masked and kind in RULES:
+                return RULES[kind]
+        if masked:
+            raise Declined(f"`{node.op}` needs it as it is")
+        return None
+
+    def _finish(self, out: Value, old: Variable, node: Any, values: Any) -> Value:
+        """``out`` with the reads on which it depends; as it was if it is not masked."""
+        self.absorbed = True
+        if isinstance(out, Masked) and out.axes:
+            reads = [v.reads for v in values if isinstance(v, Masked)]
+            own = () if reads else (node,)
+            out.full.name = old.name or out.full.name
+            return Masked(out.full, out.axes, frozenset(own).union(*reads))
+        var = out.full if isinstance(out, Masked) else out
+        var = old.type.filter_variable(var, allow_convert=True)
+        if var.owner is not None:
+            var.name = old.name or var.name
+        return var
+
+    def inline(self, node: Any) -> list[Value]:
+        """The outputs of an OpFromGraph, by walking through its inner graph."""
+        if node not in self.inlined:
+            self.inlined[node] = inline_ofg_node(node)
+        outs = self.inlined[node]
+        for inner in io_toposort(node.inputs, outs):
+            self.env.update(zip(inner.outputs, self.step(inner), strict=True))
+        return [self.value(out) for out in outs]
+
+    # --- masks -----------------------------------------------------------------------
+
+    def mask(self, key: tuple[Any, ...], flags: Any, of: Any = None) -> Mask:
+        """The mask of ``key``; ``flags`` makes its vector if it is new, or new for the
+        dimension ``of`` an array."""
+        if (key, of) not in self._masks:
+            self._masks[key, of] = Mask(key, flags())
+        return self._masks[key, of]
+
+    def mask_of(self, var: Variable) -> Mask | None:
+        """The mask that ``var``, any array, is if it stands in brackets (an array of
+        numbers: if its `Nonzero` does); ``None`` if it is known before the call."""
+        value = self.value(var)
+        if isinstance(value, Masked):
+            if value.ndim != 1:
+                raise Declined("a mask of several dimensions is a selection itself")
+            (outer,) = value.axes.values()
+            inner = _as_flags(value.full)
+            return self.mask((outer.key, var), lambda: outer.flags & inner)
+        if self.freedom(var) == 0:
+            return None
+        return self.mask((var,), lambda: _as_flags(value))
+
+    def freedom(self, var: Variable) -> int:
+        """How a value is known: 0 before the call, 1 if integer inputs are static, else
+        2 (it depends on floats or draws)."""
+        todo = [var]
+        while todo:
+            var = todo[-1]
+            if var in self._freedom:
+                todo.pop()
+                continue
+            if (owner := var.owner) is None:
+                self._freedom[var] = _freedom_of_root(var)
+            elif isinstance(owner.op, Shape | Shape_i):
+                self._freedom[var] = 0
+            elif missing := [v for v in owner.inputs if v not in self._freedom]:
+                todo += missing
+            else:
+                self._freedom[var] = max(
+                    (self._freedom[v] for v in owner.inputs), default=0
+                )
+        return self._freedom[var]
+
+
+def _freedom_of_root(var: Variable) -> int:
+    if isinstance(var, Constant):
+        return 0
+    if isinstance(var.type, RandomType):
+        return 2
+    return 1 if dtype_of(var.type).startswith(("int", "uint", "bool")) else 2
+
+
+def _as_flags(var: Variable) -> Variable:
+    """All elements in a row, as bool."""
+    var = var if var.type.dtype == "bool" else pt.neq(var, 0)
+    return var if var.type.ndim == 1 else pt.join_dims(var)
