@@ -5,7 +5,10 @@ wish, goes from an operand to all that this is computed from, and ends well at a
 constant, a shape or an input that can be static.
 """
 
+import os
+import sys
 from collections.abc import Callable, Collection, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytensor.graph.basic import AbstractApply, Constant, Variable
@@ -17,7 +20,13 @@ from jaxlink.static import name_of
 if TYPE_CHECKING:
     from jaxlink.linker import Step
 
-__all__ = ["describe_node", "dynamic_shape", "follow_demands", "follow_wishes"]
+__all__ = [
+    "describe_node",
+    "dynamic_shape",
+    "follow_demands",
+    "follow_wishes",
+    "made_at",
+]
 
 
 def follow_demands(
@@ -125,3 +134,14 @@ def dynamic_shape(
 def describe_node(node: AbstractApply) -> str:
     named = [out.name for out in node.outputs if out.name]
     return f"`{node.op}`" + (f" (which computes `{named[0]}`)" if named else "")
+
+
+def made_at(node: AbstractApply) -> str:
+    """The line of the user's code that made ``node``, if PyTensor took it down."""
+    libraries = [sys.modules.get(name) for name in ("pytensor", "pymc", "jaxlink")]
+    inside = tuple(os.path.dirname(lib.__file__ or "") for lib in libraries if lib)
+    for frames in getattr(node.outputs[0].tag, "trace", None) or ():
+        own = takewhile(lambda frame: not frame[0].startswith(inside), frames)
+        for file, line, *_ in list(own)[-1:]:
+            return f", made at {file}:{line}"
+    return ""

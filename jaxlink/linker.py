@@ -24,6 +24,7 @@ from jaxlink.demands import (
     dynamic_shape,
     follow_demands,
     follow_wishes,
+    made_at,
 )
 from jaxlink.dispatch.callback import host_callback as host_callback_rule
 from jaxlink.dispatch.registry import Linked, Rule, find_rule
@@ -222,7 +223,7 @@ def _steps(
             except CompileError as second_error:
                 obstacles.extend([*error.obstacles, *second_error.obstacles])
     for op_type, nodes in unruled.items():
-        where = ", ".join(describe_node(node) for node in nodes[:3])
+        where = ", ".join(describe_node(node) + made_at(node) for node in nodes[:3])
         more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
         obstacles.append(
             UnsupportedOpError(

@@ -135,6 +135,7 @@ def test_without_the_request_all_are_named():
     with pytest.raises(jaxlink.UnsupportedOpError, match="host_callback=True") as info:
         jaxlink.function([x], [Halve()(x), Powers()(x, 2)])
     assert len(info.value.obstacles) == 2
+    assert all(f"made at {__file__}:" in str(o) for o in info.value.obstacles)
 
 
 def test_known_operands_need_neither():
