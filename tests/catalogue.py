@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytensor
 import pytensor.scalar as ps
+from op_notes import NOTES
 from pytensor.graph.op import Op
 from pytensor.scalar.basic import ScalarOp
 from pytensor.tensor.random.op import RandomVariable
@@ -120,9 +121,6 @@ REWRITTEN_THERE = {
     "tensor.reshape.SplitDims",
 }
 
-# What a user should know about an Op.
-NOTES: dict[str, str] = {}
-
 
 def op_types() -> list[type[Op]]:
     """All classes of Ops that PyTensor defines."""
@@ -130,7 +128,7 @@ def op_types() -> list[type[Op]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module(name)
-    return sorted(filter(_is_pytensors, subclasses(Op)), key=name_of)
+    return sorted(set(filter(_is_pytensors, subclasses(Op))), key=name_of)
 
 
 def _is_pytensors(op_type: type[Op]) -> bool:
