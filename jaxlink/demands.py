@@ -5,33 +5,20 @@ wish, goes from an operand to all that this is computed from, and ends well at a
 constant, a shape or an input that can be static.
 """
 
-import os
-import sys
 from collections.abc import Callable, Collection, Sequence
-from itertools import takewhile
-from typing import TYPE_CHECKING
 
 from pytensor.graph.basic import AbstractApply, Constant, Variable
 from pytensor.tensor.random.type import RandomType
 
-from jaxlink.errors import CompileError, DynamicShapeError
-from jaxlink.static import name_of
+from jaxlink.errors import CompileError
+from jaxlink.steps import Step, dynamic_shape
 
-if TYPE_CHECKING:
-    from jaxlink.linker import Step
-
-__all__ = [
-    "describe_node",
-    "dynamic_shape",
-    "follow_demands",
-    "follow_wishes",
-    "made_at",
-]
+__all__ = ["follow_demands", "follow_wishes"]
 
 
 def follow_demands(
     inputs: Sequence[Variable],
-    steps: Sequence["Step"],
+    steps: Sequence[Step],
     obstacles: list[CompileError],
     why_not_static: Callable[[Variable], str | None],
 ) -> dict[Variable, tuple[AbstractApply, int]]:
@@ -74,7 +61,7 @@ def follow_demands(
 
 def follow_wishes(
     inputs: Sequence[Variable],
-    steps: Sequence["Step"],
+    steps: Sequence[Step],
     why_not_static: Callable[[Variable], str | None],
     varying: Collection[int],
 ) -> set[Variable]:
@@ -112,36 +99,3 @@ def follow_wishes(
             if can_be_known(step.node.inputs[i])
         )
     return wishes
-
-
-def dynamic_shape(
-    node: AbstractApply, operand: int, var: Variable, reason: str
-) -> DynamicShapeError:
-    direct = var is node.inputs[operand]
-    which = f"{name_of(var)}, which {reason}"
-    source = f"{name_of(var)} {reason}" if direct else f"it depends on {which}"
-    way_out = getattr(node.tag, "needed_because", None) or (
-        "Either fix the size (a constant, a shape, an integer input), or allocate an "
-        "upper bound and mask it."
-    )
-    return DynamicShapeError(
-        f"{describe_node(node)} needs its operand {operand}, "
-        f"{name_of(node.inputs[operand])}, before the function runs, but {source}. "
-        f"A JAX array cannot change its shape between calls. {way_out}"
-    )
-
-
-def describe_node(node: AbstractApply) -> str:
-    named = [out.name for out in node.outputs if out.name]
-    return f"`{node.op}`" + (f" (which computes `{named[0]}`)" if named else "")
-
-
-def made_at(node: AbstractApply) -> str:
-    """The line of the user's code that made ``node``, if PyTensor took it down."""
-    libraries = [sys.modules.get(name) for name in ("pytensor", "pymc", "jaxlink")]
-    inside = tuple(os.path.dirname(lib.__file__ or "") for lib in libraries if lib)
-    for frames in getattr(node.outputs[0].tag, "trace", None) or ():
-        own = takewhile(lambda frame: not frame[0].startswith(inside), frames)
-        for file, line, *_ in list(own)[-1:]:
-            return f", made at {file}:{line}"
-    return ""

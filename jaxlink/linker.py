@@ -12,112 +12,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.experimental.sparse import BCOO
 from pytensor.graph.basic import AbstractApply, Constant, Variable
 from pytensor.graph.fg import AbstractFunctionGraph
 
-from jaxlink.demands import (
-    describe_node,
-    dynamic_shape,
-    follow_demands,
-    follow_wishes,
-    made_at,
-)
+from jaxlink.demands import follow_demands, follow_wishes
 from jaxlink.dispatch.callback import host_callback as host_callback_rule
 from jaxlink.dispatch.registry import Linked, Rule, find_rule
 from jaxlink.errors import (
     CompileError,
     JaxlinkError,
-    RuleError,
     UnsupportedOpError,
     raise_all,
 )
 from jaxlink.rewrites.masks import with_masks
-from jaxlink.static import (
-    canonical,
-    describe,
-    evaluate,
-    is_static,
-    kind_of,
-    name_of,
-    to_jax,
-)
-
-
-@dataclass
-class Step:
-    """One node with stage two of its rule."""
-
-    node: AbstractApply
-    rule: Rule
-    run: Callable[..., Any]
-    static: tuple[int, ...]
-    wished: tuple[int, ...] = ()
-    demanded: bool = False
-
-    def __call__(self, operands: Sequence[Any]) -> Sequence[Any]:
-        known = all(map(is_static, operands))
-        if self.rule.inner:
-            if known and self.demanded:
-                return _now(lambda: self._outputs(self.run(*operands)))
-            return self._outputs(self.run(*operands))
-        by_jax = self.rule.known is True or (self.rule.lazy and not self.demanded)
-        if known and not by_jax:
-            return evaluate(self.node, operands)
-        inputs = self.node.inputs
-        return self._outputs(
-            self.run(
-                *(
-                    self._static_operand(i, value)
-                    if i in self.static
-                    else to_jax(value, f"the operand {name_of(inputs[i])}")
-                    for i, value in enumerate(operands)
-                )
-            )
-        )
-
-    def _static_operand(self, i: int, value: Any) -> Any:
-        if is_static(value):
-            return value
-        raise dynamic_shape(self.node, i, self.node.inputs[i], "is traced by JAX")
-
-    def _outputs(self, outs: Any) -> Sequence[Any]:
-        if not isinstance(outs, tuple | list):
-            outs = (outs,)
-        if len(outs) != len(self.node.outputs):
-            raise RuleError(
-                f"the rule of {self.node.op} returned {len(outs)} values for "
-                f"{len(self.node.outputs)} outputs."
-            )
-        pairs = zip(outs, self.node.outputs, strict=True)
-        return [self._conform(value, var) for value, var in pairs]
-
-    def _conform(self, value: Any, var: Variable) -> Any:
-        """``value``, once it is seen to be of its variable's dtype and rank."""
-        type_ = var.type
-        kind = kind_of(type_)
-        if is_static(value) or kind not in ("array", "sparse"):
-            return value
-        dtype = canonical(type_.dtype)
-        is_array = isinstance(value, jax.Array if kind == "array" else BCOO)
-        if not is_array or value.dtype != dtype or value.ndim != type_.ndim:
-            raise RuleError(
-                f"the rule of {self.node.op} returned {value!r}, but its output is "
-                f"{describe(type_)} (here {dtype})."
-            )
-        # A weak type would leak into the promotion of all that follows.
-        weak = kind == "array" and value.weak_type
-        return jnp.asarray(value, dtype) if weak else value
-
-
-def _now(run: Callable[[], Sequence[Any]]) -> list[Any]:
-    """The outputs of ``run``, computed by JAX while it traces, as static values."""
-    with jax.ensure_compile_time_eval():
-        outs = run()
-    return [np.asarray(out) if isinstance(out, jax.Array) else out for out in outs]
+from jaxlink.static import kind_of
+from jaxlink.steps import Step, describe_node, made_at
 
 
 @dataclass
