@@ -1,6 +1,7 @@
-"""Special functions: the rows of `SPECIAL` are scalar Ops, the rules are symbolic Ops.
+"""Special functions: the rows of two tables are scalar Ops, the rules symbolic Ops.
 
-JAX's own functions wherever it has them: they come with stable derivatives.
+JAX's own functions wherever it has them right, with their derivatives; else ours, from
+the modules ``special_*``.
 """
 
 import math
@@ -18,10 +19,28 @@ from pytensor.scalar import math as psm
 from pytensor.tensor import special as pts
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.errors import UnsupportedOpError
+from jaxlink.dispatch.special_bessel import ive, kve
+from jaxlink.dispatch.special_bessel_j import j0, j1, jv
+from jaxlink.dispatch.special_beta import betainc, betaincinv
+from jaxlink.dispatch.special_calculus import smooth
+from jaxlink.dispatch.special_gamma import (
+    gammainc,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
+)
+from jaxlink.dispatch.special_hyper import hyp2f1
+from jaxlink.dispatch.special_owens import owens_t
+from jaxlink.dispatch.special_polygamma import (
+    gamma,
+    gammaln,
+    polygamma,
+    psi,
+    trigamma,
+)
 from jaxlink.static import canonical
 
-__all__ = ["SPECIAL"]
+__all__ = ["OWN", "SPECIAL"]
 
 # Python floats, which take on the dtype of what they meet.
 LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
@@ -40,9 +59,16 @@ def log1mexp(x: Any) -> Any:
     return jnp.where(far, from_far, from_near)
 
 
-def erfcinv(x: Any) -> Any:
+def _erfcinv(x: Any) -> Any:
     # Not erfinv(1 - x), which loses small x.
     return -special.ndtri(x / 2) / math.sqrt(2)
+
+
+def _erfcinv_by_x(x: Any) -> Any:
+    return -math.sqrt(math.pi) / 2 * jnp.exp(erfcinv(x) ** 2)
+
+
+erfcinv: Callable[..., Any] = smooth(_erfcinv, {0: _erfcinv_by_x})
 
 
 @jax.custom_jvp
@@ -73,20 +99,29 @@ def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
     return z, t * jnp.exp(x + z * z / 2) * math.sqrt(2 * math.pi)
 
 
-def gammainc(k: Any, x: Any) -> Any:
-    return _with_order_zero(special.gammainc, k, x, lambda e: 1 - e)
+def erfcx(x: Any) -> Any:
+    """JAX's; far out the series DLMF 7.12.1, where JAX 0.11 has a gap."""
+    far = x > 8
+    near = special.erfcx(jnp.where(far, 0, x))
+    y = jnp.where(far, x, 8)
+    z = 1 / (2 * y * y)
+    total = jnp.ones_like(x)
+    for n in range(31, 0, -2):
+        total = 1 - n * z * total
+    return jnp.where(far, total / (y * math.sqrt(math.pi)), near)
 
 
-def gammaincc(k: Any, x: Any) -> Any:
-    return _with_order_zero(special.gammaincc, k, x, lambda e: e)
+def _i1_by_x(x: Any) -> Any:
+    """I0 - I1 / x, where JAX has inf - inf far out."""
+    far = jnp.isinf(x)
+    y = jnp.where((x == 0) | far, 1, x)
+    slope = jnp.exp(abs(y)) * (special.i0e(y) - special.i1e(y) / y)
+    return jnp.where(x == 0, 0.5, jnp.where(far, jnp.inf, slope))
 
 
-def _with_order_zero(fn: Function, k: Any, x: Any, near_zero: Function) -> Any:
-    """JAX gives nan at some points of order zero. Near it, the upper one is k E1(x)."""
-    zero = (k == 0) & (x > 0)
-    # E1 is zero from 1000 on, and nan at infinity under JAX 0.11.
-    limit = near_zero(k * special.exp1(jnp.where(zero, jnp.minimum(x, 1000), 1)))
-    return jnp.where(zero, limit, fn(jnp.where(zero, 1, k), x))
+i1 = smooth(special.i1, {0: _i1_by_x})
+# JAX 0.11 has a slope of 1 at zero.
+i0 = smooth(special.i0, {0: i1})
 
 
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
@@ -95,55 +130,41 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Log1mexp: log1mexp,
     psm.Erf: lax.erf,
     psm.Erfc: lax.erfc,
-    psm.Erfcx: special.erfcx,
+    psm.Erfcx: erfcx,
     psm.Erfinv: lax.erf_inv,
     psm.Erfcinv: erfcinv,
     psm.NdtriExp: ndtri_exp,
-    psm.Gamma: special.gamma,
-    psm.GammaLn: special.gammaln,
-    psm.Psi: special.digamma,
+    psm.Gamma: gamma,
+    psm.GammaLn: gammaln,
+    psm.Psi: psi,
     psm.GammaInc: gammainc,
     psm.GammaIncC: gammaincc,
-    psm.I0: special.i0,
-    psm.I1: special.i1,
+    psm.I0: i0,
+    psm.I1: i1,
 }
 
 
-def polygamma(n: Any, x: Any) -> Any:
-    # Zero at infinity, where JAX's series gives nan.
-    end = x == jnp.inf
-    inside = lax.polygamma(*jnp.broadcast_arrays(n, jnp.where(end, 1, x)))
-    return jnp.where(end, jnp.where(n == 0, jnp.inf, 0), inside)
+# Functions that JAX does not have, or not everywhere, or without all derivatives.
+OWN: dict[type[ps.ScalarOp], Function] = {
+    psm.BetaInc: betainc,
+    psm.BetaIncInv: betaincinv,
+    psm.GammaIncInv: gammaincinv,
+    psm.GammaIncCInv: gammainccinv,
+    psm.Hyp2F1: hyp2f1,
+    psm.Ive: ive,
+    psm.J0: j0,
+    psm.J1: j1,
+    psm.Jv: jv,
+    psm.Kve: kve,
+    psm.Owens_t: owens_t,
+    psm.PolyGamma: polygamma,
+    psm.TriGamma: trigamma,
+}
 
 
-@rule(psm.PolyGamma)
-def polygamma_rule(op: psm.PolyGamma, node: Any) -> Function:
-    return _of_floats(node, polygamma)
-
-
-@rule(psm.TriGamma)
-def trigamma(op: psm.TriGamma, node: Any) -> Function:
-    return _of_floats(node, lambda x: polygamma(jnp.ones_like(x), x))
-
-
-# JAX has exponentially scaled Bessel functions of these orders only.
-SCALED_BESSEL = {0: special.i0e, 1: special.i1e}
-
-
-@rule(psm.Ive)
-def ive(op: psm.Ive, node: Any) -> Function:
-    dtype = node.outputs[0].type.dtype
-
-    def run(v: Any, x: Any) -> Any:
-        known = isinstance(v, np.ndarray | np.generic)
-        orders = set(np.unique(v)) if known else set()
-        if len(orders) != 1 or not orders <= set(SCALED_BESSEL):
-            raise UnsupportedOpError(
-                "jaxlink has the Bessel function `ive` for the constant orders 0 and 1."
-            )
-        return SCALED_BESSEL[orders.pop()](_float(x, dtype))
-
-    return run
+@rule(*OWN)
+def own(op: ps.ScalarOp, node: Any) -> Function:
+    return _of_floats(node, OWN[type(op)])
 
 
 def _float(x: Any, dtype: str) -> Any:
