@@ -18,7 +18,7 @@ from support import GRID, SCALAR_OPS, compared, reference
 
 import jaxlink
 from jaxlink.dispatch import special_calculus as calculus
-from jaxlink.dispatch.special import OWN, SPECIAL
+from jaxlink.dispatch.special.tables import OWN, SPECIAL
 
 INF, NAN = np.inf, np.nan
 

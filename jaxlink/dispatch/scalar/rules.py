@@ -19,7 +19,7 @@ from pytensor.tensor.math import MulWithoutZeros
 from jaxlink.dispatch.registry import find_rule, foreign_conversion, rule
 from jaxlink.dispatch.scalar import arithmetic
 from jaxlink.dispatch.scalar.arithmetic import cast
-from jaxlink.dispatch.special import SPECIAL
+from jaxlink.dispatch.special.tables import SPECIAL
 from jaxlink.errors import UnsupportedOpError
 
 __all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax.scipy import special
 
-from jaxlink.dispatch.special_calculus import smooth
-from jaxlink.dispatch.special_log_gamma import log_gamma_2p
+from jaxlink.dispatch.special.calculus import smooth
+from jaxlink.dispatch.special.log_gamma import log_gamma_2p
 
 __all__ = ["gamma", "gammaln", "polygamma", "psi", "trigamma"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.scipy import special
 
-from jaxlink.dispatch.special_calculus import horner
+from jaxlink.dispatch.special.calculus import horner
 
 __all__ = ["deviance", "log_gamma_1p", "log_gamma_2p", "stirling_remainder"]
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
-from jaxlink.dispatch.special_calculus import negligible, smooth, trapezoid
+from jaxlink.dispatch.special.calculus import negligible, smooth, trapezoid
 
 __all__ = ["owens_t"]
 

@@ -22,13 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.dispatch.special_calculus import (
+from jaxlink.dispatch.special.calculus import (
     decaying_integral,
     negligible,
     newton,
     smooth,
 )
-from jaxlink.dispatch.special_log_gamma import (
+from jaxlink.dispatch.special.log_gamma import (
     deviance,
     log_gamma_1p,
     stirling_remainder,

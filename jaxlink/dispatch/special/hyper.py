@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.scipy import special
 
-from jaxlink.dispatch.special_calculus import smooth
+from jaxlink.dispatch.special.calculus import smooth
 
 __all__ = ["hyp2f1"]
 

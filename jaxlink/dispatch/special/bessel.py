@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxlink.dispatch.special_calculus import horner, negligible, smooth, trapezoid
-from jaxlink.dispatch.special_log_gamma import log_gamma_1p
+from jaxlink.dispatch.special.calculus import horner, negligible, smooth, trapezoid
+from jaxlink.dispatch.special.log_gamma import log_gamma_1p
 
 __all__ = ["ive", "kve", "of_order", "sine_deficit"]
 

@@ -22,9 +22,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
-from jaxlink.dispatch.special_bessel import of_order, sine_deficit
-from jaxlink.dispatch.special_calculus import decaying_integral, negligible, smooth
-from jaxlink.dispatch.special_log_gamma import log_gamma_1p
+from jaxlink.dispatch.special.bessel import of_order, sine_deficit
+from jaxlink.dispatch.special.calculus import decaying_integral, negligible, smooth
+from jaxlink.dispatch.special.log_gamma import log_gamma_1p
 
 __all__ = ["j0", "j1", "jv"]
 

@@ -1,7 +1,7 @@
 """Special functions: the rows of two tables are scalar Ops, the rules symbolic Ops.
 
 JAX's own functions wherever it has them right, with their derivatives; else ours, from
-the modules ``special_*``.
+the other modules here.
 """
 
 import math
@@ -19,19 +19,19 @@ from pytensor.scalar import math as psm
 from pytensor.tensor import special as pts
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.special_bessel import ive, kve
-from jaxlink.dispatch.special_bessel_j import j0, j1, jv
-from jaxlink.dispatch.special_beta import betainc, betaincinv
-from jaxlink.dispatch.special_calculus import smooth
-from jaxlink.dispatch.special_gamma import (
+from jaxlink.dispatch.special.bessel import ive, kve
+from jaxlink.dispatch.special.bessel_j import j0, j1, jv
+from jaxlink.dispatch.special.beta import betainc, betaincinv
+from jaxlink.dispatch.special.calculus import smooth
+from jaxlink.dispatch.special.gamma import (
     gammainc,
     gammaincc,
     gammainccinv,
     gammaincinv,
 )
-from jaxlink.dispatch.special_hyper import hyp2f1
-from jaxlink.dispatch.special_owens import owens_t
-from jaxlink.dispatch.special_polygamma import (
+from jaxlink.dispatch.special.hyper import hyp2f1
+from jaxlink.dispatch.special.owens import owens_t
+from jaxlink.dispatch.special.polygamma import (
     gamma,
     gammaln,
     polygamma,
