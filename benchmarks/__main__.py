@@ -11,10 +11,10 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import jaxlink  # noqa: E402
-from benchmarks import captured_data, horseshoe  # noqa: E402
+from benchmarks import captured_data, horseshoe, sparse_products  # noqa: E402
 from benchmarks.harness import call_cost, compare  # noqa: E402
 
-WORKLOADS = [horseshoe.prior, horseshoe.log_density]
+WORKLOADS = [horseshoe.prior, horseshoe.log_density, *sparse_products.WORKLOADS]
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "from_outside",
     "from_scipy",
     "group",
+    "in_common_form",
     "is_scipy",
     "merged",
     "order_of",
@@ -103,14 +104,32 @@ def from_scipy(matrix: Any) -> BCOO:
 
 def from_outside(matrix: BCOO) -> BCOO:
     """``matrix`` with all that is out of bounds as padding."""
-    shape = jnp.asarray(matrix.shape, matrix.indices.dtype)
-    within = (matrix.indices < shape).all(axis=1, keepdims=True)
-    indices = jnp.where(within, matrix.indices, shape).astype("int32")
+    m, n = matrix.shape
+    # Column by column, so that this vanishes into what reads the columns.
+    rows, columns = matrix.indices[:, 0], matrix.indices[:, 1]
+    within = (rows < m) & (columns < n)
+    rows, columns = jnp.where(within, rows, m), jnp.where(within, columns, n)
+    indices = jnp.stack([rows, columns], axis=1).astype("int32")
     return BCOO(
         (matrix.data, indices),
         shape=matrix.shape,
         indices_sorted=matrix.indices_sorted,
         unique_indices=matrix.unique_indices,
+    )
+
+
+def in_common_form(matrix: BCOO, all_: Sequence[BCOO]) -> BCOO:
+    """``matrix``, one of ``all_``, in a form that each of them can have: with room for
+    as many entries, and with the promises that all of them make."""
+    missing = max(other.nse for other in all_) - matrix.nse
+    padding = jnp.broadcast_to(jnp.asarray(matrix.shape, "int32"), (missing, 2))
+    return BCOO(
+        (
+            jnp.pad(matrix.data, (0, missing)),
+            jnp.concatenate([matrix.indices.astype("int32"), padding]),
+        ),
+        shape=matrix.shape,
+        unique_indices=all(other.unique_indices for other in all_),
     )
 
 

@@ -14,7 +14,7 @@ from jax.experimental import sparse as jsp
 from pytensor.graph.basic import Variable
 from pytensor.sparse.basic import DenseFromSparse
 from pytensor.sparse.type import SparseTensorType
-from support import REFERENCE
+from support import REFERENCE, compared
 
 import jaxlink
 
@@ -87,6 +87,7 @@ def check_sparse(
         outputs += [make_dense(output) for make_dense in makers]
     wanted = evaluate(inputs, outputs, values)
     fn = jaxlink.function(inputs, outputs)
+    compared([*outputs, *fn.fgraph.outputs], gradients=len(outputs) > 1)
     args = [v if i in fn.static_argnums else to_jax(v) for i, v in enumerate(values)]
     wrt = [i for i, var in enumerate(inputs) if "float" in var.type.dtype]
     # Weights that tell the elements apart, so that a permuted gradient is noticed.
@@ -113,6 +114,43 @@ def check_sparse(
     if vmap:
         _check_vmap(fn, output, args, wanted[0])
     return fn
+
+
+def check_by_differences(
+    inputs: Sequence[Variable], output: Variable, values: Sequence[Any]
+) -> None:
+    """Compare a gradient with central differences of PyTensor's values."""
+    dense = REGULAR(output) if is_sparse(output) else output
+    shape = evaluate(inputs, dense, values).shape
+    weights = 1 + np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape) / 2
+    cost = (dense * weights).sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = pytensor.function(
+            list(inputs), cost, mode=REFERENCE, on_unused_input="ignore"
+        )
+    fn = jaxlink.function(inputs, cost)
+    compared([cost, *fn.fgraph.outputs], gradients=True)
+    args = [to_jax(value) for value in values]
+    wrt = [i for i, var in enumerate(inputs) if "float" in var.type.dtype]
+
+    def in_jax(leaves: Any) -> Any:
+        return fn(*with_leaves(args, wrt, leaves))
+
+    got = jax.jit(jax.grad(in_jax))(leaves_of(args, wrt))
+    step = 1e-3
+    for i, gradient in zip(wrt, got, strict=True):
+        for k in np.ndindex(gradient.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [value.copy() for value in values]
+                leaf = moved[i].data if sp.issparse(moved[i]) else moved[i]
+                leaf[k] += sign * step
+                ends.append(expected(*moved))
+            wanted = (ends[0] - ends[1]) / (2 * step)
+            np.testing.assert_allclose(
+                gradient[k], wanted, rtol=1e-8, atol=1e-9, err_msg=f"{inputs[i]}{k}"
+            )
 
 
 def with_leaves(args: Sequence[Any], which: Sequence[int], leaves: Any) -> list[Any]:

@@ -84,7 +84,13 @@ BINARY = {
     "block_diag": lambda x, y: block_diag(x, y, format="csr"),
     "eq": ps.eq, "neq": ps.neq, "lt": ps.lt, "gt": ps.gt, "le": ps.le, "ge": ps.ge,
 }  # fmt: skip
-BY_COLUMN = [("add", "csc"), ("multiply", "csc"), ("le", "csc"), ("gt", "csc")]
+BY_COLUMN = [
+    ("le", "csc"),
+    *(
+        pytest.param(n, "csc", marks=pytest.mark.slow)
+        for n in ("add", "multiply", "gt")
+    ),
+]
 NO_GRADIENT = {"eq", "neq", "lt", "gt", "le", "ge", "block_diag"}
 
 
@@ -137,8 +143,11 @@ MIXED = {
     "block_diag": (A, D43 * (D43 > 0), lambda x, y: block_diag(x, y, x)),
 }
 MIXED_BY_COLUMN = [
-    (name, "csc")
-    for name in ("multiply", "col_scale", "row_scale", "dot", "structured_dot")
+    ("structured_dot", "csc"),
+    *(
+        pytest.param(name, "csc", marks=pytest.mark.slow)
+        for name in ("multiply", "col_scale", "row_scale", "dot")
+    ),
 ]
 
 

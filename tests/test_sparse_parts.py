@@ -12,14 +12,18 @@ import pytest
 import scipy.sparse as sp
 from jax.experimental import checkify
 from jax.experimental import sparse as jsp
+from pytensor import ifelse
+from pytensor.compile.builders import OpFromGraph
 from pytensor.sparse.linalg import block_diag
 from sparse_support import (
     REGULAR,
+    check_by_differences,
     check_sparse,
     check_value,
     evaluate,
     to_jax,
 )
+from support import compared
 from test_sparse import (
     BINARY,
     D34,
@@ -37,6 +41,10 @@ from test_sparse import (
 )
 
 import jaxlink
+from jaxlink.dispatch.control import LazyIfElse
+
+# Where what differs between the formats has tests of its own.
+BOTH = ["csr", pytest.param("csc", marks=pytest.mark.slow)]
 
 # Rows, blocks and elements. (PyTensor has no gradient of blocks and single elements.)
 PARTS = {
@@ -59,7 +67,7 @@ def test_part(name, format):
     check_sparse(inputs, PARTS[name](*inputs), values, grad=grad, vmap=vmap)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", BOTH)
 def test_traced_index(format):
     (x,), (a,) = matrices(format, A)
     i, j = pt.lvector("i"), pt.lvector("j")
@@ -87,6 +95,14 @@ def test_index_out_of_bounds():
     assert "out of bounds for length 3" in error.get()
 
 
+def test_row_with_many_entries():
+    """More than the matrix has columns, all at one place."""
+    i = pt.lvector("i")
+    fn = jaxlink.function([x, i], ps.get_item_list(x, i))
+    matrix = jsp.BCOO((jnp.arange(3.0), jnp.zeros((3, 2), int)), shape=(2, 1))
+    np.testing.assert_array_equal(fn(matrix, jnp.array([1, 0])).todense(), [[0], [3]])
+
+
 def test_repeated_rows():
     """Each counts in the gradient; PyTensor's own keeps the last one alone."""
     (x,), (a,) = matrices("csr", A)
@@ -95,6 +111,7 @@ def test_repeated_rows():
 
 
 x, y, z, v = ps.csr_matrix("x"), pt.matrix("y"), pt.matrix("z"), pt.vector("v")
+a = pt.scalar("a")
 S = sp.csr_matrix(A)
 
 # More Ops: inputs, an output, values.
@@ -116,7 +133,7 @@ MORE = {
     "dense_diag": ([y], ps.diag(ps.csc_from_dense(y)), [SQUARE]),
 }
 MORE_WITHOUT_GRADIENT = {
-    "usmm": ([x, y, z], ps.usmm(pt.constant(2.5), x, y, z), [S, D43, np.ones((3, 3))]),
+    "usmm": ([a, x, y, z], ps.usmm(a, x, y, z), [np.array(2.5), S, D43, SQUARE]),
     "usmm_sparse": (
         [x, z],
         ps.usmm(pt.constant(2.5), x, x, z),
@@ -136,6 +153,16 @@ MORE_WITHOUT_GRADIENT = {
 def test_more(name):
     inputs, output, values = (MORE | MORE_WITHOUT_GRADIENT)[name]
     check_sparse(inputs, output, values, grad=name in MORE, vmap=name in MORE)
+
+
+BY_DIFFERENCES = MORE_WITHOUT_GRADIENT | {
+    name: ([x], PARTS[name](x), [S]) for name in ("block", "element")
+}
+
+
+@pytest.mark.parametrize("name", BY_DIFFERENCES)
+def test_gradient_by_differences(name):
+    check_by_differences(*BY_DIFFERENCES[name])
 
 
 # The sparsity of a dense matrix is not known before the call. Both kinds of gradient
@@ -165,7 +192,13 @@ FROM_DENSE = {
 }
 
 
-@pytest.mark.parametrize("name", FROM_DENSE)
+OFTEN = ("itself", "csc_exp", "dot", "true_dot", "sum", "add", "multiply_vector")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in FROM_DENSE],
+)
 def test_from_dense(name):
     output, values = FROM_DENSE[name](_from_dense(name))
     inputs = [y, *([v] if values and values[0].ndim == 1 else [z] * len(values))]
@@ -176,12 +209,14 @@ def _values(inputs, outputs, values):
     """Compare the values of many outputs, in one program."""
     # SciPy adds up duplicates in place as it goes: values of its own for each output.
     wanted = [evaluate(inputs, out, [x.copy() for x in values]) for out in outputs]
-    got = jaxlink.function(inputs, outputs)(*map(to_jax, values))
+    fn = jaxlink.function(inputs, outputs)
+    compared([*outputs, *fn.fgraph.outputs])
+    got = fn(*map(to_jax, values))
     for output, value, expected in zip(outputs, got, wanted, strict=True):
         check_value(output, value, expected)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", BOTH)
 def test_duplicates_and_explicit_zeros(format):
     data, indices = np.array([1.0, 2, -2, 0, 5, 4]), np.array([2, 2, 0, 0, 1, 1])
     indptr = np.array([0, 2, 5, 6] if format == "csr" else [0, 2, 2, 5, 6])
@@ -220,6 +255,19 @@ def test_not_finite():
         outputs += [ps.true_dot(left, u), ps.col_scale(left, w[0]), ps.lt(left, w)]
     outputs += [ps.dot(x, y.T), ps.true_dot(x, y.T)]
     _values([x, y, w, u], outputs, [*values, b, b.T])
+
+
+@pytest.mark.parametrize("diagonal", [(np.inf, 1.0), (1.0, 1.0)])
+def test_infinite_factors(diagonal):
+    """They do not meet what is not stored, on either side."""
+    a, b = np.diag(diagonal), np.array([[0, 2.0], [np.inf, 1]])
+    (x, y), values = matrices("csr", a, b)
+    w, u = dense("w", a), dense("u", b)
+    outputs = []
+    for left in (x, ps.csr_from_dense(w)):
+        outputs += [ps.dot(left, u), ps.dot(left, y), ps.true_dot(left, y)]
+        outputs.append(ps.dot(left, ps.csr_from_dense(u)))
+    _values([x, y, w, u], outputs, [*values, a, b])
 
 
 def test_gradient_graphs():
@@ -265,6 +313,16 @@ def test_any_order_of_entries():
     np.testing.assert_array_equal(indptr, S.indptr)
 
 
+def test_entries_out_of_bounds():
+    """JAX drops them, whatever they hold and wherever they are."""
+    indices = jnp.array([[0, 0], [4, 1], [1, 7], [4, 6], [3, 4]])
+    matrix = jsp.BCOO((jnp.full(5, 2.0), indices), shape=A.shape)
+    outputs = [REGULAR(x), ps.sp_sum(x), ps.dot(x, y).sum(), ps.csm_indptr(x)[-1]]
+    dense, *sums = jaxlink.function([x, y], outputs)(matrix, jnp.ones((4, 3)))
+    np.testing.assert_array_equal(dense, matrix.todense())
+    np.testing.assert_array_equal(sums, [2, 6, 1])
+
+
 def test_both_kinds_of_gradient_in_one_graph():
     sparse = ps.csr_from_dense(y)
     outs = [ps.sp_sum(sparse, sparse_grad=kind) for kind in (True, False)]
@@ -272,6 +330,61 @@ def test_both_kinds_of_gradient_in_one_graph():
     got = jax.jacobian(jaxlink.function([y], outs))(jnp.asarray(A))
     for gradient, structured in zip(got, (True, False, True, False), strict=True):
         np.testing.assert_array_equal(gradient, A != 0 if structured else 0 * A + 1)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_scipy_argument(format):
+    """A plain call and a trace take it, and see the same matrix as in a BCOO."""
+    (matrix,), (value,) = matrices(format, A)
+    fn = jaxlink.function([matrix, y], ps.dot(matrix, y))
+    np.testing.assert_allclose(fn(value, D43), A @ D43)
+    inside = jax.jit(lambda y: fn(value, y).sum())
+    np.testing.assert_allclose(jax.grad(inside)(D43), np.tile(A.sum(0)[:, None], 3))
+
+
+def test_precision_off():
+    """With x64 off, 64-bit matrices become 32-bit ones."""
+    outputs = [x + x, ps.dot(x, y), ps.true_dot(x, x.T), ps.sp_sum(x, axis=0)]
+    outputs += [x[[2, 0]], ps.csm_indices(x), ps.csr_from_dense(y), ps.eq(x, x)]
+    with jax.enable_x64(False), warnings.catch_warnings():
+        warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+        fn = jaxlink.function([x, y], outputs)
+        got = fn(S, D43)
+        gradient = jax.grad(lambda y: fn(S, y)[1].sum())(np.float32(D43))
+    wanted = [2 * A, A @ D43, A @ A.T, A.sum(0), A[[2, 0]], S.indices, D43]
+    for output, value, expected in zip(outputs, got, [*wanted, A == A], strict=True):
+        dtype = output.type.dtype
+        assert value.dtype == {"float64": "float32"}.get(dtype, dtype)
+        dense = value.todense() if isinstance(value, jsp.BCOO) else value
+        np.testing.assert_allclose(dense, expected, rtol=1e-6)
+    assert gradient.dtype == "float32"
+    np.testing.assert_allclose(gradient, np.tile(A.sum(0)[:, None], 3))
+
+
+def _lazy_if_else(condition, then, other, inputs):
+    branches = [OpFromGraph(inputs, [branch]) for branch in (then, other)]
+    return LazyIfElse(*branches, [then.type])(condition, *inputs)
+
+
+def _if_else(condition, then, other, inputs):
+    return ifelse(condition, then, other)
+
+
+@pytest.mark.parametrize("choose", [_if_else, *[_lazy_if_else] * bool(LazyIfElse)])
+def test_branches(choose):
+    """They may store unlike numbers of elements, with duplicates or without."""
+    (x, y), (value, _) = matrices("csr", A, A)
+    twice = sp.csr_matrix(([1.0, 2, -1], [2, 2, 0], [0, 2, 3, 3]), shape=A.shape)
+    values = value, twice
+    condition = pt.bscalar("condition")
+    chosen_matrix = choose(condition, x + y, y, [x, y])
+    out = ps.math.structured_add_s_v(chosen_matrix, pt.constant(V4))
+    for chosen in np.array([0, 1], "int8"):
+        _values([condition, x, y], [out], [chosen, *values])
+        check_by_differences([condition, x, y], out, [chosen, *values])
+    shapes = choose(condition, x[[0, 1]], y, [x, y])
+    with pytest.raises(jaxlink.ArgumentError, match=r"\(2, 4\) and \(3, 4\)"):
+        jaxlink.function([condition, x, y], shapes)(1, *map(to_jax, values))
 
 
 def test_errors():

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.sparse import BCOO
 from pytensor.compile.builders import OpFromGraph
 from pytensor.compile.ops import DeepCopyOp, TypeCastingOp, ViewOp
 from pytensor.gradient import (
@@ -28,6 +29,7 @@ from jaxlink.checks import check
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
+from jaxlink.sparse_arrays import in_common_form
 from jaxlink.static import dtype_of, is_static, to_dynamic
 
 try:
@@ -166,8 +168,8 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
             jnp.asarray(condition).astype(bool),
             lambda t, _: t,
             lambda _, o: o,
-            then,
-            other,
+            _in_common_form(then, then, other),
+            _in_common_form(other, then, other),
         )
         return chosen
 
@@ -185,20 +187,25 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
             return tuple(branches[0 if condition else 1](*operands))
         dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
 
-        def branch_function(branch: Any) -> Callable[..., tuple[Any, ...]]:
+        def branch_function(
+            branch: Any, *forms: Sequence[Any]
+        ) -> Callable[..., tuple[Any, ...]]:
             def run(*values: Any) -> tuple[Any, ...]:
                 given = dict(zip(dynamic, values, strict=True))
                 outs = branch(*(given.get(i, v) for i, v in enumerate(operands)))
-                return _arrays(outs)
+                return _in_common_form(_arrays(outs), *forms)
 
             return run
 
-        functions = [branch_function(branch) for branch in branches]
         values = [operands[i] for i in dynamic]
-        shapes = [jax.eval_shape(function, *values) for function in functions]
-        _check_same_shapes(node, *shapes)
+        forms = [
+            jax.eval_shape(branch_function(branch), *values) for branch in branches
+        ]
+        _check_same_shapes(node, *forms)
         chosen: tuple[Any, ...] = jax.lax.cond(
-            jnp.asarray(condition).astype(bool), *functions, *values
+            jnp.asarray(condition).astype(bool),
+            *(branch_function(branch, *forms) for branch in branches),
+            *values,
         )
         return chosen
 
@@ -211,6 +218,14 @@ if LazyIfElse is not None:
 
 def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(map(to_dynamic, values))
+
+
+def _in_common_form(values: Sequence[Any], *forms: Sequence[Any]) -> tuple[Any, ...]:
+    """``values`` in what both branches can give: sparse matrices may differ in room."""
+    return tuple(
+        in_common_form(value, both) if both and isinstance(value, BCOO) else value
+        for value, *both in zip(values, *forms, strict=True)
+    )
 
 
 def _check_same_shapes(node: Any, then: Sequence[Any], other: Sequence[Any]) -> None:
