@@ -103,7 +103,7 @@ def check(
     tolerances = rtol, rtol32, atol
 
     fn = jaxlink.function(inputs, outs)
-    compared([*outs, *fn.fgraph.outputs], gradients=grad is not False)
+    compared([*outs, *fn.fgraph.outputs])
     static = set(fn.static_argnums)
     dynamic = [i for i in range(len(args)) if i not in static]
 
@@ -128,6 +128,10 @@ def check(
             for k, i in enumerate(dynamic)
             if inputs[i] in wrt and inputs[i].type.dtype in ("float32", "float64")
         ]
+        if positions:
+            pairs = zip(outs, fn.fgraph.outputs, strict=True)
+            floats = [pair for pair in pairs if pair[0].type.dtype.startswith("float")]
+            compared([var for pair in floats for var in pair], gradients=True)
         _check_grad(
             inputs,
             outs,

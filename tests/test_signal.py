@@ -102,15 +102,11 @@ def test_convolve2d_of_other_dtypes():
     i, f = pt.matrix("i", dtype="int8"), pt.matrix("f", dtype="float32")
     t = pt.tensor3("t")
     outputs = [convolve2d(i, i, method=method) for method in ("direct", "fft", "auto")]
-    outputs += [convolve2d(f, f, method="fft"), convolve2d(t, m, "same")]
-    check(
-        [i, f, t, m],
-        outputs,
-        [IMAGE * 60, np.abs(IMAGE), np.stack([IMAGE, -IMAGE]), KERNEL],
-        rtol32=1e-4,
-        rtol=1e-9,
-        atol=1e-11,
-    )
+    outputs += [convolve2d(t, m, "same")]
+    values = [IMAGE * 60, np.stack([IMAGE, -IMAGE]), KERNEL]
+    check([i, t, m], outputs, values, rtol=1e-9, atol=1e-11)
+    # The error of an FFT is one of its largest element.
+    check([f], convolve2d(f, f, method="fft"), [np.abs(IMAGE)], rtol32=1e-4, atol=1e-5)
 
 
 def test_many_taps():
