@@ -76,6 +76,9 @@ NOTES: dict[str, str] = {
     "tensor.linalg.decomposition.cholesky.Cholesky": (
         "nan if it fails: see [checks](checks.md)"
     ),
+    "tensor.linalg.decomposition.eigen.Eig": (
+        "has a gradient, PyTensor has none; equal eigenvalues: of the values only"
+    ),
     "tensor.linalg.decomposition.eigen.Eigh": "of complex matrices: refused",
     "tensor.linalg.decomposition.lu.LU": "the gradient is right with `permute_l` too",
     "tensor.linalg.decomposition.qr.QR": (

@@ -7,7 +7,12 @@ import pytensor.tensor as pt
 import pytest
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
-from pytensor.tensor.blockwise import Blockwise
+from pytensor.tensor.blockwise import (
+    Blockwise,
+    BlockwiseWithCoreShape,
+    OpWithCoreShape,
+)
+from pytensor.tensor.linalg import cholesky
 from support import check
 
 import jaxlink
@@ -85,3 +90,11 @@ def unmapped(op, node):
 def test_an_op_that_jax_cannot_map():
     out = Blockwise(Unmapped())(pt.exp(x))
     check([x], out, [np.arange(6.0).reshape(3, 2)], grad=False, vmap=False)
+
+
+@pytest.mark.parametrize("wrapper", [OpWithCoreShape, BlockwiseWithCoreShape])
+def test_an_op_that_is_given_the_shape_of_its_output(wrapper):
+    t, shape = pt.tensor3("t"), pt.lvector("shape")
+    out = wrapper([t, shape], [cholesky(t)])(t, t.shape[1:])
+    value = np.array([[[2.0, 0], [1, 3]], [[1.0, 0], [0, 2]]])
+    check([t], out, [value], vmap=False, rtol=1e-8, atol=1e-10)

@@ -6,13 +6,14 @@ give the matrices back, are (quasi-)triangular, and hold the eigenvalues in orde
 
 import jax
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 import pytest
 import scipy.linalg
 from jax.test_util import check_grads
 from pytensor.tensor import linalg as ptl
 from pytensor.tensor.linalg.solvers.linear_control import TRSYL
-from support import check, reference
+from support import check, compared, reference
 
 import jaxlink
 from jaxlink.dispatch.linalg.schur import _schur_by_qz
@@ -81,6 +82,13 @@ def is_first(sort, alpha, beta):
     }[sort]
 
 
+def assert_nan_unless_finite(fn, count):
+    for bad in (np.nan, np.inf):
+        x = A.copy()
+        x[1, 2] = bad
+        assert all(np.isnan(out).all() for out in fn(*[x] * count))
+
+
 def assert_ordered(first):
     assert (np.diff(first.astype(int)) <= 0).all()
 
@@ -89,6 +97,8 @@ def assert_ordered(first):
 def test_qz(output, sort):
     outs = list(ptl.qz(m, n, output=output, sort=sort, return_eigenvalues=True))
     fn = jaxlink.function([m, n], outs)
+    compared(outs)
+    assert_nan_unless_finite(fn, 2)
     for name, (a, b) in PENCILS.items():
         s, t, alpha, beta, q, z = (np.asarray(out) for out in fn(a, b))
         assert [out.dtype for out in (s, t, alpha, beta, q, z)] == [
@@ -114,6 +124,8 @@ def test_qz(output, sort):
 def test_schur(output, sort):
     outs = list(ptl.schur(m, output=output, sort=sort))
     fn = jaxlink.function([m], outs)
+    compared(outs)
+    assert_nan_unless_finite(fn, 1)
     for a in (A, B, np.diag([0.5, -0.5, 2.0, -2.0, 0.25]), rank_deficient(A) - 0.1):
         s, z = (np.asarray(out) for out in fn(a))
         assert s.dtype == z.dtype == outs[0].type.dtype
@@ -141,20 +153,12 @@ def is_selected(sort, x):
     }[sort]
 
 
+@pytest.mark.slow
 def test_schur_where_there_is_no_lapack():
     s, z = (np.asarray(out) for out in jax.jit(_schur_by_qz)(A))
     assert_form(A, s, z, z, True)
     blocks = np.flatnonzero(np.diag(s, -1))
     np.testing.assert_allclose(np.diag(s)[blocks], np.diag(s)[blocks + 1])
-
-
-def test_no_finite_matrix():
-    outputs = [*ptl.schur(m), *ptl.qz(m, m)]
-    fn = jaxlink.function([m], outputs)
-    for bad in (np.nan, np.inf):
-        x = A.copy()
-        x[1, 2] = bad
-        assert all(np.isnan(out).all() for out in fn(x))
 
 
 @pytest.mark.slow
@@ -179,42 +183,101 @@ def test_forms_have_no_gradient(form):
 # --- equations -----------------------------------------------------------------------
 
 
-def test_triangular_sylvester_equations():
+def check_in_one_program(inputs, output, values, **close):
+    """As `check`, in a single program, since these take long to compile."""
+    weights = 1 + np.cos(np.arange(values[0].size)).reshape(values[0].shape) / 2
+    fn = jaxlink.function(inputs, output)
+    compared([output, *fn.fgraph.outputs], gradients=True)
+    gradients = pytensor.grad((output * weights).sum(), inputs)
+    wanted, *wanted_gradients = reference(inputs, [output, *gradients], values)
+
+    def cost(*args):
+        value = fn(*args)
+        return (value * weights).sum(), value
+
+    indices = tuple(range(len(inputs)))
+    program = jax.jit(jax.value_and_grad(cost, indices, has_aux=True))
+    (_, value), gradient = program(*values)
+    assert value.dtype == output.type.dtype
+    np.testing.assert_allclose(value, wanted, **close)
+    for got, expected in zip(gradient, wanted_gradients, strict=True):
+        np.testing.assert_allclose(got, expected, **close)
+    return program
+
+
+def triangular_equation():
     c = pt.matrix("c")
     a, b = scipy.linalg.schur(A)[0], scipy.linalg.schur(B[:3, :3])[0]
-    right = RNG.normal(size=(N, 3))
-    fn = check([m, n, c], TRSYL()(m, n, c), [a, b, right], grad=False, **CLOSE)
-    # Only where the form stays one.
+    values = a, b, np.cos(np.arange(3.0 * N)).reshape(N, 3)
+    solution = TRSYL()(m, n, c)
+    (wanted,) = reference([m, n, c], [solution], values)
+    compared([solution], gradients=True)
+    # A gradient only where the form stays one.
     inside = [(x != 0).astype(float) for x in (a, b)]
-    check_grads(
-        lambda a, b, c: fn(a * inside[0], b * inside[1], c),
-        (a, b, right),
-        order=1,
-        modes=["fwd", "rev"],
-        rtol=1e-5,
-    )
+    fn = jaxlink.function([m, n, c], solution)
+    return lambda a, b, c: fn(a * inside[0], b * inside[1], c), values, wanted
 
 
-def test_sylvester_and_lyapunov_equations():
-    outputs = [ptl.solve_sylvester(m, n, m), ptl.solve_continuous_lyapunov(m, n)]
+def test_triangular_sylvester_equation():
+    fn, values, wanted = triangular_equation()
+
+    @jax.jit
+    def program(*values):
+        value, pullback = jax.vjp(fn, *values)
+        return value, pullback(wanted)
+
+    value, gradient = program(*values)
+    np.testing.assert_allclose(value, wanted, **CLOSE)
+    # PyTensor has no gradient: compare with differences.
+    step = 1e-5
+    for i, slope in enumerate(gradient):
+        direction = RNG.normal(size=slope.shape)
+        above, below = (
+            program(*values[:i], values[i] + h * direction, *values[i + 1 :])[0]
+            for h in (step, -step)
+        )
+        difference = (wanted * (above - below)).sum() / (2 * step)
+        np.testing.assert_allclose((slope * direction).sum(), difference, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_triangular_sylvester_equation_under_transformations():
+    fn, values, _ = triangular_equation()
+    check_grads(fn, values, order=1, modes=["fwd", "rev"], rtol=1e-5)
+
+
+def test_sylvester_equation():
+    check_in_one_program([m, n], ptl.solve_sylvester(m, n, m), [A, B], **CLOSE)
+
+
+@pytest.mark.slow
+def test_equations_under_transformations():
+    outputs = [
+        ptl.solve_sylvester(m, n, m),
+        ptl.solve_continuous_lyapunov(m, n),
+        ptl.solve_discrete_lyapunov(m / 4, n + n.T, method="bilinear"),
+    ]
     check([m, n], outputs, [A, B], **CLOSE)
 
 
-@pytest.mark.parametrize(
-    "method", ["direct", pytest.param("bilinear", marks=pytest.mark.slow)]
-)
-def test_discrete_lyapunov_equation(method):
-    solution = ptl.solve_discrete_lyapunov(m, n, method=method)
+def test_discrete_lyapunov_equation_by_a_linear_system():
+    solution = ptl.solve_discrete_lyapunov(m, n, method="direct")
     check([m, n], solution, [A / 4, B + B.T], **CLOSE)
 
 
+def test_discrete_lyapunov_equation_by_bilinear_transformation():
+    solution = ptl.solve_discrete_lyapunov(m, n, method="bilinear")
+    check_in_one_program([m, n], solution, [A / 4, B + B.T], **CLOSE)
+
+
 def test_discrete_riccati_equation():
-    b, q, r = pt.matrix("b"), pt.matrix("q"), pt.matrix("r")
-    solution = ptl.solve_discrete_are(m, b, q, r)
-    values = [A, RNG.normal(size=(N, 2)), 2 * np.eye(N), 1.5 * np.eye(2)]
-    fn = check([m, b, q, r], solution, values, rtol=1e-7, atol=1e-8)
+    inputs = [m, *pt.matrices("b", "q", "r")]
+    values = [A, B[:, :2], 2 * np.eye(N), 1.5 * np.eye(2)]
+    solution = ptl.solve_discrete_are(*inputs)
+    program = check_in_one_program(inputs, solution, values, rtol=1e-7, atol=1e-8)
     # A singular matrix gives the pencil infinite eigenvalues.
     values[0] = rank_deficient(A)
+    (_, value), gradient = program(*values)
     wanted = scipy.linalg.solve_discrete_are(*values)
-    np.testing.assert_allclose(fn(*values)[0], wanted, rtol=1e-9, atol=1e-10)
-    assert np.isfinite(jax.grad(lambda *x: fn(*x)[0].sum())(*values)).all()
+    np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-10)
+    assert all(np.isfinite(x).all() for x in gradient)

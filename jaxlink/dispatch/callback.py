@@ -15,7 +15,8 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.tensor.basic import AllocEmpty
 
-from jaxlink.dispatch.control import with_pullback
+from jaxlink.dispatch.gradients import undifferentiable
+from jaxlink.dispatch.inner import with_pullback
 from jaxlink.dispatch.registry import Linked
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.random_state import Stream
@@ -136,26 +137,9 @@ def _generator(bits: Any) -> np.random.Generator:
 
 
 def _without_gradient(op: Any, run: Run, reason: str) -> Run:
-    """``run``, with an error of our own where it is differentiated."""
-
-    def guarded(*operands: Any) -> tuple[Any, ...]:
-        known = {i: v for i, v in enumerate(operands) if is_static(v)}
-        traced = {i: v for i, v in enumerate(operands) if i not in known}
-
-        @jax.custom_jvp
-        def call(traced: dict[int, Any]) -> tuple[Any, ...]:
-            given = known | traced
-            return run(*(given[i] for i in range(len(operands))))
-
-        @call.defjvp
-        def _(primals: Any, tangents: Any) -> Any:
-            del primals, tangents
-            raise ArgumentError(
-                f"`{op}` runs in Python and has no gradient: {reason}. Give the Op a "
-                "`pullback`, or do not differentiate with respect to what it depends "
-                "on."
-            )
-
-        return call(traced)
-
-    return guarded
+    return undifferentiable(
+        run,
+        ArgumentError,
+        f"`{op}` runs in Python and has no gradient: {reason}. Give the Op a "
+        "`pullback`, or do not differentiate with respect to what it depends on.",
+    )

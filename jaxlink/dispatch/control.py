@@ -1,28 +1,14 @@
 """Inner graphs, conditions, checks, and Ops that only change a gradient."""
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO
-from pytensor.compile.builders import OpFromGraph
-from pytensor.compile.ops import DeepCopyOp, TypeCastingOp, ViewOp
-from pytensor.gradient import (
-    DisconnectedGrad,
-    DisconnectedType,
-    GradClip,
-    GradScale,
-    UndefinedGrad,
-    ZeroGrad,
-    disconnected_type,
-)
+from pytensor.compile.ops import DeepCopyOp, TypeCastingOp
 from pytensor.graph.basic import Constant
-from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.null_type import NullType
 from pytensor.raise_op import CheckAndRaise
 
 from jaxlink.checks import check
@@ -30,7 +16,7 @@ from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
 from jaxlink.sparse_arrays import in_common_form
-from jaxlink.static import dtype_of, is_static, to_dynamic
+from jaxlink.static import is_static, to_dynamic
 
 try:
     from pytensor.conditional.op import IfElse, LazyIfElse
@@ -42,7 +28,7 @@ except ModuleNotFoundError:  # before PyTensor 3.3.5, which has no lazy one eith
 Run = Callable[..., Any]
 
 
-# --- Ops that are the identity -------------------------------------------------------
+# --- views ---------------------------------------------------------------------------
 
 
 # TypeCastingOp: views, assumptions about a matrix, xtensors and their generators.
@@ -50,84 +36,6 @@ Run = Callable[..., Any]
 def identity(op: Any, node: Any) -> Run:
     del op, node
     return lambda x: x
-
-
-class ScaledGradient(ViewOp):
-    """`GradScale`, but those of different ``multiplier`` are different Ops: PyTensor's
-    own compare equal, so merging would lose one of them."""
-
-    __props__ = ("multiplier",)
-
-    def __init__(self, multiplier: Any):
-        self.multiplier = multiplier
-
-
-class ClippedGradient(ViewOp):
-    """`GradClip`, but two of different bounds are different Ops (see above)."""
-
-    __props__ = ("clip_lower_bound", "clip_upper_bound")
-
-    def __init__(self, clip_lower_bound: Any, clip_upper_bound: Any):
-        self.clip_lower_bound = clip_lower_bound
-        self.clip_upper_bound = clip_upper_bound
-
-
-@rule(ZeroGrad, DisconnectedGrad)
-def no_gradient(op: Any, node: Any) -> Run:
-    del op, node
-    return jax.lax.stop_gradient
-
-
-@rule(GradScale, ScaledGradient)
-def scaled_gradient(op: Any, node: Any) -> Run:
-    del node
-
-    @jax.custom_jvp
-    def scale(x: Any) -> Any:
-        return x
-
-    @scale.defjvp
-    def _(primals: Any, tangents: Any) -> Any:
-        (x,), (t,) = primals, tangents
-        return x, t * jnp.asarray(op.multiplier, t.dtype)
-
-    return lambda x: scale(jnp.asarray(x))
-
-
-@rule(GradClip, ClippedGradient)
-def clipped_gradient(op: Any, node: Any) -> Run:
-    del node
-
-    @jax.custom_vjp
-    def clip(x: Any) -> Any:
-        return x
-
-    def backward(_: None, g: Any) -> Any:
-        low = jnp.asarray(op.clip_lower_bound, g.dtype)
-        return (jnp.clip(g, low, jnp.asarray(op.clip_upper_bound, g.dtype)),)
-
-    clip.defvjp(lambda x: (x, None), backward)
-    return lambda x: clip(jnp.asarray(x))
-
-
-@rule(UndefinedGrad)
-def undefined_gradient(op: Any, node: Any) -> Run:
-    del op
-    name = node.inputs[0].name or node.inputs[0]
-
-    @jax.custom_jvp
-    def undefined(x: Any) -> Any:
-        return x
-
-    @undefined.defjvp
-    def _(primals: Any, tangents: Any) -> Any:
-        del primals, tangents
-        raise ArgumentError(
-            f"the gradient through `{name}` is undefined (grad_undefined). Do not "
-            "differentiate with respect to what it depends on."
-        )
-
-    return lambda x: undefined(jnp.asarray(x))
 
 
 # --- checks --------------------------------------------------------------------------
@@ -236,99 +144,3 @@ def _check_same_shapes(node: Any, then: Sequence[Any], other: Sequence[Any]) -> 
                 f"and {b.shape}, and in JAX both must have one shape. Bring them to "
                 "one, for example by padding."
             )
-
-
-# --- inner graphs --------------------------------------------------------------------
-
-
-@rule(OpFromGraph, inner=True)
-def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
-    inner = link(op.fgraph)
-    if op.pullback_overrides is None:
-        return Linked(inner, inner.static, inner.wished)
-    return with_pullback(op, node, Linked(inner, inner.static, inner.wished), link)
-
-
-_in_pullback: ContextVar[bool] = ContextVar("_in_pullback", default=False)
-
-
-def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
-    """``forward``, which computes ``op``, differentiated by the pullback of ``op``."""
-    inputs = [var.type() for var in node.inputs]
-    outputs = [var.type() for var in node.outputs]
-    smooth = [dtype_of(out.type).startswith(("f", "c")) for out in outputs]
-    cotangents = [
-        out.type() if is_smooth else disconnected_type()
-        for out, is_smooth in zip(outputs, smooth, strict=True)
-    ]
-    given = [g for g, is_smooth in zip(cotangents, smooth, strict=True) if is_smooth]
-
-    @cache
-    def linked_pullback() -> tuple[list[Any], Any]:
-        gradients = op.pullback(inputs, outputs, cotangents)
-        connected = [
-            g for g in gradients if not isinstance(g.type, DisconnectedType | NullType)
-        ]
-        token = _in_pullback.set(True)
-        try:
-            fgraph = FunctionGraph([*inputs, *outputs, *given], connected, clone=False)
-            return gradients, link(fgraph)
-        finally:
-            _in_pullback.reset(token)
-
-    # A pullback may hold the Op again (that of the Sylvester equation does), so the
-    # pullback of what is in a pullback waits until someone differentiates twice.
-    wanted = () if _in_pullback.get() else linked_pullback()[1].static
-    static = {*forward.static, *(i for i in wanted if i < len(inputs))}
-
-    def run(*operands: Any) -> tuple[Any, ...]:
-        dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
-
-        def full(values: Sequence[Any]) -> list[Any]:
-            given = dict(zip(dynamic, values, strict=True))
-            return [given.get(i, value) for i, value in enumerate(operands)]
-
-        @jax.custom_vjp
-        def call(*values: Any) -> tuple[Any, ...]:
-            return _arrays(forward.run(*full(values)))
-
-        def call_and_save(*values: Any) -> tuple[tuple[Any, ...], Any]:
-            outs = call(*values)
-            return outs, (values, outs)
-
-        def backward(residuals: Any, cts: Any) -> tuple[Any, ...]:
-            gradients, pullback = linked_pullback()
-            values, outs = residuals
-            kept = [ct for ct, is_smooth in zip(cts, smooth, strict=True) if is_smooth]
-            computed = iter(pullback(*full(values), *outs, *kept))
-            cotangents = [_cotangent(g, computed) for g in gradients]
-            return tuple(
-                ct(value)
-                for ct, value in zip(
-                    (cotangents[i] for i in dynamic), values, strict=True
-                )
-            )
-
-        call.defvjp(call_and_save, backward)
-        return call(*(operands[i] for i in dynamic))
-
-    return Linked(run, tuple(sorted(static)), forward.wished)
-
-
-def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:
-    """What to hand back for an operand, given its value: ``None`` is JAX's zero, and an
-    undefined gradient is nan, so that it cannot pass for a number."""
-    if isinstance(gradient.type, DisconnectedType):
-        return lambda value: None
-    if isinstance(gradient.type, NullType):
-        return lambda value: (
-            None
-            if isinstance(value, Stream) or not jnp.issubdtype(value.dtype, jnp.inexact)
-            else jnp.full_like(value, jnp.nan)
-        )
-    g = next(computed)
-    return lambda value: (
-        jnp.asarray(g, value.dtype)
-        if jnp.issubdtype(value.dtype, jnp.inexact)
-        else None
-    )

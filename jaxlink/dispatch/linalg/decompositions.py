@@ -7,6 +7,7 @@ nan, as in PyTensor, and an error under ``checkify``.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -24,6 +25,7 @@ from jaxlink.dispatch.linalg.support import (
     in_lapack_dtype,
     mirror,
     nan_unless,
+    nonzero,
     without_gradient,
 )
 from jaxlink.dispatch.registry import rule
@@ -98,11 +100,37 @@ def eig(op: Eig, node: Any) -> Function:
     dtype = out if complex_ else np.empty(0, out).real.dtype
 
     def run(x: Any) -> Any:
-        values, vectors = jnp.linalg.eig(jnp.asarray(x, canonical(dtype)))
+        values, vectors = _eig(jnp.asarray(x, canonical(dtype)))
         demand(node, ~jnp.isnan(values).any(), _DIVERGED)
         return values, vectors
 
     return run
+
+
+@jax.custom_jvp
+def _eig(x: Any) -> tuple[Any, Any]:
+    values, vectors = jnp.linalg.eig(x)
+    return values, vectors
+
+
+@_eig.defjvp
+def _eig_jvp(primals: Any, tangents: Any) -> Any:
+    """Perturbation theory: with C = inv(V) dX V, the values move by its diagonal, and
+    vector j by C[i, j] / (value j - value i) along vector i (Golub and Van Loan,
+    "Matrix Computations", 4th ed., 7.2.4). How far it moves along itself follows from
+    LAPACK's convention: its length is one, and its largest element is real.
+    """
+    values, vectors = _eig(*primals)
+    (dx,) = tangents
+    change = jnp.linalg.solve(vectors, dx.astype(vectors.dtype) @ vectors)
+    gap = values - values[:, None]
+    along = jnp.where(gap == 0, 0, change / nonzero(gap))
+    moved = vectors @ along
+    largest = jnp.abs(vectors).argmax(0)[None]
+    turn = jnp.take_along_axis(moved / nonzero(vectors), largest, axis=0).imag
+    stretch = (vectors.conj() * moved).sum(0).real
+    moved = moved - vectors * lax.complex(stretch, turn[0])
+    return (values, vectors), (jnp.diagonal(change), moved)
 
 
 @rule(SVD)

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxlink.dispatch.linalg.support import nonzero
+
 __all__ = [
     "Pencil",
     "annihilator",
@@ -69,16 +71,12 @@ def columns(p: Pencil, k: Any, g: Any) -> Pencil:
 
 def reflector(v: Any) -> Any:
     """A unitary matrix whose first column is along ``v``: Householder's reflection."""
-    v = v / _nonzero(jnp.abs(v).max()).astype(v.dtype)
+    v = v / nonzero(jnp.abs(v).max()).astype(v.dtype)
     length = jnp.sqrt((v * v.conj()).sum())
-    phase = jnp.where(v[0] == 0, 1, v[0] / _nonzero(jnp.abs(v[0])).astype(v.dtype))
+    phase = jnp.where(v[0] == 0, 1, v[0] / nonzero(jnp.abs(v[0])).astype(v.dtype))
     u = v.at[0].add(phase * length)
-    square = _nonzero((u * u.conj()).sum())
+    square = nonzero((u * u.conj()).sum())
     return jnp.eye(v.shape[0], dtype=v.dtype) - 2 * jnp.outer(u, u.conj()) / square
-
-
-def _nonzero(x: Any) -> Any:
-    return jnp.where(x == 0, 1, x)
 
 
 def annihilator(row: Any) -> Any:
@@ -196,7 +194,7 @@ def _single_shift(p: Pencil, low: Any, high: Any, stuck: Any) -> Pencil:
     root = jnp.sqrt(half**2 + product)
     plus, minus = half + root, half - root
     larger = jnp.where(jnp.abs(plus) >= jnp.abs(minus), plus, minus)
-    shift = m1[1] - product / _nonzero(larger)
+    shift = m1[1] - product / nonzero(larger)
     exceptional = (m1[1] + m0[1]) * (0.75 + 0.5j)
     shift = jnp.where(stuck % 10 == 9, exceptional, shift)
     top = _cut(p.s, low, low, (2, 1))[:, 0]

@@ -16,7 +16,6 @@ from jax import lax
 
 from jaxlink.dispatch.linalg.qz import (
     Pencil,
-    annihilator,
     columns,
     longer,
     reflector,
@@ -77,53 +76,83 @@ def positive(p: Pencil) -> Pencil:
     return Pencil(p.s * phase, t, p.q, p.z * phase)
 
 
-def _swap_sizes(p: Pencil, i: Any, n1: int, n2: int) -> tuple[Pencil, Any]:
+def _swap(p: Pencil, i: Any, n1: Any, n2: Any) -> tuple[Pencil, Any]:
     """Swap the blocks of n1 rows at ``i`` and of n2 rows below it.
 
     Also returned is the largest element that had to be neglected.
     """
-    size = n1 + n2
-    s = lax.dynamic_slice(p.s, (i, i), (size, size))
-    t = lax.dynamic_slice(p.t, (i, i), (size, size))
-    if size == 2:
-        # The eigenvector of the second eigenvalue: no division, so nothing overflows.
-        right = annihilator(t[1, 1] * s[0] - s[1, 1] * t[0])
-        left = reflector(longer(s @ right[:, 0], t @ right[:, 0]))
+    # One program for all sizes: the window is as large as the largest, and the bases
+    # are unit vectors where it reaches beyond the blocks.
+    width = 2 if jnp.iscomplexobj(p.s) else 4
+    window, corner = (width, width), (i, i)
+    s, t = (lax.dynamic_slice(x, corner, window) for x in (p.s, p.t))
+    x, y = _eigenvectors(s[:2, :2], t[:2, :2])
+    if width == 2:
+        right, left = reflector(x), reflector(y)
     else:
-        x, y = _coupling(s, t, n1, n2)
-        eye = jnp.eye(n2, dtype=s.dtype)
-        right, _ = jnp.linalg.qr(jnp.concatenate([x, eye]), mode="complete")
-        left, _ = jnp.linalg.qr(jnp.concatenate([y, eye]), mode="complete")
+        ones = n1 + n2 == 2
+        right, left = (
+            jnp.linalg.qr(
+                jnp.where(ones, jnp.zeros((4, 2), s.dtype).at[:2, 0].set(one), two),
+                mode="complete",
+            )[0]
+            for one, two in zip((x, y), _subspaces(s, t, n1, n2), strict=True)
+        )
     p = columns(rows(p, i, left), i, right)
-    s = lax.dynamic_slice(p.s, (i + n2, i), (n1, n2))
-    t = lax.dynamic_slice(p.t, (i + n2, i), (n1, n2))
-    p = p._replace(
-        s=lax.dynamic_update_slice(p.s, jnp.zeros_like(s), (i + n2, i)),
-        t=lax.dynamic_update_slice(p.t, jnp.zeros_like(t), (i + n2, i)),
-    )
-    p = split(p, i) if n2 == 2 else p
-    p = split(p, i + n2) if n1 == 2 else p
+    row, column = jnp.arange(width)[:, None], jnp.arange(width)
+    below = (row >= n2) & (row < n1 + n2) & (column < n2)
+    s, t = (lax.dynamic_slice(x, corner, window) for x in (p.s, p.t))
     neglected = jnp.maximum(
-        jnp.abs(s).max() / jnp.linalg.norm(p.s), jnp.abs(t).max() / jnp.linalg.norm(p.t)
+        jnp.abs(jnp.where(below, s, 0)).max() / jnp.linalg.norm(p.s),
+        jnp.abs(jnp.where(below, t, 0)).max() / jnp.linalg.norm(p.t),
     )
+    p = p._replace(
+        s=lax.dynamic_update_slice(p.s, jnp.where(below, 0, s), corner),
+        t=lax.dynamic_update_slice(p.t, jnp.where(below, 0, t), corner),
+    )
+    if width == 4:
+
+        def split_block(second: Any, p: Pencil) -> Pencil:
+            k = jnp.where(second, i + n2, i)
+            of_two = jnp.where(second, n1, n2) == 2
+            return lax.cond(of_two, lambda p: split(p, k), lambda p: p, p)
+
+        p = lax.fori_loop(0, 2, split_block, p)
     return p, neglected
 
 
-def _coupling(s: Any, t: Any, n1: int, n2: int) -> tuple[Any, Any]:
-    """X, Y of S [X; I] = [Y; I] S22 and T [X; I] = [Y; I] T22: bases of the subspaces
-    that belong to the second block."""
-    one, two = jnp.eye(n1, dtype=s.dtype), jnp.eye(n2, dtype=s.dtype)
-    system = jnp.concatenate(
-        [
-            jnp.concatenate(
-                [jnp.kron(m[:n1, :n1], two), -jnp.kron(one, m[n1:, n1:].T)], axis=1
-            )
-            for m in (s, t)
-        ]
-    )
-    known = jnp.concatenate([m[:n1, n1:].reshape(-1) for m in (s, t)])
-    x, y = jnp.split(-jnp.linalg.solve(system, known), 2)
-    return x.reshape(n1, n2), y.reshape(n1, n2)
+def _eigenvectors(s: Any, t: Any) -> tuple[Any, Any]:
+    """What the second eigenvalue of a 2x2 form belongs to, in the columns and in the
+    rows. Nothing is divided, so nothing overflows."""
+    a, b = t[1, 1] * s[0] - s[1, 1] * t[0]
+    x = jnp.stack([-b, a])
+    return x, longer(s @ x, t @ x)
+
+
+def _subspaces(s: Any, t: Any, n1: Any, n2: Any) -> tuple[Any, Any]:
+    """Bases, 4x2, of what the second block belongs to, in the columns and in the rows:
+    [X; I] and [Y; I] with S [X; I] = [Y; I] S22 and T [X; I] = [Y; I] T22.
+
+    Of X and Y, 2x2, only n1 rows and n2 columns are there; the rest is zero.
+    """
+    two, eye = jnp.arange(2), jnp.eye(2, dtype=s.dtype)
+    there = ((two[:, None] < n1) & (two < n2)).reshape(-1)
+    there = jnp.concatenate([there, there])
+
+    def equation(m: Any) -> tuple[Any, Any]:
+        m22 = lax.dynamic_slice(m, (n1, n1), (2, 2))
+        known = lax.dynamic_slice(m, (jnp.zeros_like(n1), n1), (2, 2))
+        left, right = jnp.kron(m[:2, :2], eye), jnp.kron(eye, m22.T)
+        return jnp.concatenate([left, -right], axis=1), known.reshape(-1)
+
+    (system_s, known_s), (system_t, known_t) = equation(s), equation(t)
+    system = jnp.concatenate([system_s, system_t])
+    system = jnp.where(there[:, None] & there, system, jnp.eye(8, dtype=s.dtype))
+    known = jnp.where(there, jnp.concatenate([known_s, known_t]), 0)
+    solution = -jnp.linalg.solve(system, known).reshape(2, 2, 2)
+    unit = (jnp.arange(4)[:, None] == n1 + two) & (two < n2)
+    x, y = jnp.pad(solution, ((0, 0), (0, 2), (0, 0))) + unit.astype(s.dtype)
+    return x, y
 
 
 def select_first(p: Pencil, selected: Any) -> tuple[Pencil, Any]:
@@ -132,11 +161,13 @@ def select_first(p: Pencil, selected: Any) -> tuple[Pencil, Any]:
     Both rows of a 2x2 block are selected, or neither.
     """
     n = p.s.shape[0]
-    index = jnp.arange(n)
-    sizes = (1,) if jnp.iscomplexobj(p.s) else (1, 2)
-    pairs = [(n1, n2) for n1 in sizes for n2 in sizes if n1 + n2 <= n]
-    if not pairs:
+    if n == 1:
         return p, jnp.asarray(True)
+    # Two more rows and columns than there are, so that a window of four is inside.
+    pad = 0 if jnp.iscomplexobj(p.s) else 2
+    p = Pencil(*(jnp.pad(x, (0, pad)) for x in p))
+    selected = jnp.pad(selected, (0, pad))
+    index = jnp.arange(n + pad)
 
     def next_swap(p: Pencil, selected: Any) -> tuple[Any, Any, Any]:
         """Which rows begin a block to be swapped with the next, and both sizes."""
@@ -155,12 +186,7 @@ def select_first(p: Pencil, selected: Any) -> tuple[Pencil, Any]:
         wrong, size, size_below = next_swap(p, selected)
         i = jnp.argmax(wrong)
         n1, n2 = size[i], size_below[i]
-        which = jnp.stack([(n1 == a) & (n2 == b) for a, b in pairs]).argmax()
-        p, neglected = lax.switch(
-            which,
-            [lambda p, a=a, b=b: _swap_sizes(p, i, a, b) for a, b in pairs],
-            p,
-        )
+        p, neglected = _swap(p, i, n1, n2)
         moved = (index >= i) & (index < i + n1 + n2)
         selected = jnp.where(moved, index < i + n2, selected)
         return p, selected, jnp.maximum(worst, neglected), count + 1
@@ -168,4 +194,5 @@ def select_first(p: Pencil, selected: Any) -> tuple[Pencil, Any]:
     zero = jnp.zeros((), index.dtype)
     worst = jnp.zeros((), np.finfo(p.s.dtype).dtype)
     p, _, worst, _ = lax.while_loop(unfinished, body, (p, selected, worst, zero))
-    return p, worst < 1e3 * float(np.finfo(p.s.dtype).eps)
+    ordered = worst < 1e3 * float(np.finfo(p.s.dtype).eps)
+    return Pencil(*(x[:n, :n] for x in p)), ordered

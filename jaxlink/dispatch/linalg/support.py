@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from pytensor.tensor.linalg.dtype_utils import linalg_output_dtype
 
 from jaxlink.checks import check
+from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.static import canonical, name_of
 
@@ -17,6 +17,7 @@ __all__ = [
     "in_lapack_dtype",
     "mirror",
     "nan_unless",
+    "nonzero",
     "without_gradient",
 ]
 
@@ -52,17 +53,14 @@ def demand(node: Any, ok: Any, failure: str) -> None:
 
 def without_gradient(fn: Function, what: str) -> Function:
     """``fn``, with an error that names ``what`` for whoever differentiates it."""
+    return undifferentiable(
+        fn,
+        UnsupportedOpError,
+        f"{what} has no gradient, in PyTensor neither. Wrap its operands in "
+        "pytensor.gradient.disconnected_grad if they are constants of the gradient.",
+    )
 
-    @jax.custom_jvp
-    def run(*args: Any) -> Any:
-        return fn(*args)
 
-    @run.defjvp
-    def refuse(primals: Any, tangents: Any) -> Any:
-        del primals, tangents
-        raise UnsupportedOpError(
-            f"{what} has no gradient, in PyTensor neither. Wrap its operands in "
-            "pytensor.gradient.disconnected_grad if they are constants of the gradient."
-        )
-
-    return run
+def nonzero(x: Any) -> Any:
+    """``x``, but 1 where it is 0: to divide by."""
+    return jnp.where(x == 0, 1, x)
