@@ -235,9 +235,54 @@ def scalar_node(op: ScalarOp):
     raise TypeError(f"no operands found for {op}")
 
 
-# Ops with a rule that have no gradient to compare, or whose gradient is compared by
-# other means than `support.check`.
-WITHOUT_GRADIENT: dict[str, str] = {}
+DISCRETE = "its operands or its values are no floats, or its steps have a slope of 0"
+NONE = "PyTensor has no gradient for it"
+
+# Ops with a rule whose gradient is not compared with PyTensor's, and why.
+WITHOUT_GRADIENT = {
+    "compile.ops.DeepCopyOp": NONE,
+    "gradient.UndefinedGrad": NONE,
+    "scalar.basic.IsNan": DISCRETE,
+    "scalar.basic.LE": DISCRETE,
+    "scalar.basic.XOR": DISCRETE,
+    "scalar.loop.ScalarLoop": NONE,
+    "scalar.math.Grad2F1Loop": NONE,
+    "sparse.basic.CSMGrad": NONE,
+    "sparse.basic.GetItem2ListsGrad": NONE,
+    "sparse.basic.GetItemListGrad": NONE,
+    "sparse.math.EqualSparseDense": DISCRETE,
+    "sparse.math.EqualSparseSparse": DISCRETE,
+    "sparse.math.GreaterEqualSparseDense": DISCRETE,
+    "sparse.math.GreaterEqualSparseSparse": DISCRETE,
+    "sparse.math.GreaterThanSparseDense": DISCRETE,
+    "sparse.math.GreaterThanSparseSparse": DISCRETE,
+    "sparse.math.LessEqualSparseDense": DISCRETE,
+    "sparse.math.LessEqualSparseSparse": DISCRETE,
+    "sparse.math.LessThanSparseDense": DISCRETE,
+    "sparse.math.LessThanSparseSparse": DISCRETE,
+    "sparse.math.NotEqualSparseDense": DISCRETE,
+    "sparse.math.NotEqualSparseSparse": DISCRETE,
+    "sparse.math.StructuredDotGradCSC": NONE,
+    "sparse.math.StructuredDotGradCSR": NONE,
+    "tensor.basic.Choose": NONE,
+    "tensor.basic.Nonzero": DISCRETE,
+    "tensor.extra_ops.RavelMultiIndex": DISCRETE,
+    "tensor.extra_ops.SearchsortedOp": DISCRETE,
+    "tensor.extra_ops.Unique": NONE,
+    "tensor.extra_ops.UnravelIndex": DISCRETE,
+    "tensor.fourier.Fourier": "PyTensor's fails; see tests/test_fft.py",
+    "tensor.linalg.decomposition.lu.PivotToPermutations": DISCRETE,
+    "tensor.linalg.decomposition.schur.QZ": NONE,
+    "tensor.linalg.decomposition.schur.Schur": NONE,
+    "tensor.math.MulWithoutZeros": NONE,
+    "tensor.math.ProdWithoutZeros": NONE,
+    "typed_list.basic.Count": DISCRETE,
+    "typed_list.basic.Index": DISCRETE,
+    "typed_list.basic.Length": DISCRETE,
+    "typed_list.basic.Remove": "list and element must be known",
+    "xtensor.random.type.RNGToXRNG": DISCRETE,
+    "xtensor.random.type.XRNGToRNG": DISCRETE,
+}
 
 
 def not_compared(compared: dict[str, set[str]]) -> list[str]:

@@ -17,7 +17,7 @@ from special_slopes import SLOPES
 from support import GRID, SCALAR_OPS, compared, reference
 
 import jaxlink
-from jaxlink.dispatch import special_calculus as calculus
+from jaxlink.dispatch.special import calculus
 from jaxlink.dispatch.special.tables import OWN, SPECIAL
 
 INF, NAN = np.inf, np.nan

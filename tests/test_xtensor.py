@@ -10,6 +10,7 @@ import pytest
 import xarray
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.scan.basic import scan
+from pytensor.xtensor.random.type import rng_to_xrng
 from pytensor.xtensor.shape import stack, unstack
 from support import REFERENCE, compared
 
@@ -150,7 +151,7 @@ def test_in_a_scan(variables):
 
 
 def test_random_variables_have_named_dimensions():
-    rng = px.random.shared_rng(np.random.default_rng(1))
+    rng = rng_to_xrng(pt.random.shared_rng(seed=1))
     p = px.xtensor("p", dims=("city", "kind"))
     _, draws = rng.multinomial(100, p, core_dims=("kind",), extra_dims={"draw": 3})
     fn = jaxlink.function([p], draws)
