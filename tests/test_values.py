@@ -164,7 +164,7 @@ def test_an_xtensors_random_generator_is_a_root():
         noise = jax.random.normal(law, (2, 3), "float64")
         assert variable.dims == ("draw", "city")
         np.testing.assert_allclose(draw, mean + 0.1 * noise, rtol=1e-14)
-    compared([first, second])
+    compared([first, second, *fn.fgraph.outputs])
 
 
 def test_a_labelled_array_is_taken_in_the_right_order():
