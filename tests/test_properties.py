@@ -28,7 +28,8 @@ UNARY = {
     "sqr": pt.sqr,
     "neg": lambda x: -x,
     "sigmoid": pt.sigmoid,
-    "softplus": pt.softplus,
+    # Of small integers PyTensor's Python computes it in half precision.
+    "softplus": lambda x: pt.softplus(x.astype(np.result_type(x.type.dtype, "f4"))),
     "log1p abs": lambda x: pt.log1p(pt.abs(x)),
     "arctan": pt.arctan,
     "erf": pt.erf,
