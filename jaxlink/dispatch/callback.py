@@ -18,7 +18,7 @@ from pytensor.tensor.basic import AllocEmpty
 from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.dispatch.inner import with_pullback
 from jaxlink.dispatch.registry import Linked
-from jaxlink.errors import ArgumentError, UnsupportedOpError
+from jaxlink.errors import ArgumentError, CompileError, UnsupportedOpError
 from jaxlink.random_state import Stream
 from jaxlink.static import canonical, evaluate, is_static, kind_of, to_jax
 
@@ -41,8 +41,8 @@ def host_callback(op: Any, node: Any, link: Any) -> Linked:
         return Linked(_without_gradient(op, forward.run, "it is random"), static)
     try:
         return with_pullback(op, node, forward, link)
-    except Exception as error:
-        # Whatever an author's pullback raises, it matters only to who differentiates.
+    except (NotImplementedError, CompileError) as error:
+        # There is none, or it cannot be linked: that matters to who differentiates.
         return Linked(_without_gradient(op, forward.run, str(error)), static)
 
 
