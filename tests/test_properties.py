@@ -15,6 +15,7 @@ import pytensor.tensor as pt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pytensor.gradient import NullTypeGradError
 from support import compare, reference
 
 import jaxlink
@@ -200,7 +201,7 @@ def _check_gradients(graph, fn):
             chosen = [variables[i] for i in wrt]
             grads = pytensor.grad(cost, chosen, disconnected_inputs="ignore")
             wanted = reference(variables, grads, values)
-        except Exception:  # PyTensor has no gradient of one of the steps
+        except (NotImplementedError, NullTypeGradError):  # PyTensor has no gradient
             return
 
     def total(*args):
