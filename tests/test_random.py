@@ -29,7 +29,7 @@ from jaxlink.dispatch.random.rows import find_row
 from jaxlink.dispatch.random.variables import sampler
 
 KEY = jax.random.key(20)
-DRAWS = 40_000
+DRAWS = 60_000
 # One test in a hundred thousand would fail by chance, if keys were not fixed.
 REJECT = 1e-5
 

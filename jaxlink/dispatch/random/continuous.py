@@ -1,7 +1,7 @@
 """Samplers of PyTensor's continuous scalar distributions.
 
 Most are a standard draw on which the parameters act, so their gradients are exact
-reparameterised ones; those of gamma draws are JAX's implicit ones.
+reparameterised ones. Those that are made of gamma draws stand in `gamma`.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import numpy as np
 import pytensor.tensor.random.basic as ptr
 from jax import Array
 
+from jaxlink.dispatch.random.primitives import open_uniform, rejection
 from jaxlink.dispatch.random.rows import sampler
 
 Shape = tuple[int, ...]
@@ -46,13 +47,6 @@ for _rv, _standard in LOCATION_SCALE.items():
     sampler(_rv)(_location_scale(_standard))
 for _rv, _standard in HALF_LOCATION_SCALE.items():
     sampler(_rv)(_location_scale(_standard, jnp.abs))
-
-
-def open_uniform(key: Array, shape: Shape, dtype: Any) -> Array:
-    """Uniform draws that are neither 0 nor 1, where quantile functions may have poles:
-    JAX's are multiples of the machine epsilon from 0 on, these lie in between."""
-    half_step = np.finfo(dtype).eps / np.asarray(2, dtype)
-    return jax.random.uniform(key, shape, dtype) + half_step
 
 
 @sampler(ptr.UniformRV)
@@ -102,37 +96,6 @@ def triangular(
     rising = u < peak
     root = width * jnp.sqrt(jnp.where(rising, u * peak, (1 - u) * (1 - peak)))
     return jnp.where(rising, left + root, right - root)
-
-
-@sampler(ptr.GammaRV)
-def gamma(key: Array, shape: Shape, dtype: Any, alpha: Array, scale: Array) -> Array:
-    return scale * jax.random.gamma(key, alpha, shape, dtype)
-
-
-@sampler(ptr.InvGammaRV)
-def invgamma(key: Array, shape: Shape, dtype: Any, alpha: Array, scale: Array) -> Array:
-    # In logarithms: a gamma draw of small alpha underflows, and 1 / 0 is not a draw.
-    return scale * jnp.exp(-jax.random.loggamma(key, alpha, shape, dtype))
-
-
-@sampler(ptr.GenGammaRV)
-def gengamma(
-    key: Array, shape: Shape, dtype: Any, alpha: Array, p: Array, lambd: Array
-) -> Array:
-    # (X / lambd)**p is a gamma draw of shape alpha / p.
-    return lambd * jnp.exp(jax.random.loggamma(key, alpha / p, shape, dtype) / p)
-
-
-@sampler(ptr.BetaRV)
-def beta(key: Array, shape: Shape, dtype: Any, alpha: Array, beta: Array) -> Array:
-    return jax.random.beta(key, alpha, beta, shape, dtype)
-
-
-@sampler(ptr.StudentTRV)
-def student_t(
-    key: Array, shape: Shape, dtype: Any, df: Array, loc: Array, scale: Array
-) -> Array:
-    return loc + scale * jax.random.t(key, df, shape, dtype)
 
 
 @sampler(ptr.WaldRV)
@@ -209,21 +172,3 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
     integrand = jnp.exp(k * rise) * (mean - 1 + 2 * jnp.sin(t / 2) ** 2)
     slope = angle / 2 * (integrand @ jnp.asarray(weights, angle.dtype))
     return angle, angle_dot + slope * kappa_dot
-
-
-def rejection(
-    key: Array, propose: Callable[[Array], tuple[Array, Array]], start: Array
-) -> Array:
-    """Draws of ``propose(key) -> (draw, accepted)``, repeated until all are accepted.
-
-    Where ``start`` is nan the draw is nan, and nothing is tried.
-    """
-
-    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        key, draw, done = state
-        key, subkey = jax.random.split(key)
-        proposal, accepted = propose(subkey)
-        return key, jnp.where(done, draw, proposal), done | accepted
-
-    state = (key, start, jnp.isnan(start))
-    return jax.lax.while_loop(lambda s: ~jnp.all(s[2]), step, state)[1]

@@ -15,7 +15,8 @@ import pytensor.tensor.random.basic as ptr
 from jax import Array
 from jax.scipy.special import gammaln, xlog1py
 
-from jaxlink.dispatch.random.continuous import rejection
+from jaxlink.dispatch.random.gamma import beta, standard_gamma
+from jaxlink.dispatch.random.primitives import rejection
 from jaxlink.dispatch.random.rows import sampler
 from jaxlink.static import canonical
 
@@ -52,7 +53,7 @@ def beta_binomial(
     key: Array, shape: Shape, dtype: Any, n: Array, a: Array, b: Array
 ) -> Array:
     beta_key, binomial_key = jax.random.split(key)
-    p = jax.random.beta(beta_key, a, b, shape, a.dtype)
+    p = beta(beta_key, shape, a.dtype, a, b)
     return binomial(binomial_key, shape, dtype, n, p)
 
 
@@ -68,7 +69,7 @@ def negative_binomial(
 ) -> Array:
     # A Poisson draw whose rate is gamma distributed; n need not be a whole number.
     gamma_key, poisson_key = jax.random.split(key)
-    rate = jax.random.gamma(gamma_key, n, shape, n.dtype) * (1 - p) / p
+    rate = standard_gamma(gamma_key, shape, n.dtype, n) * (1 - p) / p
     return poisson(poisson_key, shape, dtype, rate)
 
 
@@ -169,3 +170,13 @@ def integers(key: Array, shape: Shape, dtype: Any, low: Array, high: Array) -> A
     if dtype == np.bool_:
         dtype = canonical(np.int64)
     return jax.random.randint(key, shape, low, high, dtype)
+
+
+@sampler("pymc.distributions.discrete.DiscreteUniformRV", cast=False)
+def discrete_uniform(
+    key: Array, shape: Shape, dtype: Any, lower: Array, upper: Array
+) -> Array:
+    del dtype
+    integer = canonical(np.int64)
+    low, high = jnp.asarray(lower, integer), jnp.asarray(upper, integer)
+    return jax.random.randint(key, shape, low, high + 1, integer)

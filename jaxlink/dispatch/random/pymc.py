@@ -1,4 +1,5 @@
-"""Samplers of PyMC's own RandomVariables, named so that PyMC need not be installed.
+"""Samplers of PyMC's own continuous scalar RandomVariables, named so that PyMC need
+not be installed.
 
 Symbolic distributions of PyMC need none: they are inlined into what they are made of.
 """
@@ -10,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import log_ndtr, ndtri
 
-from jaxlink.dispatch.random.continuous import beta, open_uniform, wald
+from jaxlink.dispatch.random.continuous import wald
+from jaxlink.dispatch.random.gamma import beta, log_gamma
+from jaxlink.dispatch.random.primitives import open_uniform
 from jaxlink.dispatch.random.rows import sampler
-from jaxlink.static import canonical
 
 Shape = tuple[int, ...]
 
@@ -78,8 +79,8 @@ def skew_student_t(
     exp(2 x), a ratio of two gamma draws, it is sqrt(a + b) sinh(x).
     """
     key_a, key_b = jax.random.split(key)
-    log_a = jax.random.loggamma(key_a, a, shape, dtype)
-    log_b = jax.random.loggamma(key_b, b, shape, dtype)
+    log_a = log_gamma(key_a, shape, dtype, a)
+    log_b = log_gamma(key_b, shape, dtype, b)
     return mu + sigma * jnp.sqrt(a + b) * jnp.sinh((log_a - log_b) / 2)
 
 
@@ -94,7 +95,7 @@ def rice(key: Array, shape: Shape, dtype: Any, b: Array, sigma: Array) -> Array:
 def moyal(key: Array, shape: Shape, dtype: Any, mu: Array, sigma: Array) -> Array:
     # Minus the logarithm of a chi-square draw of one degree of freedom.
     half = jnp.asarray(0.5, dtype)
-    log_chisquare = math.log(2) + jax.random.loggamma(key, half, shape, dtype)
+    log_chisquare = math.log(2) + log_gamma(key, shape, dtype, half)
     return mu - sigma * log_chisquare
 
 
@@ -180,63 +181,3 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
 
 def _normal_logpdf(z: Array) -> Array:
     return -z * z / 2 - math.log(2 * math.pi) / 2
-
-
-@sampler(_MULTIVARIATE + "MatrixNormalRV")
-def matrix_normal(
-    key: Array, shape: Shape, dtype: Any, mu: Array, row_chol: Array, col_chol: Array
-) -> Array:
-    core = (row_chol.shape[-1], col_chol.shape[-1])
-    z = jax.random.normal(key, (*shape, *core), dtype)
-    return mu + row_chol @ z @ jnp.swapaxes(col_chol, -1, -2)
-
-
-@sampler(_MULTIVARIATE + "CARRV", cast=False)
-def conditional_autoregression(
-    key: Array,
-    shape: Shape,
-    dtype: Any,
-    mu: Array,
-    adjacency: Any,
-    alpha: Array,
-    tau: Array,
-    is_valid: Array,
-) -> Array:
-    # The density's precision is tau (D - alpha W) = L L', so L' turns a deviation from
-    # mu into white noise. (PyMC 6.4's own draws divide by L L' and so are too narrow.)
-    # All but mu are the same for the whole batch. The adjacency may be sparse.
-    del is_valid
-    if hasattr(adjacency, "todense"):
-        adjacency = adjacency.todense()
-    n = mu.shape[-1]
-    w = jnp.asarray(adjacency, dtype).reshape(n, n)
-    scale, strength = (jnp.asarray(x, dtype).reshape(()) for x in (tau, alpha))
-    factor = jnp.linalg.cholesky(scale * (jnp.diag(w.sum(axis=0)) - strength * w))
-    z = jax.random.normal(key, (*shape, n), dtype)
-    white = z.reshape(-1, n).T
-    deviation = solve_triangular(factor, white, trans="T", lower=True).T
-    return jnp.asarray(mu, dtype) + deviation.reshape(z.shape)
-
-
-@sampler(_MULTIVARIATE + "StickBreakingWeightsRV", static=(1,))
-def stick_breaking_weights(
-    key: Array, shape: Shape, dtype: Any, alpha: Array, k: np.ndarray
-) -> Array:
-    """What is left of a stick after i breaks is exp(-E_1 - ... - E_i) for exponential
-    E of rate alpha, because 1 minus a beta(1, alpha) draw is exp(-E)."""
-    breaks = int(np.ravel(k)[0])
-    e = jax.random.exponential(key, (*shape, breaks), dtype) / alpha[..., None]
-    left = jnp.exp(-jnp.cumsum(e, axis=-1))
-    before = jnp.concatenate([jnp.ones_like(left[..., :1]), left], axis=-1)
-    pieces = before[..., :-1] * -jnp.expm1(-e)
-    return jnp.concatenate([pieces, before[..., -1:]], axis=-1)
-
-
-@sampler("pymc.distributions.discrete.DiscreteUniformRV", cast=False)
-def discrete_uniform(
-    key: Array, shape: Shape, dtype: Any, lower: Array, upper: Array
-) -> Array:
-    del dtype
-    integer = canonical(np.int64)
-    low, high = jnp.asarray(lower, integer), jnp.asarray(upper, integer)
-    return jax.random.randint(key, shape, low, high + 1, integer)

@@ -30,6 +30,8 @@ class Row:
     static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = ()
     cast: bool = True
     reads_op: bool = False
+    differentiable: bool = True
+    how: str = ""
 
     def static_parameters(self, op: RandomVariable) -> tuple[int, ...]:
         return self.static(op) if callable(self.static) else self.static
@@ -43,6 +45,8 @@ def sampler(
     static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = (),
     cast: bool = True,
     reads_op: bool = False,
+    differentiable: bool = True,
+    how: str = "",
 ) -> Callable[[F], F]:
     """Register the decorated function as the sampler of ``rv_types``.
 
@@ -55,19 +59,24 @@ def sampler(
             draw, or for draws that are not floating the one to which the parameters
             promote. Otherwise they come as they are.
         reads_op: the decorated function takes the Op and returns the sampler.
+        differentiable: JAX's derivative of a floating draw with respect to the
+            parameters is that of the distribution (a reparameterised one). If not, as
+            for a plain rejection sampler, who differentiates a draw gets an error.
+            Draws that are not floating have a zero derivative anyway.
+        how: how it draws, in a few words, for docs/distributions.md.
 
     Raises:
         RuleError: one of the classes has a sampler already.
 
     Example:
         >>> import jax
-        >>> from jaxlink.dispatch.random.variables import sampler
+        >>> import jaxlink
         >>> from pytensor.tensor.random.op import RandomVariable
         >>> class SquaredNormalRV(RandomVariable):
         ...     name = "squared_normal"
         ...     signature = "()->()"
         ...     dtype = "floatX"
-        >>> @sampler(SquaredNormalRV)
+        >>> @jaxlink.sampler(SquaredNormalRV)
         ... def squared_normal(key, shape, dtype, scale):
         ...     return (scale * jax.random.normal(key, shape, dtype)) ** 2
     """
@@ -90,7 +99,7 @@ def sampler(
                     f"{taken.draw.__module__}.{taken.draw.__qualname__}. Derive a "
                     "class of your own from the RandomVariable and register that."
                 )
-            _ROWS[rv_type] = Row(draw, static, cast, reads_op)
+            _ROWS[rv_type] = Row(draw, static, cast, reads_op, differentiable, how)
         return draw
 
     return register

@@ -14,10 +14,11 @@ import numpy as np
 from pytensor.graph.basic import Apply
 from pytensor.tensor.random.op import RandomVariable
 
+from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.dispatch.random.pymc import reason_against
 from jaxlink.dispatch.random.rows import find_row, sampler
 from jaxlink.dispatch.registry import rule
-from jaxlink.errors import UnsupportedOpError
+from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.random_state import Stream
 from jaxlink.static import as_literal, canonical
 
@@ -38,8 +39,10 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
     if row is None:
         raise _no_sampler(op, node)
     draw = row.draw(op) if row.reads_op else row.draw
-    static = row.static_parameters(op)
     out_dtype = node.outputs[1].type.dtype
+    if not row.differentiable and out_dtype.startswith("float"):
+        draw = _without_gradient(draw, op)
+    static = row.static_parameters(op)
 
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
         dtype = canonical(out_dtype)
@@ -54,6 +57,23 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
         return stream.next(), jnp.asarray(value, dtype)
 
     return run
+
+
+def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
+    message = (
+        f"a draw of the distribution `{op.name}` has no derivative with respect to its "
+        "parameters: its sampler is not a reparameterisation. Stop the gradient "
+        "(pytensor.gradient.disconnected_grad), or differentiate the log density "
+        "instead (a score-function estimator)."
+    )
+
+    def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
+        def of_parameters(key: Any, *parameters: Any) -> Any:
+            return draw(key, shape, dtype, *parameters)
+
+        return undifferentiable(of_parameters, ArgumentError, message)(key, *parameters)
+
+    return guarded
 
 
 def _batch_shape(
