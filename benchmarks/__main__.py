@@ -11,10 +11,20 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import jaxlink  # noqa: E402
-from benchmarks import captured_data, horseshoe, sparse_products  # noqa: E402
+from benchmarks import (  # noqa: E402
+    captured_data,
+    horseshoe,
+    samplers,
+    sparse_products,
+)
 from benchmarks.harness import call_cost, compare  # noqa: E402
 
-WORKLOADS = [horseshoe.prior, horseshoe.log_density, *sparse_products.WORKLOADS]
+WORKLOADS = [
+    horseshoe.prior,
+    horseshoe.log_density,
+    *samplers.WORKLOADS,
+    *sparse_products.WORKLOADS,
+]
 
 
 def main() -> None:

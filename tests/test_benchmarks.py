@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import horseshoe
+from benchmarks import horseshoe, samplers
 from benchmarks.harness import call_cost, compare
 
 
@@ -34,6 +34,16 @@ def test_prior(monkeypatch):
         assert draws.dtype == theirs[name].dtype
         first, other = (np.reshape(x, (500, -1))[:, 0] for x in (draws, theirs[name]))
         assert stats.ks_2samp(first, other).pvalue > 1e-3, name
+
+
+def test_samplers(monkeypatch):
+    monkeypatch.setattr(samplers, "DRAWS", 5000)
+    for make in samplers.WORKLOADS[::2]:
+        work = make()
+        ours, theirs = work.compiled()(*work.args), work.by_hand()(*work.args)
+        assert ours.shape == theirs.shape, work.name
+        first, other = (np.reshape(x, (5000, -1))[:, 0] for x in (ours, theirs))
+        assert stats.ks_2samp(first, other).pvalue > 1e-3, work.name
 
 
 def test_call_cost():
