@@ -11,12 +11,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from pytensor.graph.basic import Constant
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.tensor.basic import AllocEmpty
+from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.dispatch.inner import with_pullback
+from jaxlink.dispatch.random.rows import no_derivative
 from jaxlink.dispatch.registry import Linked
 from jaxlink.errors import ArgumentError, CompileError, UnsupportedOpError
 from jaxlink.random_state import Stream
@@ -29,7 +32,8 @@ Run = Callable[..., tuple[Any, ...]]
 
 def host_callback(op: Any, node: Any, link: Any) -> Linked:
     """The rule of any Op, if host callbacks are asked for."""
-    kinds = [kind_of(var.type) for var in [*node.inputs, *node.outputs]]
+    sent = [var for var in node.inputs if not _is_none(var)]
+    kinds = [kind_of(var.type) for var in [*sent, *node.outputs]]
     if not {"array", "generator"}.issuperset(kinds) or kinds.count("generator") > 2:
         raise UnsupportedOpError(
             f"`{op}` cannot be a host callback: its operands and outputs must be "
@@ -37,6 +41,8 @@ def host_callback(op: Any, node: Any, link: Any) -> Linked:
         )
     shapes, static = _output_shapes(node, link)
     forward = Linked(_call_host(node, shapes), static)
+    if isinstance(op, RandomVariable):
+        return Linked(_without_derivative(op, node, forward.run), static)
     if "generator" in kinds:
         return Linked(_without_gradient(op, forward.run, "it is random"), static)
     try:
@@ -44,6 +50,11 @@ def host_callback(op: Any, node: Any, link: Any) -> Linked:
     except (NotImplementedError, CompileError) as error:
         # There is none, or it cannot be linked: that matters to who differentiates.
         return Linked(_without_gradient(op, forward.run, str(error)), static)
+
+
+def _is_none(var: Any) -> bool:
+    """Whether an operand is the constant ``None``, as the size of a draw may be."""
+    return isinstance(var, Constant) and var.data is None
 
 
 def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
@@ -54,7 +65,11 @@ def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
     the demand for what it depends on.
     """
     inputs = [var.type() for var in node.inputs]
-    outputs = node.clone_with_new_inputs(inputs, strict=False).outputs
+    given = [
+        var if _is_none(var) else new
+        for var, new in zip(node.inputs, inputs, strict=True)
+    ]
+    outputs = node.clone_with_new_inputs(given, strict=False).outputs
     arrays = [out for out in outputs if kind_of(out.type) == "array"]
     shapes = FunctionGraph(inputs, [out.shape for out in arrays], clone=False)
     known = rewrite_graph(shapes, include=("canonicalize", "ShapeOpt"), clone=False)
@@ -134,6 +149,17 @@ def _call_host(node: Any, shapes: Run) -> Run:
 
 def _generator(bits: Any) -> np.random.Generator:
     return np.random.default_rng([int(word) for word in bits])
+
+
+def _without_derivative(op: RandomVariable, node: Any, run: Run) -> Run:
+    """Of a draw: an error for a floating one, zero for another."""
+    if node.outputs[1].type.dtype.startswith("float"):
+        return undifferentiable(run, ArgumentError, no_derivative(op.name))
+    return lambda *operands: run(*map(_stopped, operands))
+
+
+def _stopped(value: Any) -> Any:
+    return jax.lax.stop_gradient(value) if isinstance(value, jax.Array) else value
 
 
 def _without_gradient(op: Any, run: Run, reason: str) -> Run:

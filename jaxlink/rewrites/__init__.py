@@ -17,6 +17,7 @@ from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.masks import absorb_masks, explain
 from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
 from jaxlink.rewrites.scans import keep_what_is_read
+from jaxlink.rewrites.symbolic import settle_distributions
 
 __all__ = ["prepare", "rng_roots"]
 
@@ -82,6 +83,7 @@ def prepare(
     """
     if roots:
         collapse_to_key(fgraph, roots)
+    settle_distributions(fgraph)
     keep_gradients.rewrite(fgraph)
     signed_bounds.rewrite(fgraph)
     # Not kept: modules that are imported later add rewrites.

@@ -2,6 +2,9 @@
 
 Most are a standard draw on which the parameters act, so their gradients are exact
 reparameterised ones. Those that are made of gamma draws stand in `gamma`.
+
+Where PyTensor raises an error for a parameter, as for a negative scale, the draw is
+nan. A scale of zero is none: its draw is the location.
 """
 
 from collections.abc import Callable
@@ -13,114 +16,220 @@ import numpy as np
 import pytensor.tensor.random.basic as ptr
 from jax import Array
 
-from jaxlink.dispatch.random.primitives import open_uniform, rejection
+from jaxlink.dispatch.random.primitives import (
+    hazard_excess,
+    non_negative,
+    positive,
+    rejection,
+    standard_exponential,
+    tail_uniform,
+    truncated_exponential,
+)
 from jaxlink.dispatch.random.rows import sampler
 
 Shape = tuple[int, ...]
 
+
+# --- a standard draw, moved and scaled -----------------------------------------------
+
+
+def _logistic(key: Array, shape: Shape, dtype: Any) -> Array:
+    upper, tail = tail_uniform(key, shape, dtype)
+    odds = jnp.log(tail) - jnp.log1p(-tail)
+    return jnp.where(upper, -odds, odds)
+
+
+def _laplace(key: Array, shape: Shape, dtype: Any) -> Array:
+    upper, tail = tail_uniform(key, shape, dtype)
+    distance = jnp.log(2 * tail)
+    return jnp.where(upper, -distance, distance)
+
+
+def _cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
+    upper, tail = tail_uniform(key, shape, dtype)
+    cotangent = 1 / jnp.tan(np.pi * tail)
+    return jnp.where(upper, cotangent, -cotangent)
+
+
+def _half_cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
+    upper, tail = tail_uniform(key, shape, dtype)
+    tangent = jnp.tan(np.pi / 2 * tail)
+    return jnp.where(upper, 1 / tangent, tangent)
+
+
+def _half_normal(key: Array, shape: Shape, dtype: Any) -> Array:
+    return jnp.abs(jax.random.normal(key, shape, dtype))
+
+
+def _gumbel(key: Array, shape: Shape, dtype: Any) -> Array:
+    return -jnp.log(standard_exponential(key, shape, dtype))
+
+
+_QUANTILE = "quantile function, scaled"
+
 # The draw is loc + scale * standard.
-LOCATION_SCALE: dict[type, Callable[..., Array]] = {
-    ptr.NormalRV: jax.random.normal,
-    ptr.CauchyRV: jax.random.cauchy,
-    ptr.GumbelRV: jax.random.gumbel,
-    ptr.LaplaceRV: jax.random.laplace,
-    ptr.LogisticRV: jax.random.logistic,
-}
-
-# The draw is loc + scale * |standard|.
-HALF_LOCATION_SCALE: dict[type, Callable[..., Array]] = {
-    ptr.HalfNormalRV: jax.random.normal,
-    ptr.HalfCauchyRV: jax.random.cauchy,
+LOCATION_SCALE: dict[type, tuple[Callable[..., Array], str]] = {
+    ptr.NormalRV: (jax.random.normal, "normal draw, scaled"),
+    ptr.HalfNormalRV: (_half_normal, "size of a normal draw, scaled"),
+    ptr.CauchyRV: (_cauchy, _QUANTILE),
+    ptr.HalfCauchyRV: (_half_cauchy, _QUANTILE),
+    ptr.GumbelRV: (_gumbel, _QUANTILE),
+    ptr.LaplaceRV: (_laplace, _QUANTILE),
+    ptr.LogisticRV: (_logistic, _QUANTILE),
 }
 
 
-def _location_scale(
-    standard: Callable[..., Array], fold: Callable[[Array], Array] = lambda x: x
-) -> Callable[..., Array]:
+def _location_scale(standard: Callable[..., Array]) -> Callable[..., Array]:
     def draw(key: Array, shape: Shape, dtype: Any, loc: Array, scale: Array) -> Array:
-        return loc + scale * fold(standard(key, shape, dtype))
+        return loc + non_negative(scale) * standard(key, shape, dtype)
 
     return draw
 
 
-for _rv, _standard in LOCATION_SCALE.items():
-    sampler(_rv)(_location_scale(_standard))
-for _rv, _standard in HALF_LOCATION_SCALE.items():
-    sampler(_rv)(_location_scale(_standard, jnp.abs))
+for _rv, (_standard, _how) in LOCATION_SCALE.items():
+    sampler(_rv, how=_how)(_location_scale(_standard))
 
 
-@sampler(ptr.UniformRV)
+# --- quantile functions --------------------------------------------------------------
+
+
+@sampler(ptr.UniformRV, how="uniform draw, scaled")
 def uniform(key: Array, shape: Shape, dtype: Any, low: Array, high: Array) -> Array:
-    return jax.random.uniform(key, shape, dtype, low, high)
+    draw = jax.random.uniform(key, shape, dtype, low, high)
+    width = high - low
+    return jnp.where((width >= 0) & (width < jnp.inf), draw, jnp.nan)
 
 
-@sampler(ptr.LogNormalRV)
+@sampler(ptr.LogNormalRV, how="exponential of a normal draw")
 def lognormal(key: Array, shape: Shape, dtype: Any, mean: Array, sigma: Array) -> Array:
-    return jnp.exp(mean + sigma * jax.random.normal(key, shape, dtype))
+    return jnp.exp(mean + non_negative(sigma) * jax.random.normal(key, shape, dtype))
 
 
-@sampler(ptr.ExponentialRV)
+@sampler(ptr.ExponentialRV, how="quantile function, scaled")
 def exponential(key: Array, shape: Shape, dtype: Any, scale: Array) -> Array:
-    return scale * jax.random.exponential(key, shape, dtype)
+    return non_negative(scale) * jax.random.exponential(key, shape, dtype)
 
 
-@sampler(ptr.WeibullRV)
+@sampler(ptr.WeibullRV, how="quantile function")
 def weibull(key: Array, shape: Shape, dtype: Any, k: Array) -> Array:
-    # PyTensor's has no scale: P(X > x) = exp(-x**k).
-    return jax.random.exponential(key, shape, dtype) ** (1 / k)
+    # PyTensor's has no scale: P(X > x) = exp(-x**k). For k = 0 NumPy draws 0.
+    draw = standard_exponential(key, shape, dtype) ** (1 / jnp.where(k == 0, 1, k))
+    return jnp.where(k == 0, 0, jnp.where(k > 0, draw, jnp.nan))
 
 
-@sampler(ptr.ParetoRV)
+@sampler(ptr.ParetoRV, how="quantile function, scaled")
 def pareto(key: Array, shape: Shape, dtype: Any, b: Array, scale: Array) -> Array:
-    return scale * jax.random.pareto(key, b, shape, dtype)
+    power = standard_exponential(key, shape, dtype) / positive(b)
+    return non_negative(scale) * jnp.exp(power)
 
 
-@sampler(ptr.TruncExponentialRV)
+@sampler(ptr.TruncExponentialRV, how="quantile function, scaled")
 def truncexpon(
     key: Array, shape: Shape, dtype: Any, b: Array, loc: Array, scale: Array
 ) -> Array:
-    # Inverts F(x) = expm1(-x) / expm1(-b) on [0, b].
-    u = jax.random.uniform(key, shape, dtype)
-    return loc - scale * jnp.log1p(u * jnp.expm1(-b))
+    draw = truncated_exponential(*tail_uniform(key, shape, dtype), positive(b))
+    return loc + non_negative(scale) * draw
 
 
-@sampler(ptr.TriangularRV)
+@sampler(ptr.TriangularRV, how="quantile function")
 def triangular(
     key: Array, shape: Shape, dtype: Any, left: Array, mode: Array, right: Array
 ) -> Array:
     # Inverts the quadratic on the side of the mode where u falls. The root is taken
     # once, of a positive number, so that its gradient is finite for a mode at an end.
-    u = open_uniform(key, shape, dtype)
+    upper, tail = tail_uniform(key, shape, dtype)
+    below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
     width = right - left
-    peak = (mode - left) / width
-    rising = u < peak
-    root = width * jnp.sqrt(jnp.where(rising, u * peak, (1 - u) * (1 - peak)))
-    return jnp.where(rising, left + root, right - root)
+    divisor = jnp.where(width > 0, width, 1)
+    peak = (mode - left) / divisor
+    rising = below < peak
+    area = jnp.where(rising, below * peak, above * (right - mode) / divisor)
+    root = width * jnp.where(area > 0, jnp.sqrt(jnp.where(area > 0, area, 1)), 0)
+    valid = (left <= mode) & (mode <= right)
+    return jnp.where(valid, jnp.where(rising, left + root, right - root), jnp.nan)
 
 
-@sampler(ptr.WaldRV)
+# --- Wald ----------------------------------------------------------------------------
+
+
+@sampler(ptr.WaldRV, how="root of a quadratic (Michael, Schucany and Haas)")
 def wald(key: Array, shape: Shape, dtype: Any, mean: Array, scale: Array) -> Array:
+    mean = jnp.broadcast_to(positive(mean), shape)
+    scale = jnp.broadcast_to(positive(scale), shape)
+    fixed = jax.lax.stop_gradient((mean, scale))
+    return _wald_with_gradient(_wald(key, *fixed), mean, scale)
+
+
+def _wald(key: Array, mean: Array, scale: Array) -> Array:
     """Michael, Schucany and Haas (1976), doi:10.2307/2683801.
 
     The smaller root of their quadratic is mean * ratio with ratio = 1 + a - sqrt(a**2
-    + 2 a), a = mean z**2 / (2 scale); written as a reciprocal it does not cancel.
+    + 2 a), a = mean z**2 / (2 scale); written as a reciprocal it does not cancel. The
+    larger one, mean / ratio, is taken with probability ratio / (1 + ratio), which may
+    be small.
     """
     normal_key, uniform_key = jax.random.split(key)
-    z = jax.random.normal(normal_key, shape, dtype)
-    a = mean * z * z / (2 * scale)
-    # sqrt(a**2 + 2 a) with the square root of z**2 taken out: finite gradient at 0.
-    root = jnp.abs(z) * jnp.sqrt(mean / (2 * scale) * (a + 2))
-    ratio = 1 / (1 + a + root)
-    smaller = jax.random.uniform(uniform_key, shape, dtype) * (1 + ratio) <= 1
-    return mean * jnp.where(smaller, ratio, 1 / ratio)
+    z = jax.random.normal(normal_key, mean.shape, mean.dtype)
+    a = mean / scale * z * z / 2
+    ratio = 1 / (1 + a + jnp.sqrt(a) * jnp.sqrt(a + 2))
+    upper, tail = tail_uniform(uniform_key, mean.shape, mean.dtype)
+    larger = ~upper & (tail * (1 + ratio) < ratio)
+    return mean * jnp.where(larger, 1 / ratio, ratio)
 
 
-@sampler(ptr.VonMisesRV)
+@jax.custom_jvp
+def _wald_with_gradient(draw: Array, mean: Array, scale: Array) -> Array:
+    """``draw``, as one that keeps its rank when the parameters move.
+
+    Which root is taken depends on the parameters, so the derivative of the root is not
+    that of the distribution: it is dx / d theta = -(dF / d theta) / f. With p =
+    sqrt(scale x) / mean, q = sqrt(scale / x) and the normal density phi,
+
+        F = Phi(p - q) + exp(2 scale / mean) Phi(-p - q),   f = q phi(p - q) / x.
+
+    As exp(2 scale / mean) phi(p + q) = phi(p - q), in dF the density cancels against
+    f. With s = 2 p Phi(-b) / phi(b), b = p + q, what is left is
+
+        dx / x = s d mean / mean + (1 - s) d scale / scale.
+
+    With the hazard phi(b) / Phi(-b) = b + e, s is 2 p / (b + e) and 1 - s is (q - p +
+    e) / (b + e), where q - p is a multiple of mean - x.
+    """
+    del mean, scale
+    return draw
+
+
+@_wald_with_gradient.defjvp
+def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    _, mean, scale = primals
+    draw_dot, mean_dot, scale_dot = tangents
+    x = _wald_with_gradient(*primals)
+    q = jnp.sqrt(scale) / jnp.sqrt(x)
+    p = q * (x / mean)
+    b = p + q
+    e = hazard_excess(b)
+    of_mean = 2 * p / (b + e)
+    of_scale = (q * ((mean - x) / mean) + e) / (b + e)
+    slope = of_mean * (x / mean) * mean_dot + of_scale * (x / scale) * scale_dot
+    return x, draw_dot + slope
+
+
+# --- von Mises -----------------------------------------------------------------------
+
+
+@sampler(ptr.VonMisesRV, how="rejection (Best and Fisher)")
 def von_mises(key: Array, shape: Shape, dtype: Any, mu: Array, kappa: Array) -> Array:
-    kappa = jnp.broadcast_to(kappa, shape)
+    # Beyond a quarter of the largest number the draw is mu in any case.
+    largest = np.finfo(dtype).max / np.asarray(4, dtype)
+    kappa = jnp.broadcast_to(jnp.minimum(non_negative(kappa), largest), shape)
     angle = _standard_von_mises(key, jax.lax.stop_gradient(kappa))
     angle = mu + _with_kappa_gradient(angle, kappa)
-    return jnp.mod(angle + np.pi, 2 * np.pi) - np.pi
+    # Draws within the circle keep their digits; it ends at the largest number below pi.
+    turns = jnp.round(angle / (2 * np.pi))
+    end = np.asarray(np.pi, dtype)
+    if np.float64(end) > np.pi:
+        end = np.nextafter(end, np.zeros_like(end))
+    return jnp.clip(angle - 2 * np.pi * turns, -end, end)
 
 
 def _standard_von_mises(key: Array, kappa: Array) -> Array:
@@ -141,8 +250,8 @@ def _standard_von_mises(key: Array, kappa: Array) -> Array:
         c = m + 2 * kappa * t * t / (1 + t * t)
         return 2 * jnp.arctan(t), keep <= c * jnp.exp(1 - c)
 
-    valid = (kappa >= 0) & jnp.isfinite(4 * kappa)
-    return rejection(key, propose, jnp.where(valid, jnp.zeros_like(kappa), jnp.nan))
+    start = jnp.where(jnp.isnan(kappa), jnp.nan, jnp.zeros_like(kappa))
+    return rejection(key, propose, start)
 
 
 @jax.custom_jvp
@@ -159,7 +268,7 @@ def _with_kappa_gradient(angle: Array, kappa: Array) -> Array:
 
 @_with_kappa_gradient.defjvp
 def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    angle, kappa = primals
+    angle, kappa = _with_kappa_gradient(*primals), primals[1]
     angle_dot, kappa_dot = tangents
     nodes, weights = np.polynomial.legendre.leggauss(48)
     t = angle[..., None] * jnp.asarray((nodes + 1) / 2, angle.dtype)
@@ -167,8 +276,17 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # cos t - cos angle without cancellation, for angles as narrow as a large kappa's.
     a = angle[..., None]
     rise = 2 * jnp.sin((a + t) / 2) * jnp.sin((a - t) / 2)
-    mean = jax.scipy.special.i1e(k) / jax.scipy.special.i0e(k)
     # A - cos t likewise, with 1 - cos t = 2 sin(t / 2)**2.
-    integrand = jnp.exp(k * rise) * (mean - 1 + 2 * jnp.sin(t / 2) ** 2)
-    slope = angle / 2 * (integrand @ jnp.asarray(weights, angle.dtype))
+    gap = 2 * jnp.sin(t / 2) ** 2 - _one_minus_bessel_ratio(k)
+    slope = angle / 2 * ((jnp.exp(k * rise) * gap) @ jnp.asarray(weights, angle.dtype))
     return angle, angle_dot + slope * kappa_dot
+
+
+def _one_minus_bessel_ratio(k: Array) -> Array:
+    """1 - I1(k) / I0(k); for large k the quotient of the series DLMF 10.40.1."""
+    far = k > 100
+    near = jnp.where(far, 1, k)
+    r = 1 / jnp.where(far, k, 100)
+    series = r * (1 / 2 + r * (1 / 8 + r * (1 / 8 + r * (25 / 128 + r * 13 / 32))))
+    ratio = jax.scipy.special.i1e(near) / jax.scipy.special.i0e(near)
+    return jnp.where(far, series, 1 - ratio)

@@ -11,11 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import log_ndtr, ndtri
+from jax.scipy.special import erfc, ndtri
 
 from jaxlink.dispatch.random.continuous import wald
-from jaxlink.dispatch.random.gamma import beta, log_gamma
-from jaxlink.dispatch.random.primitives import open_uniform
+from jaxlink.dispatch.random.gamma import beta, log_gamma, log_odds_of_beta
+from jaxlink.dispatch.random.primitives import (
+    FAR,
+    far_hazard_excess,
+    non_negative,
+    open_uniform,
+    tail_uniform,
+    truncated_exponential,
+)
 from jaxlink.dispatch.random.rows import sampler
 
 Shape = tuple[int, ...]
@@ -26,7 +33,8 @@ _MULTIVARIATE = "pymc.distributions.multivariate."
 _IMPROPER = "it is improper, so it has no draws; give it a proper prior"
 _PYTHON = (
     "its draws come from a Python function over NumPy arrays. Give it as a graph "
-    "instead (`dist=` of pm.CustomDist), or register a JAX sampler for its class"
+    "instead (`dist=` of pm.CustomDist), register a JAX sampler for its class, or pass "
+    "host_callback=True to jaxlink.function to call Python for each draw"
 )
 
 # RandomVariables that cannot have a sampler, and why.
@@ -44,7 +52,7 @@ def reason_against(rv_type: type) -> str | None:
     return WITHOUT_SAMPLER.get(f"{rv_type.__module__}.{rv_type.__qualname__}")
 
 
-@sampler(_CONTINUOUS + "BetaClippedRV")
+@sampler(_CONTINUOUS + "BetaClippedRV", how="ratio of gamma draws")
 def beta_clipped(key: Array, shape: Shape, dtype: Any, a: Array, b: Array) -> Array:
     # The open unit interval: PyMC moves 0 and 1 to their neighbours inside. XLA flushes
     # the neighbour of 0 to 0, hence the smallest normal number.
@@ -52,24 +60,24 @@ def beta_clipped(key: Array, shape: Shape, dtype: Any, a: Array, b: Array) -> Ar
     return jnp.clip(beta(key, shape, dtype, a, b), *inside)
 
 
-@sampler(_CONTINUOUS + "WaldRV")
+@sampler(_CONTINUOUS + "WaldRV", how="as Wald, shifted")
 def shifted_wald(
     key: Array, shape: Shape, dtype: Any, mu: Array, lam: Array, alpha: Array
 ) -> Array:
     return alpha + wald(key, shape, dtype, mu, lam)
 
 
-@sampler(_CONTINUOUS + "SkewNormalRV")
+@sampler(_CONTINUOUS + "SkewNormalRV", how="weighted normal draws (Azzalini)")
 def skew_normal(
     key: Array, shape: Shape, dtype: Any, mu: Array, sigma: Array, alpha: Array
 ) -> Array:
     # Azzalini's representation: a half-normal and a normal, weighted alpha to 1.
     folded, free = jax.random.normal(key, (2, *shape), dtype)
     z = (alpha * jnp.abs(folded) + free) / jnp.hypot(1, alpha)
-    return mu + sigma * z
+    return mu + non_negative(sigma) * z
 
 
-@sampler(_CONTINUOUS + "SkewStudentTRV")
+@sampler(_CONTINUOUS + "SkewStudentTRV", how="ratio of gamma draws (Jones and Faddy)")
 def skew_student_t(
     key: Array, shape: Shape, dtype: Any, a: Array, b: Array, mu: Array, sigma: Array
 ) -> Array:
@@ -78,50 +86,58 @@ def skew_student_t(
     sqrt(a + b) (2 p - 1) / (2 sqrt(p (1 - p))) for p ~ beta(a, b). With p / (1 - p) =
     exp(2 x), a ratio of two gamma draws, it is sqrt(a + b) sinh(x).
     """
-    key_a, key_b = jax.random.split(key)
-    log_a = log_gamma(key_a, shape, dtype, a)
-    log_b = log_gamma(key_b, shape, dtype, b)
-    return mu + sigma * jnp.sqrt(a + b) * jnp.sinh((log_a - log_b) / 2)
+    x = log_odds_of_beta(key, shape, dtype, a, b) / 2
+    skewed = jnp.sqrt(a + b) * jnp.sinh(x)
+    return mu + non_negative(sigma) * skewed
 
 
-@sampler(_CONTINUOUS + "RiceRV")
+@sampler(_CONTINUOUS + "RiceRV", how="length of a normal vector")
 def rice(key: Array, shape: Shape, dtype: Any, b: Array, sigma: Array) -> Array:
     # The length of a normal vector in the plane whose mean has length b.
     x, y = jax.random.normal(key, (2, *shape), dtype)
-    return sigma * jnp.hypot(b + x, y)
+    return non_negative(sigma) * jnp.hypot(non_negative(b) + x, y)
 
 
-@sampler(_CONTINUOUS + "MoyalRV")
+@sampler(_CONTINUOUS + "MoyalRV", how="logarithm of a gamma draw")
 def moyal(key: Array, shape: Shape, dtype: Any, mu: Array, sigma: Array) -> Array:
     # Minus the logarithm of a chi-square draw of one degree of freedom.
     half = jnp.asarray(0.5, dtype)
     log_chisquare = math.log(2) + log_gamma(key, shape, dtype, half)
-    return mu - sigma * log_chisquare
+    return mu - non_negative(sigma) * log_chisquare
 
 
-@sampler(_CONTINUOUS + "InterpolatedRV")
+@sampler(_CONTINUOUS + "InterpolatedRV", how="quantile function")
 def interpolated(
     key: Array, shape: Shape, dtype: Any, x: Array, pdf: Array, cdf: Array
 ) -> Array:
     """Inverts the distribution function, a parabola between any two points.
 
-    With slope s of the density f in a cell, the part q of the probability that falls
-    into the cell is f t + s t**2 / 2, so t = 2 q / (f + sqrt(f**2 + 2 s q)).
+    In a cell of width h, with densities f and g at its ends and at the part v of its
+    width, the probability is q = h (f v + (g - f) v**2 / 2), hence
+    v = 2 q / (h f + sqrt((h f)**2 + 2 h (g - f) q)).
+
+    Derivatives are with respect to all three: they are those of the distribution if
+    ``pdf`` and ``cdf`` move with ``x`` and each other as PyMC makes them.
     """
 
     def invert(u: Array, x: Array, pdf: Array, cdf: Array) -> Array:
         i = jnp.searchsorted(cdf, u, side="right") - 1
         i = jnp.clip(i, 0, x.shape[0] - 2)
-        slope = (pdf[i + 1] - pdf[i]) / (x[i + 1] - x[i])
-        q = u - cdf[i]
-        root = jnp.sqrt(jnp.maximum(pdf[i] ** 2 + 2 * slope * q, 0))
-        return x[i] + 2 * q / (pdf[i] + root)
+        width, q = x[i + 1] - x[i], u - cdf[i]
+        left, right = width * pdf[i], width * pdf[i + 1]
+        square = left * left + 2 * (right - left) * q
+        # Nothing but q = 0 at a point of density zero, or rounding.
+        inside = square > 0
+        root = jnp.where(inside, jnp.sqrt(jnp.where(inside, square, 1)), 0)
+        divisor = left + root
+        part = 2 * q / jnp.where(divisor > 0, divisor, 1)
+        return x[i] + width * jnp.clip(part, 0, 1)
 
     u = open_uniform(key, shape, dtype)
     return jnp.vectorize(invert, signature="(),(n),(n),(n)->()")(u, x, pdf, cdf)
 
 
-@sampler(_CONTINUOUS + "TruncatedNormalRV")
+@sampler(_CONTINUOUS + "TruncatedNormalRV", how="quantile function")
 def truncated_normal(
     key: Array,
     shape: Shape,
@@ -131,53 +147,131 @@ def truncated_normal(
     lower: Array,
     upper: Array,
 ) -> Array:
-    """Inverts the distribution function, in logarithms.
-
-    The interval is mirrored if more of it lies above the mean; then its probabilities
-    are small numbers, not the complements of small numbers.
-    """
-
-    def standardized(bound: Array, infinite: float) -> Array:
-        # inf / sigma has no derivative, so an infinite bound never gets there.
-        finite = jnp.isfinite(bound)
-        return jnp.where(finite, (jnp.where(finite, bound, mu) - mu) / sigma, infinite)
-
-    low, high = standardized(lower, -1e6), standardized(upper, 1e6)
-    mirror = low + high > 0
-    low, high = jnp.where(mirror, -high, low), jnp.where(mirror, -low, high)
-    log_high = log_ndtr(high)
-    # The mass below the draw, relative to that below ``high``, is uniform from
-    # exp(log_ndtr(low) - log_high) to 1.
-    u = open_uniform(key, shape, dtype)
-    below = jnp.log1p(u * jnp.expm1(log_ndtr(low) - log_high))
-    z = jnp.clip(_log_ndtr_inverse(log_high + below), low, high)
-    return jnp.clip(mu + sigma * jnp.where(mirror, -z, z), lower, upper)
+    # JAX has no normal quantile in half precision.
+    dtype = np.promote_types(dtype, np.float32)
+    mu, sigma, lower, upper = (p.astype(dtype) for p in (mu, sigma, lower, upper))
+    above, tail = tail_uniform(key, shape, dtype)
+    draw = _truncated_normal(above, tail, mu, sigma, lower, upper)
+    valid = (sigma >= 0) & (lower <= upper) & (lower < jnp.inf) & (upper > -jnp.inf)
+    return jnp.where(valid, draw, jnp.nan)
 
 
 @jax.custom_jvp
-def _log_ndtr_inverse(log_p: Array) -> Array:
-    """The normal quantile of a logarithm of a probability, of any size.
+def _truncated_normal(
+    above: Array, tail: Array, mu: Array, sigma: Array, lower: Array, upper: Array
+) -> Array:
+    """The quantile at a `tail_uniform`.
 
-    Where exp(log_p) underflows, Newton steps from -sqrt(-2 log_p) along the concave
-    log_ndtr, which converge from either side.
+    In units of sigma from mu the interval goes from ``near`` to ``far``, where near is
+    the end with more density; if that is the upper one, all is mirrored. An interval
+    over which the density hardly changes, the tail of the normal and its body each have
+    a way of their own.
     """
-    deep = math.log(np.finfo(log_p.dtype).tiny) + 1
-    tail = jnp.minimum(log_p, deep)
+    scale = _not_zero(sigma)
+    low, high = (lower - mu) / scale, (upper - mu) / scale
+    mirror = low + high < 0
+    near, far = jnp.where(mirror, -high, low), jnp.where(mirror, -low, high)
+    # Squares stay finite.
+    most = math.sqrt(np.finfo(tail.dtype).max) / 4
+    near = jnp.clip(near, -most, most)
+    above = above ^ mirror
+    inward = jnp.where(mirror, -scale, scale)
 
-    def newton(i: Any, z: Array) -> Array:
+    in_body = mu + inward * _body_quantile(above, tail, near, far)
+    end = jnp.where(mirror, upper, lower)
+    in_tail = end + inward * _tail_quantile(above, tail, jnp.maximum(near, FAR), far)
+    span = jnp.where(mirror, lower - upper, upper - lower)
+    width = jnp.abs(span) / scale
+    narrow = width * (1 + jnp.abs(near) + width) < 0.2
+    in_narrow = end + span * _narrow_quantile(above, tail, near, width)
+
+    draw = jnp.where(narrow, in_narrow, jnp.where(near > FAR, in_tail, in_body))
+    return jnp.clip(jnp.where(sigma == 0, mu, draw), lower, upper)
+
+
+def _not_zero(sigma: Array) -> Array:
+    return jnp.where(sigma == 0, np.finfo(sigma.dtype).tiny, sigma)
+
+
+def _body_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
+    """From the probability on whichever side of the draw has less of it."""
+    outside = erfc(jnp.abs(near) * math.sqrt(0.5)) / 2
+    beyond = erfc(far * math.sqrt(0.5)) / 2
+    below = jnp.where(near > 0, 1 - outside, outside)
+    mass = jnp.where(near > 0, outside - beyond, 1 - beyond - below)
+    left = below + jnp.where(above, 1 - tail, tail) * mass
+    right = beyond + jnp.where(above, tail, 1 - tail) * mass
+    z = ndtri(jnp.minimum(left, right))
+    return jnp.where(left < right, z, -z)
+
+
+def _tail_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
+    """The distance from ``near`` >= FAR, where the hazard is near + e(near).
+
+    Of the tail beyond near, exp(-drop(t)) is beyond near + t, where drop is convex:
+    near t + t**2 / 2 + log(hazard(near + t) / hazard(near)). So Newton steps from a
+    start that is too large go down to the solution.
+    """
+    hazard = near + far_hazard_excess(near)
+
+    def drop(t: Array) -> tuple[Array, Array]:
+        there = near + t + far_hazard_excess(near + t)
+        return near * t + t * t / 2 + jnp.log(there / hazard), there
+
+    wanted = truncated_exponential(above, tail, drop(far - near)[0])
+
+    def newton(i: Any, t: Array) -> Array:
         del i
-        log_cdf = log_ndtr(z)
-        return z - (log_cdf - tail) * jnp.exp(log_cdf - _normal_logpdf(z))
+        value, slope = drop(t)
+        return t - (value - wanted) / slope
 
-    z = jax.lax.fori_loop(0, 4, newton, -jnp.sqrt(-2 * tail))
-    return jnp.where(log_p > deep, ndtri(jnp.exp(log_p)), z)
-
-
-@_log_ndtr_inverse.defjvp
-def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    z = _log_ndtr_inverse(*primals)
-    return z, tangents[0] * jnp.exp(primals[0] - _normal_logpdf(z))
+    start = 2 * wanted / (near + jnp.sqrt(near * near + 2 * wanted))
+    return jax.lax.fori_loop(0, 4, newton, start)
 
 
-def _normal_logpdf(z: Array) -> Array:
-    return -z * z / 2 - math.log(2 * math.pi) / 2
+def _narrow_quantile(above: Array, tail: Array, near: Array, width: Array) -> Array:
+    """The part of the width: its probability is an integral by quadrature."""
+    nodes, weights = np.polynomial.legendre.leggauss(4)
+
+    def density(part: Array) -> Array:
+        t = width * part
+        return jnp.exp(-t * (near + t / 2))
+
+    def probability(part: Array) -> Array:
+        heights = [
+            float(w) / 2 * density(part * float((x + 1) / 2))
+            for x, w in zip(nodes, weights, strict=True)
+        ]
+        return part * sum(heights[1:], heights[0])
+
+    u = jnp.where(above, 1 - tail, tail)
+    wanted = u * probability(jnp.ones_like(u))
+
+    def newton(i: Any, part: Array) -> Array:
+        del i
+        return part - (probability(part) - wanted) / density(part)
+
+    return jnp.clip(jax.lax.fori_loop(0, 3, newton, u), 0, 1)
+
+
+@_truncated_normal.defjvp
+def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """At a fixed rank u, phi(z) dz = (1 - u) phi(low) d low + u phi(high) d high."""
+    above, tail, mu, sigma, lower, upper = primals
+    mu_dot, sigma_dot, lower_dot, upper_dot = tangents[2:]
+    x = _truncated_normal(*primals)
+    scale = _not_zero(sigma)
+    z = (x - mu) / scale
+
+    def weight(rank: Array, bound: Array) -> tuple[Array, Array]:
+        finite = jnp.isfinite(bound)
+        bound = jnp.where(finite, bound, x)
+        end = (bound - mu) / scale
+        density = jnp.exp((x - bound) / scale * (z + end) / 2)
+        return jnp.where(finite, rank * density, 0), end
+
+    w_low, low = weight(jnp.where(above, tail, 1 - tail), lower)
+    w_high, high = weight(jnp.where(above, 1 - tail, tail), upper)
+    of_sigma = jnp.where(sigma == 0, jnp.nan, z - w_low * low - w_high * high)
+    slope = (1 - w_low - w_high) * mu_dot + of_sigma * sigma_dot
+    return x, slope + w_low * lower_dot + w_high * upper_dot

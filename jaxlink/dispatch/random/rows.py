@@ -16,7 +16,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.errors import RuleError
 
-__all__ = ["Row", "find_row", "row_of", "sampler"]
+__all__ = ["Row", "find_row", "no_derivative", "row_of", "sampler"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 RVType = type[RandomVariable] | str
@@ -56,8 +56,8 @@ def sampler(
         static: indices of the parameters that fix the draw's shape and so must be known
             before the call, or a function of the Op that returns them.
         cast: parameters that are not static are cast to a floating dtype: that of the
-            draw, or for draws that are not floating the one to which the parameters
-            promote. Otherwise they come as they are.
+            draw, or for draws that are not floating the widest (float64, or float32
+            while x64 is off). Otherwise they come as they are.
         reads_op: the decorated function takes the Op and returns the sampler.
         differentiable: JAX's derivative of a floating draw with respect to the
             parameters is that of the distribution (a reparameterised one). If not, as
@@ -103,6 +103,16 @@ def sampler(
         return draw
 
     return register
+
+
+def no_derivative(name: str, of: str = "its parameters") -> str:
+    """What to say to who differentiates a draw with respect to ``of``."""
+    return (
+        f"a draw of the distribution `{name}` has no derivative with respect to {of}: "
+        "its sampler is not a reparameterisation. Stop the gradient "
+        "(pytensor.gradient.disconnected_grad), or differentiate the log density "
+        "instead (a score-function estimator)."
+    )
 
 
 def find_row(op: RandomVariable) -> Row | None:

@@ -16,7 +16,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.dispatch.random.pymc import reason_against
-from jaxlink.dispatch.random.rows import find_row, sampler
+from jaxlink.dispatch.random.rows import find_row, no_derivative, sampler
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.random_state import Stream
@@ -60,12 +60,7 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
 
 
 def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
-    message = (
-        f"a draw of the distribution `{op.name}` has no derivative with respect to its "
-        "parameters: its sampler is not a reparameterisation. Stop the gradient "
-        "(pytensor.gradient.disconnected_grad), or differentiate the log density "
-        "instead (a score-function estimator)."
-    )
+    message = no_derivative(op.name)
 
     def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
         def of_parameters(key: Any, *parameters: Any) -> Any:
@@ -111,18 +106,17 @@ def _batch_shape(
 def _cast(
     dtype: np.dtype, parameters: Sequence[Any], static: Sequence[int]
 ) -> list[Any]:
-    """Parameters in a floating dtype: the draw's, or else what they promote to.
+    """Parameters in a floating dtype: the draw's, or the widest if the draw is not
+    floating, as in PyTensor, because float32 has no odd numbers above 2**24.
 
     A draw that is not floating has no derivative. Samplers of such draws loop until
     all are accepted, which JAX would refuse to differentiate in reverse, so that has to
     be said here.
     """
     floating = jnp.issubdtype(dtype, jnp.floating)
-    if not floating:
-        dtypes = [p.dtype for i, p in enumerate(parameters) if i not in static]
-        dtype = canonical(np.result_type(np.float32, *dtypes))
+    wanted = dtype if floating else canonical(np.float64)
     cast = [
-        p if i in static else jnp.asarray(p, dtype) for i, p in enumerate(parameters)
+        p if i in static else jnp.asarray(p, wanted) for i, p in enumerate(parameters)
     ]
     return cast if floating else jax.lax.stop_gradient(cast)
 

@@ -189,7 +189,7 @@ def _root_by_target(k: Any, log_p: Any, upper: Any) -> Any:
 root = smooth(_root, {0: smooth(_root_by_order), 1: smooth(_root_by_target)})
 
 
-def _solve(k: Any, p: Any, q: Any) -> tuple[Any, Any, Any, Any]:
+def solve(k: Any, p: Any, q: Any) -> tuple[Any, Any, Any, Any]:
     """Where there is a root, the order there, the root and of which tail it is."""
     inside = (k > 0) & (k < jnp.inf) & (p > 0) & (q > 0)
     k1, p1, q1 = (jnp.where(inside, z, 0.5) for z in (k, p, q))
@@ -202,20 +202,20 @@ def _solve(k: Any, p: Any, q: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def _inverse(k: Any, p: Any, q: Any) -> Any:
-    inside, _, y, _ = _solve(k, p, q)
+    inside, _, y, _ = solve(k, p, q)
     edge = jnp.where(p == 0, 0, jnp.where(q == 0, jnp.inf, jnp.nan))
     return jnp.where(inside, jnp.exp(y), jnp.where(k >= 0, edge, jnp.nan))
 
 
 def _inverse_by_order(k: Any, p: Any, q: Any) -> Any:
-    inside, k1, y, upper = _solve(k, p, q)
+    inside, k1, y, upper = solve(k, p, q)
     edge = jnp.where((k >= 0) & ((p == 0) | (q == 0)), 0, jnp.nan)
     return jnp.where(inside, jnp.exp(y) * _by_order(k1, y, upper), edge)
 
 
 def _inverse_by_p(k: Any, p: Any, q: Any) -> Any:
     """Inside not 1 / density, which overflows for a value that underflows."""
-    inside, k1, y, upper = _solve(k, p, q)
+    inside, k1, y, upper = solve(k, p, q)
     tail = jnp.where(inside, jnp.where(upper > 0, q, p), 1)
     slope = jnp.exp(y) / (_slope(k1, y, upper) * tail)
     x = jnp.where(p == 0, 0, jnp.where(q == 0, jnp.inf, jnp.nan)).astype(k.dtype)

@@ -1,0 +1,154 @@
+"""PyMC's symbolic distributions, before they are inlined.
+
+What they are made of says all that JAX needs, but for two things:
+
+* that an input has no derivative, though its graph is differentiable: the weights of a
+  mixture choose among components, and a rejection sampler ends where a draw is
+  accepted. Such an input goes through an Op that raises an error when differentiated.
+* that a formula fails in a tail: these become one random variable with a sampler of its
+  own (see `jaxlink.dispatch.random.symbolic`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytensor.tensor as pt
+from pytensor.compile.builders import OpFromGraph
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.scan.op import Scan
+from pytensor.tensor.random.type import RandomType
+
+from jaxlink.dispatch.random.symbolic import (
+    SAMPLERS,
+    SymbolicDraw,
+    WithoutDerivative,
+)
+from jaxlink.dispatch.random.truncated import TRUNCATED
+
+_MIXTURE = "pymc.distributions.mixture._BaseMixtureRV"
+_TRUNCATED = "pymc.distributions.truncated.TruncatedRV"
+# A distribution with named dimensions, around one without.
+_NAMED = "pytensor.xtensor.vectorization.XRV"
+
+
+def settle_distributions(fgraph: FunctionGraph) -> None:
+    """Rewrite the symbolic distributions of ``fgraph`` and of the graphs inside it."""
+    for node in fgraph.toposort():
+        new = _settled(node)
+        if new is not None:
+            fgraph.replace_all(
+                zip(node.outputs, new, strict=True), reason="settle_distributions"
+            )
+
+
+def _settled(node: Any) -> Sequence[Variable] | None:
+    """What ``node`` becomes; nothing, if it stays."""
+    if _NAMED in _names(node.op):
+        return _as_one_named_draw(node)
+    base = _key(node.op, SAMPLERS)
+    if base is not None:
+        return _as_one_draw(node, base)
+    is_truncated = _TRUNCATED in _names(node.op)
+    if is_truncated:
+        base = _key(node.op.base_rv_op, TRUNCATED)
+        if base is not None:
+            return _as_one_draw(node, base, truncated=True)
+    op = _with_settled_graph(node.op)
+    inputs = list(node.inputs)
+    if _MIXTURE in _names(op):
+        _guard(node, inputs, slice(1, 2), "its weights")
+    elif is_truncated and _loops(op):
+        _guard(node, inputs, slice(None), "its parameters and bounds")
+    elif is_truncated:
+        draw, *rngs = op.make_node(*inputs).outputs
+        # Rounding must not lead out of the interval.
+        inside = pt.clip(draw, *inputs[-2:]).astype(draw.type.dtype)
+        return [inside, *rngs]
+    if op is node.op and inputs == node.inputs:
+        return None
+    new: list[Variable] = op.make_node(*inputs).outputs
+    return new
+
+
+def _as_one_draw(node: Any, base: Any, truncated: bool = False) -> list[Variable]:
+    rng, size, *parameters = node.inputs
+    is_rng = [isinstance(out.type, RandomType) for out in node.outputs]
+    (dtype,) = (
+        out.type.dtype
+        for out, rng_too in zip(node.outputs, is_rng, strict=True)
+        if not rng_too
+    )
+    name = _name(node.op)
+    op = SymbolicDraw(name, base, truncated, len(parameters), dtype)
+    next_rng, draw = op.make_node(rng, size, *parameters).outputs
+    return [next_rng if rng_too else draw for rng_too in is_rng]
+
+
+def _as_one_named_draw(node: Any) -> list[Variable] | None:
+    named, inner = node.op, node.op.core_op
+    base = _key(inner, SAMPLERS)
+    if base is None:
+        return None
+    dtype = node.outputs[1].type.dtype
+    draw = SymbolicDraw(_name(inner), base, False, len(inner.ndims_params), dtype)
+    op = type(named)(draw, named.core_dims, named.extra_dims, named.name)
+    new: list[Variable] = op.make_node(*node.inputs).outputs
+    return new
+
+
+def _guard(node: Any, inputs: list[Variable], which: slice, of: str) -> None:
+    """Put what raises an error in the way of some inputs' derivatives.
+
+    A draw that is not floating has a zero derivative, which is right.
+    """
+    dtypes = {getattr(out.type, "dtype", "") for out in node.outputs}
+    if not any(dtype.startswith("float") for dtype in dtypes):
+        return
+    guard = WithoutDerivative(_name(node.op), of)
+    for i in range(len(inputs))[which]:
+        var = inputs[i]
+        dtype = getattr(var.type, "dtype", "")
+        if dtype.startswith("float") and not isinstance(var, Constant):
+            inputs[i] = guard(var)
+
+
+def _with_settled_graph(op: Any) -> Any:
+    """``op``, with its inner graph rewritten, if there is something to rewrite."""
+    if not isinstance(op, OpFromGraph | Scan) or not _holds_distributions(op):
+        return op
+    inner = op.fgraph.unfreeze()
+    settle_distributions(inner)
+    return op.clone_with_inner_graph(inner)
+
+
+def _holds_distributions(op: Any) -> bool:
+    return any(
+        {_MIXTURE, _TRUNCATED, _NAMED, *SAMPLERS}.intersection(_names(node.op))
+        or (isinstance(node.op, OpFromGraph | Scan) and _holds_distributions(node.op))
+        for node in op.fgraph.apply_nodes
+    )
+
+
+def _loops(op: Any) -> bool:
+    return any(isinstance(node.op, Scan) for node in op.fgraph.apply_nodes)
+
+
+def _key(op: Any, table: Any) -> Any:
+    """The key of the nearest class of ``op`` in a table."""
+    for cls, name in zip(type(op).__mro__, _names(op), strict=True):
+        if cls in table:
+            return cls
+        if name in table:
+            return name
+    return None
+
+
+def _names(op: Any) -> list[str]:
+    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(op).__mro__]
+
+
+def _name(op: Any) -> str:
+    """What PyMC calls the distribution."""
+    name: str = op._print_name[0]
+    return name
