@@ -1,10 +1,15 @@
 """Ops without a rule, run in Python on request."""
 
 import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from pytensor.breakpoint import PdbBreakpoint
@@ -14,6 +19,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.random.op import RandomVariable
+from scipy import stats
 
 import jaxlink
 
@@ -201,5 +207,119 @@ def test_a_random_variable_is_seeded_by_its_key():
     again, _ = jax.vmap(fn, (0, None))(keys, widths)
     np.testing.assert_array_equal(again[0], first)
     assert not np.array_equal(again[1], first)
-    with pytest.raises(jaxlink.ArgumentError, match="it is random"):
+    with pytest.raises(jaxlink.ArgumentError, match="`triangle` has no derivative"):
         jax.grad(lambda w: fn(jax.random.key(0), w)[0].sum())(widths)
+
+
+# --- random variables that Python draws ----------------------------------------------
+
+
+def normal_draw(mu, rng=None, size=None):
+    return rng.normal(mu, 1.0, size)
+
+
+def steps(mu, rng=None, size=None):
+    return mu + rng.normal(size=(*(size or mu.shape[:-1]), 3)).cumsum(-1)
+
+
+def counts(rng, mu, size):
+    return rng.poisson(mu, size)
+
+
+def quietly(build, *args, **kwargs):
+    """PyMC warns of its own alias, and of how it calls PyTensor."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return build(*args, **kwargs)
+
+
+HOSTED = {
+    "random": lambda mu, size: pm.CustomDist.dist(mu, random=normal_draw, size=size),
+    "alias": lambda mu, size: quietly(
+        pm.DensityDist.dist, mu, random=normal_draw, size=size
+    ),
+    "simulator": lambda mu, size: quietly(pm.Simulator.dist, counts, mu, size=size),
+}
+MEANS = np.array([1.0, 30.0, 200.0])
+
+
+def hosted(kind, size=None):
+    mu = pt.vector("mu")
+    return jaxlink.function([mu], HOSTED[kind](mu, size), host_callback=True)
+
+
+@pytest.mark.parametrize("kind", HOSTED)
+def test_draws_of_python_obey_the_key(kind):
+    fn, key = hosted(kind), jax.random.key(5)
+    draws = fn(key, MEANS)
+    np.testing.assert_array_equal(draws, fn(key, MEANS))
+    keys = jax.random.split(key, 4)
+    lanes = jax.vmap(fn, (0, None))(keys, MEANS)
+    assert len(np.unique(lanes[:, 2])) == 4
+    for lane, one in zip(lanes, keys, strict=True):
+        np.testing.assert_array_equal(lane, fn(one, MEANS))
+    assert draws.dtype == jnp.float64
+    assert hosted(kind, (4, 3))(key, MEANS).shape == (4, 3)
+    assert hosted(kind, (0, 3))(key, MEANS).shape == (0, 3)
+
+
+def test_the_seed_of_python_is_that_of_the_law():
+    key = jax.random.key(5)
+    drawn = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
+    bits = [int(b) for b in jax.random.bits(drawn, (4,), "uint32")]
+    wanted = np.random.default_rng(bits).normal(MEANS, 1.0)
+    np.testing.assert_array_equal(hosted("random")(key, MEANS), wanted)
+
+
+def test_draws_of_python_have_the_right_distribution():
+    draws = np.asarray(hosted("random", (20_000, 3))(jax.random.key(6), MEANS))
+    for j, mean in enumerate(MEANS):
+        assert stats.kstest(draws[:, j], stats.norm(mean, 1).cdf).pvalue > 1e-6
+        assert stats.kstest(draws[:, j], stats.norm(mean + 0.1, 1).cdf).pvalue < 1e-6
+
+
+def test_vectors_drawn_by_python():
+    mu = pt.vector("mu")
+    walk = pm.CustomDist.dist(mu, random=steps, signature="(n)->(n)", size=(5,))
+    fn = jaxlink.function([mu], walk, host_callback=True)
+    assert fn(jax.random.key(0), MEANS).shape == (5, 3)
+
+
+@pytest.mark.parametrize("kind", HOSTED)
+def test_a_draw_of_python_has_no_derivative(kind):
+    fn = hosted(kind)
+    name = "Simulator" if kind == "simulator" else "CustomDist"
+    with pytest.raises(jaxlink.ArgumentError, match=f"`{name}` has no derivative"):
+        jax.grad(lambda mu: fn(jax.random.key(0), mu).sum())(MEANS)
+
+
+def test_the_derivative_of_a_count_drawn_by_python_is_zero():
+    mu, key = pt.vector("mu"), jax.random.key(3)
+    count = quietly(pm.Simulator.dist, counts, mu, dtype="int64")
+    fn = jaxlink.function([mu], [count, count * mu], host_callback=True)
+    drawn, _ = fn(key, MEANS)
+    assert drawn.dtype == jnp.int64
+    slope = jax.grad(lambda mu: fn(key, mu)[1].sum())(MEANS)
+    np.testing.assert_array_equal(slope, drawn)
+
+
+@pytest.mark.parametrize("kind", HOSTED)
+def test_without_the_request_the_error_says_how(kind):
+    mu = pt.vector("mu")
+    with pytest.raises(jaxlink.UnsupportedOpError, match="host_callback=True"):
+        jaxlink.function([mu], HOSTED[kind](mu, None))
+
+
+def test_a_new_process_draws_the_same():
+    program = (
+        "import sys, jax, numpy as np\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "jax.config.update('jax_enable_x64', True)\n"
+        "import test_callback as t\n"
+        "draws = t.hosted('random')(jax.random.key(5), t.MEANS)\n"
+        "print(np.asarray(draws).tobytes().hex())\n"
+    )
+    args = [sys.executable, "-c", program, str(Path(__file__).parent)]
+    out = subprocess.run(args, capture_output=True, text=True, check=True).stdout
+    here = np.asarray(hosted("random")(jax.random.key(5), MEANS)).tobytes().hex()
+    assert out.split()[-1] == here

@@ -1,9 +1,16 @@
-"""Every Op of PyTensor has a rule, or a reason why it needs none."""
+"""Every Op of PyTensor has a rule, or a reason why it needs none; every distribution of
+PyTensor and PyMC a row in the table of distributions."""
 
 import catalogue
+import distribution_page
+import pymc as pm
 import pytensor
 import pytest
+from distributions import CASES
 from pytensor.graph.op import Op
+from pytensor.tensor.random.op import RandomVariable
+
+import jaxlink
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +64,36 @@ def test_the_page_is_up_to_date():
     if f"PyTensor {pytensor.__version__}," not in page:
         pytest.skip("docs/ops.md was written for another version of PyTensor")
     assert page == catalogue.page()
+
+
+def test_every_distribution_is_in_the_table():
+    without = distribution_page.WITHOUT_ROW
+    names = set(map(distribution_page.dotted, distribution_page.rv_types()))
+    covered = distribution_page.covered()
+    assert names - covered == set(without)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [pm.Flat.dist, pm.HalfFlat.dist, lambda: pm.ICAR.dist([[0, 1], [1, 0]])],
+)
+def test_what_is_improper_pymc_cannot_draw_either(build):
+    with pytest.raises(NotImplementedError):
+        pm.draw(build())
+    with pytest.raises(jaxlink.UnsupportedOpError, match="improper"):
+        jaxlink.function([], build())
+
+
+def test_an_unknown_distribution_is_noticed():
+    class NewRV(RandomVariable):
+        name = "new"
+        signature = "()->()"
+
+    assert NewRV in catalogue.subclasses(RandomVariable)
+    assert distribution_page.dotted(NewRV) not in distribution_page.covered()
+
+
+def test_the_page_of_distributions_has_a_line_for_each():
+    """What the lines say is compared where each is drawn (test_distributions.py)."""
+    lines = distribution_page.lines_of_page()
+    assert list(lines) == list(CASES)

@@ -15,10 +15,12 @@ from distributions.harness import (
     compiled,
     inputs_of,
     mean_p_value,
+    moment_slopes_p_value,
     moments_p_value,
     p_value,
 )
 from scipy import stats
+from scipy.special import expit
 from support import reference as in_pytensor
 
 import jaxlink
@@ -98,15 +100,14 @@ def test_batches_are_pytensors(name):
     """Shapes and dtypes, for parameters that broadcast, with a size, and for none."""
     case = CASES[name]
     inputs = inputs_of(case)
-    first = [p[:1] for p in case.values]
     # A parameter goes along the rows, the others along the columns.
     rows, *columns = inputs
     batches = [
-        case.build(rows[:, None], *columns),
+        case.build(rows[:, None] if case.batched else rows, *columns),
         case.build(*inputs, size=(2, 3)),
         case.build(*inputs, size=(0, 3)),
     ]
-    values = [np.repeat(p, 3, 0) for p in first]
+    values = [np.repeat(p[:1], 3, 0) if case.batched else p[0] for p in case.values]
     wanted = in_pytensor(inputs, batches, values)
     got = jaxlink.function(inputs, batches)(KEY, *values)
     for ours, theirs in zip(got, wanted, strict=True):
@@ -116,8 +117,9 @@ def test_batches_are_pytensors(name):
 
 @pytest.mark.parametrize(("name", "wrt"), SLOPES)
 def test_slopes(name, wrt):
-    """d E[g(X)] / d parameter = E[g'(X) dX / d parameter], for g = F and g = F**2 with
-    F the distribution function at the point: bounded, so that all means exist."""
+    """d E[g(X)] / d parameter = E[g'(X) dX / d parameter], for a sigmoid g about the
+    median and its square: bounded, so that all means exist, and smooth beyond the
+    support, which may move."""
     case = CASES[name]
     values = case.values
     n_draws = 50_000
@@ -130,18 +132,30 @@ def test_slopes(name, wrt):
     draws, slopes = jax.jvp(draw, (jnp.asarray(values[wrt]),), (direction,))
     draws, slopes = np.asarray(draws), np.asarray(slopes)
     step = 1e-4
-    moved = [
-        case.references([p + s if i == wrt else p for i, p in enumerate(values)])
-        for s in (step, -step)
+    ends = [
+        [p + s if i == wrt else p for i, p in enumerate(values)] for s in (step, -step)
     ]
-    ranks = (np.arange(20_000) + 0.5) / 20_000
+    if case.moments is not None:
+        above, below = (
+            [case.moments(*point) for point in zip(*end, strict=True)] for end in ends
+        )
+        for j, (high, low) in enumerate(zip(above, below, strict=True)):
+            wanted = [(a - b) / (2 * step) for a, b in zip(high, low, strict=True)]
+            mean = np.ravel(high[0] + low[0]) / 2
+            p = moment_slopes_p_value(draws[:, j], slopes[:, j], mean, *wanted)
+            assert p > REJECT
+        return
+    moved = [case.references(end) for end in ends]
+    ranks = (np.arange(4000) + 0.5) / 4000
     for j, here in enumerate(case.references(values)):
-        cdf, density = here.cdf(draws[:, j]), here.pdf(draws[:, j])
-        above, below = (here.cdf(m[j].ppf(ranks)) for m in moved)
+        low, median, high = here.ppf(np.array([0.25, 0.5, 0.75]))
+        g = expit((draws[:, j] - median) / (high - low))
+        g_slopes = g * (1 - g) / (high - low) * slopes[:, j]
+        above, below = (expit((m[j].ppf(ranks) - median) / (high - low)) for m in moved)
         wanted = (above - below).mean() / (2 * step)
-        assert mean_p_value(density * slopes[:, j], wanted) > REJECT
+        assert mean_p_value(g_slopes, wanted) > REJECT
         wanted = (above**2 - below**2).mean() / (2 * step)
-        assert mean_p_value(2 * cdf * density * slopes[:, j], wanted) > REJECT
+        assert mean_p_value(2 * g * g_slopes, wanted) > REJECT
 
 
 @pytest.mark.parametrize(("name", "wrt"), NO_SLOPE)

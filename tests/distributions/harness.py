@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
@@ -50,9 +51,11 @@ class Case:
         draws: how many draws a point; more where a fault shows little.
         moments: of the values of one point: mean and covariance of the draw, raveled.
         slopes: indices of parameters with respect to which a draw has a derivative,
-            checked by the derivatives of expectations (scalar draws with a SciPy
-            reference) or by tests beside the table.
+            checked by the derivatives of expectations: those of the moments, if they
+            are given, else those of scalar draws with a SciPy reference.
         no_slope: indices of floating parameters without: differentiating is an error.
+        batched: whether PyTensor or PyMC allow parameters with batch axes. If not, the
+            parameters of ``build`` have none, and the points are drawn one by one.
     """
 
     build: Callable[..., Variable]
@@ -63,6 +66,7 @@ class Case:
     moments: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
     slopes: tuple[int, ...] = ()
     no_slope: tuple[int, ...] = ()
+    batched: bool = True
 
     @property
     def values(self) -> list[np.ndarray]:
@@ -113,20 +117,33 @@ def numpy_rng() -> np.random.Generator:
 
 
 def inputs_of(case: Case, dtype: str | None = None) -> list[Variable]:
-    """An input for each parameter; its length is left open."""
+    """An input for each parameter; the length of its batch is left open."""
+    batch = (None,) if case.batched else ()
     return [
         pt.tensor(
             dtype=dtype if dtype and p.dtype.kind == "f" else p.dtype,
-            shape=(None, *p.shape[1:]),
+            shape=(*batch, *p.shape[1:]),
         )
         for p in case.values
     ]
 
 
-def compiled(case: Case, size: Any = None) -> jaxlink.JAXFunction:
-    """The case as a function of its parameters."""
+def compiled(case: Case, size: Any = None) -> Any:
+    """The case as a function of its parameters, all points at once."""
     inputs = inputs_of(case)
-    return jaxlink.function(inputs, case.build(*inputs, size=size))
+    if case.batched:
+        return jaxlink.function(inputs, case.build(*inputs, size=size))
+    # The last length of the size is the number of points.
+    one = jaxlink.function(inputs, case.build(*inputs, size=size and size[:-1]))
+
+    def fn(key: jax.Array, *values: Any) -> jax.Array:
+        points = list(zip(*values, strict=True))
+        keys = jax.random.split(key, len(points))
+        draws = [one(k, *point) for k, point in zip(keys, points, strict=True)]
+        return jnp.stack(draws, len(size) - 1 if size else 0)
+
+    fn.fgraph = one.fgraph  # type: ignore[attr-defined]
+    return fn
 
 
 def p_value(draws: Any, reference: Any) -> float:
@@ -157,6 +174,25 @@ def moments_p_value(draws: Any, mean: np.ndarray, cov: np.ndarray) -> float:
     entries = [(off[:, i], 0.0) for i in range(flat.shape[1])]
     entries += [
         (off[:, i] * off[:, j], cov[i, j])
+        for i in range(flat.shape[1])
+        for j in range(i + 1)
+    ]
+    return combined(mean_p_value(x, wanted) for x, wanted in entries)
+
+
+def moment_slopes_p_value(
+    draws: Any, slopes: Any, mean: np.ndarray, d_mean: np.ndarray, d_cov: np.ndarray
+) -> float:
+    """That means and covariances have these derivatives if draws have those slopes.
+
+    d E[(X - m)(X - m)'] at a fixed m, the mean here, is the derivative of the
+    covariance.
+    """
+    flat = np.asarray(draws, np.float64).reshape(len(draws), -1) - mean
+    rates = np.asarray(slopes, np.float64).reshape(flat.shape)
+    entries = list(zip(rates.T, np.ravel(d_mean), strict=True))
+    entries += [
+        (flat[:, i] * rates[:, j] + flat[:, j] * rates[:, i], d_cov[i, j])
         for i in range(flat.shape[1])
         for j in range(i + 1)
     ]

@@ -1,0 +1,226 @@
+"""Every distribution of PyTensor and PyMC, and what jaxlink makes of it.
+
+``python tests/distribution_page.py`` writes docs/distributions.md.
+"""
+
+import importlib
+import pkgutil
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import catalogue
+import jax
+import pymc
+from distributions import CASES
+from distributions.harness import KEY, Case, compiled, inputs_of
+from pymc.distributions.distribution import SymbolicRandomVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.op import HasInnerGraph
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
+
+import jaxlink
+from jaxlink.dispatch.random.rows import find_row
+
+PAGE = Path(__file__).parents[1] / "docs" / "distributions.md"
+
+# Parts of PyMC that are not walked: samplers and storage, some of which need packages
+# that are not here.
+NOT_WALKED = ("pymc.backends", "pymc.sampling", "pymc.step_methods", "pymc.smc")
+
+BASE = "base class, never in a graph"
+IMPROPER = "improper: PyMC cannot draw from it either"
+HOST = "Python code over NumPy arrays: runs with `host_callback=True`"
+
+# Why a class is in no row of the table. All others are.
+WITHOUT_ROW = {
+    "pymc.distributions.continuous.FlatRV": IMPROPER,
+    "pymc.distributions.continuous.HalfFlatRV": IMPROPER,
+    "pymc.distributions.custom.CustomDistRV": HOST,
+    "pymc.distributions.mixture._BaseMixtureRV": BASE,
+    "pymc.distributions.multivariate.ICARRV": IMPROPER,
+    "pymc.distributions.simulator.SimulatorRV": HOST,
+    "pytensor.tensor.random.basic.ScipyRandomVariable": BASE,
+    "pytensor.tensor.random.op.RandomVariableWithCoreShape": (
+        "made by PyTensor's Numba mode only"
+    ),
+}
+
+
+def rv_types() -> list[type]:
+    """All classes of random variables that PyTensor and PyMC define."""
+    catalogue.op_types()
+    for module in _pymc_modules(pymc.__path__, "pymc."):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module(module)
+    found = {
+        rv_type
+        for base in (RandomVariable, SymbolicRandomVariable)
+        for rv_type in catalogue.subclasses(base)
+        if rv_type.__module__.split(".")[0] in ("pytensor", "pymc")
+    }
+    return sorted(found, key=dotted)
+
+
+def _pymc_modules(path: list[str], prefix: str) -> Iterator[str]:
+    for module in pkgutil.iter_modules(path, prefix):
+        if module.name not in NOT_WALKED:
+            yield module.name
+            if module.ispkg:
+                package = importlib.import_module(module.name)
+                yield from _pymc_modules(package.__path__, module.name + ".")
+
+
+def dotted(rv_type: type) -> str:
+    return f"{rv_type.__module__}.{rv_type.__qualname__}"
+
+
+@cache
+def ops_of(name: str) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """The random variables in a case's graph, and those inside of symbolic ones."""
+    case = CASES[name]
+    outer = list(_random_ops(case.build(*inputs_of(case))))
+    inner = [
+        op
+        for symbolic in outer
+        if isinstance(symbolic, HasInnerGraph)
+        for out in symbolic.fgraph.outputs
+        for op in _all_random_ops(out)
+    ]
+    return tuple(outer), tuple(inner)
+
+
+def _random_ops(out: Variable) -> Iterator[object]:
+    """The distinct nodes that draw, in the order in which they are computed."""
+    nodes = {id(var.owner): var.owner for var in ancestors([out]) if var.owner}
+    for node in reversed(nodes.values()):
+        if isinstance(node.op, RandomVariable | SymbolicRandomVariable):
+            yield node.op
+
+
+def _all_random_ops(out: Variable) -> Iterator[object]:
+    for node in {id(v.owner): v.owner for v in ancestors([out]) if v.owner}.values():
+        if isinstance(node.op, RandomVariable):
+            yield node.op
+        elif isinstance(node.op, HasInnerGraph):
+            for inner in node.op.fgraph.outputs:
+                yield from _all_random_ops(inner)
+
+
+def covered() -> set[str]:
+    """The classes that some case draws from."""
+    return {dotted(type(op)) for name in CASES for ops in ops_of(name) for op in ops}
+
+
+def random_bits(jaxpr: object) -> tuple[int, int]:
+    """The random bits that a program asks for: once, and in each round of its loops."""
+    once = rounds = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "random_bits":
+            count = eqn.params["bit_width"]
+            for length in (*eqn.params["shape"], *eqn.invars[0].aval.shape):
+                count *= length
+            once += count
+        inner = [random_bits(j) for j in _inner_jaxprs(eqn)]
+        if eqn.primitive.name == "while":
+            rounds += sum(a + b for a, b in inner)
+        elif eqn.primitive.name == "cond":
+            once += max(a for a, _ in inner)
+            rounds += max(b for _, b in inner)
+        else:
+            times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+            once += times * sum(a for a, _ in inner)
+            rounds += times * sum(b for _, b in inner)
+    return once, rounds
+
+
+def _inner_jaxprs(eqn: object) -> Iterator[object]:
+    for param in eqn.params.values():
+        for value in param if isinstance(param, tuple | list) else (param,):
+            value = getattr(value, "jaxpr", value)
+            if hasattr(value, "eqns"):
+                yield value
+
+
+def line(name: str, case: Case, fn: jaxlink.JAXFunction, n_draws: int) -> str:
+    """The line of a case, whose function makes ``n_draws`` at each point."""
+    jaxpr = jax.make_jaxpr(fn)(KEY, *case.values).jaxpr
+    once, rounds = (n / (n_draws * len(case.points[0])) for n in random_bits(jaxpr))
+    bits = " + ".join(
+        filter(None, [once and f"{once:g}", rounds and f"{rounds:g} a round"])
+    )
+    outer, _ = ops_of(name)
+    ops = ", ".join(
+        f"`{t}`" for t in dict.fromkeys(type(op).__qualname__ for op in outer)
+    )
+    how, kind = _how(name)
+    return f"| {name} | {ops} | {how} | {kind} | {_gradient(case, fn)} | {bits} |"
+
+
+def _how(name: str) -> tuple[str, str]:
+    """How a case is drawn, and whether a rejection is part of it."""
+    outer, inner = ops_of(name)
+    plain = [op for op in (*outer, *inner) if isinstance(op, RandomVariable)]
+    hows = {op.name: find_row(op).how for op in plain}
+    rejects = any("rejection" in how for how in hows.values()) or "rejected" in name
+    if len(outer) == 1 and plain == list(outer):
+        how = hows[plain[0].name]
+    else:
+        count = Counter(op.name for op in plain)
+        how = "of " + ", ".join(count)
+    return how, "rejection" if rejects else "exact"
+
+
+def _gradient(case: Case, fn: jaxlink.JAXFunction) -> str:
+    if not fn.fgraph.outputs[0].type.dtype.startswith("float"):
+        return "zero"
+    if not case.no_slope:
+        return "yes"
+    return "error" if not case.slopes else "partly an error"
+
+
+HEAD = """\
+# Distributions
+
+The distributions of PyTensor and PyMC, one line for each row of the table that the
+tests draw: against SciPy or NumPy's own samplers, at three points or more, in 64 and in
+32 bits, and over 20,000 keys at once. `python tests/distribution_page.py` writes this
+page, the tests hold it to the code, and they fail when PyTensor or PyMC brings a
+distribution that is not here.
+
+- **Drawn by**: how the random variable is sampled, or, for PyMC's symbolic
+  distributions, of which random variables its graph is made.
+- **Kind**: both kinds have the exact distribution. `rejection` repeats until all draws
+  of the batch are accepted, in a `while_loop` that `vmap` runs for all lanes at once.
+- **Gradient** of a draw with respect to its parameters, by `jax.grad`: `yes` is that of
+  a reparameterisation (a smooth function of noise that does not depend on them, or the
+  derivative of the quantile function at the draw's rank). An `error` names the
+  distribution. Counts and categories have a derivative of `zero`, as everywhere in JAX.
+- **Random bits** that one draw takes in 64 bits; those of a rejection in each round.
+
+| distribution | random variable | drawn by | kind | gradient | random bits |
+|---|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    lines = []
+    for name, case in CASES.items():
+        fn = compiled(case, (2, len(case.points[0])))
+        lines.append(line(name, case, fn, 2))
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def lines_of_page() -> dict[str, str]:
+    """The lines of docs/distributions.md, by the name of the case."""
+    _, _, table = PAGE.read_text().partition("|---|---|---|---|---|---|\n")
+    return {text.split(" ")[1]: text for text in table.splitlines()}
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    PAGE.write_text(page())
