@@ -3,6 +3,7 @@ PyTensor and PyMC a row in the table of distributions."""
 
 import catalogue
 import distribution_page
+import numpy as np
 import pymc as pm
 import pytensor
 import pytest
@@ -70,12 +71,13 @@ def test_every_distribution_is_in_the_table():
     without = distribution_page.WITHOUT_ROW
     names = set(map(distribution_page.dotted, distribution_page.rv_types()))
     covered = distribution_page.covered()
-    assert names - covered == set(without)
+    assert names - covered - set(without) == set()
+    assert set(without) <= names
 
 
 @pytest.mark.parametrize(
     "build",
-    [pm.Flat.dist, pm.HalfFlat.dist, lambda: pm.ICAR.dist([[0, 1], [1, 0]])],
+    [pm.Flat.dist, pm.HalfFlat.dist, lambda: pm.ICAR.dist(np.array([[0, 1], [1, 0]]))],
 )
 def test_what_is_improper_pymc_cannot_draw_either(build):
     with pytest.raises(NotImplementedError):
