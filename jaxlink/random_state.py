@@ -91,9 +91,7 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
     for n in set(draws) - {0}:
         # Roots that draw equally often, which most often is all of them.
         group = [i for i in range(n_roots) if draws[i] == n]
-        parents = (
-            roots if len(group) == n_roots else jnp.stack([keys[i] for i in group])
-        )
+        parents = roots if len(group) == n_roots else roots[np.array(group)]
         children = jax.vmap(fold_in_each, (0, None))(
             parents, jnp.arange(n, dtype=np.uint32)
         )

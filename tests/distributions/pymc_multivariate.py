@@ -1,5 +1,6 @@
 """PyMC's distributions over vectors and matrices."""
 
+import warnings
 from functools import reduce
 
 import numpy as np
@@ -225,10 +226,14 @@ def autoregression_moments(mu, alpha, tau):
 
 
 def autoregression(adjacency):
+    def build(mu, alpha, tau, size=None):
+        with warnings.catch_warnings():
+            # PyTensor says so where PyMC gives a sparse matrix further axes.
+            warnings.filterwarnings("ignore", ".* converted to dense", UserWarning)
+            return pm.CAR.dist(mu, W=adjacency, alpha=alpha, tau=tau, size=size)
+
     return Case(
-        lambda mu, alpha, tau, size=None: pm.CAR.dist(
-            mu, W=adjacency, alpha=alpha, tau=tau, size=size
-        ),
+        build,
         (np.hstack([MEANS, MEANS[::-1, :2]]), (0.8, -0.5, 0.97), (2.5, 0.4, 10.0)),
         lambda *point: normal_draws(*autoregression_moments(*point)),
         2,
