@@ -6,7 +6,6 @@
 import importlib
 import pkgutil
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,9 +16,15 @@ import pymc
 from distributions import CASES
 from distributions.harness import KEY, Case, compiled, inputs_of
 from pymc.distributions.distribution import SymbolicRandomVariable
+from pymc.distributions.truncated import TruncatedRV
 from pytensor.graph.basic import Variable
 from pytensor.graph.op import HasInnerGraph
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.basic import (
+    ChoiceWithoutReplacement,
+    PermutationRV,
+    UniformRV,
+)
 from pytensor.tensor.random.op import RandomVariable
 
 import jaxlink
@@ -155,37 +160,44 @@ def line(name: str, case: Case, fn: jaxlink.JAXFunction, n_draws: int) -> str:
     """The line of a case, whose function makes ``n_draws`` at each point."""
     jaxpr = jax.make_jaxpr(fn)(KEY, *case.values).jaxpr
     once, rounds = (n / (n_draws * len(case.points[0])) for n in random_bits(jaxpr))
-    bits = " + ".join(
-        filter(None, [once and f"{once:g}", rounds and f"{rounds:g} a round"])
-    )
     outer, _ = ops_of(name)
-    ops = ", ".join(
-        f"`{t}`" for t in dict.fromkeys(type(op).__qualname__ for op in outer)
+    cells = (
+        name,
+        ", ".join(dict.fromkeys(f"`{type(op).__qualname__}`" for op in outer)),
+        _how(name),
+        "rejection" if rounds else "exact",
+        _gradient(name, case),
+        " + ".join(
+            filter(None, [once and f"{once:g}", rounds and f"{rounds:g} a round"])
+        ),
     )
-    how, kind = _how(name)
-    return f"| {name} | {ops} | {how} | {kind} | {_gradient(case, fn)} | {bits} |"
+    return f"| {' | '.join(cells)} |"
 
 
-def _how(name: str) -> tuple[str, str]:
-    """How a case is drawn, and whether a rejection is part of it."""
+def _how(name: str) -> str:
     outer, inner = ops_of(name)
     plain = [op for op in (*outer, *inner) if isinstance(op, RandomVariable)]
-    hows = {op.name: find_row(op).how for op in plain}
-    rejects = any("rejection" in how for how in hows.values()) or "rejected" in name
+    drawn = ", ".join(dict.fromkeys(op.name for op in plain))
+    if any(isinstance(op, TruncatedRV) for op in outer) and len(outer) == 2:
+        by_quantile = any(isinstance(op, UniformRV) for op in inner)
+        return (
+            "quantile function of the base" if by_quantile else f"rejection of {drawn}"
+        )
     if len(outer) == 1 and plain == list(outer):
-        how = hows[plain[0].name]
-    else:
-        count = Counter(op.name for op in plain)
-        how = "of " + ", ".join(count)
-    return how, "rejection" if rejects else "exact"
+        return find_row(plain[0]).how
+    return f"of {drawn}"
 
 
-def _gradient(case: Case, fn: jaxlink.JAXFunction) -> str:
-    if not fn.fgraph.outputs[0].type.dtype.startswith("float"):
+def _gradient(name: str, case: Case) -> str:
+    outer, _ = ops_of(name)
+    if any(isinstance(op, PermutationRV | ChoiceWithoutReplacement) for op in outer):
+        return "of what is chosen"
+    if not case.build(*inputs_of(case)).type.dtype.startswith("float"):
         return "zero"
-    if not case.no_slope:
-        return "yes"
-    return "error" if not case.slopes else "partly an error"
+    floats = {i for i, p in enumerate(case.values) if p.dtype.kind == "f"}
+    if floats <= set(case.no_slope):
+        return "error"
+    return "in part an error" if case.no_slope else "yes"
 
 
 HEAD = """\
@@ -199,13 +211,28 @@ distribution that is not here.
 
 - **Drawn by**: how the random variable is sampled, or, for PyMC's symbolic
   distributions, of which random variables its graph is made.
-- **Kind**: both kinds have the exact distribution. `rejection` repeats until all draws
-  of the batch are accepted, in a `while_loop` that `vmap` runs for all lanes at once.
+- **Kind**: both kinds have the exact distribution, but for what a line says. A
+  `rejection` repeats until all draws of the batch are accepted, in a `while_loop` that
+  `vmap` runs for all lanes at once.
 - **Gradient** of a draw with respect to its parameters, by `jax.grad`: `yes` is that of
   a reparameterisation (a smooth function of noise that does not depend on them, or the
   derivative of the quantile function at the draw's rank). An `error` names the
-  distribution. Counts and categories have a derivative of `zero`, as everywhere in JAX.
+  distribution; it is `in part an error` where some parameters have a derivative and
+  others have none, as the weights of a mixture. Counts and categories have a derivative
+  of `zero`, as everywhere in JAX. A permutation or a choice can be differentiated with
+  respect to what is permuted or chosen from.
 - **Random bits** that one draw takes in 64 bits; those of a rejection in each round.
+
+What holds for all of them:
+
+- **32 bits.** A float32 draw takes half of the random bits. A quantile function has
+  ranks down to 2**-33 from either end; a normal draw is JAX's own, with ranks down to
+  2**-25, which is 5.42 standard deviations from the mean. Counts that are too large for
+  their dtype come out as its largest integer.
+- **Wrong parameters** give nan, and counts the value -1, or the lower end if a range of
+  integers is empty. Under `checkify` they are errors (see [checks](checks.md)).
+- **`vmap` over keys** takes the random bits that a loop over the keys takes. What is
+  computed of them may differ in the last place, because XLA compiles another program.
 
 | distribution | random variable | drawn by | kind | gradient | random bits |
 |---|---|---|---|---|---|

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+import distribution_page
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,7 @@ from support import reference as in_pytensor
 
 import jaxlink
 
+PAGE = distribution_page.lines_of_page()
 SLOPES = [(name, i) for name, case in CASES.items() for i in case.slopes]
 NO_SLOPE = [(name, i) for name, case in CASES.items() for i in case.no_slope]
 
@@ -52,12 +54,15 @@ def test_the_false_alarm_rate_holds():
 def test_draws_of_a_size(name):
     case = CASES[name]
     n_points = len(case.points[0])
-    draws = np.asarray(compiled(case, (case.draws, n_points))(KEY, *case.values))
+    fn = compiled(case, (case.draws, n_points))
+    draws = np.asarray(fn(KEY, *case.values))
     assert draws.shape[:2] == (case.draws, n_points)
     assert draws.dtype in (np.float64, np.int64)
     assert min(case.p_values(draws, case.values)) > REJECT
     # The same comparison notices a parameter that is wrong by 5 %.
     assert min(case.p_values(draws, case.wrong_values())) < REJECT
+    # What the page says of it.
+    assert distribution_page.line(name, case, fn, case.draws) == PAGE.get(name)
 
 
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
