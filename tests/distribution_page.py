@@ -230,7 +230,8 @@ What holds for all of them:
   2**-25, which is 5.42 standard deviations from the mean. Counts that are too large for
   their dtype come out as its largest integer.
 - **Wrong parameters** give nan, and counts the value -1, or the lower end if a range of
-  integers is empty. Under `checkify` they are errors (see [checks](checks.md)).
+  integers is empty. Those of counts, categories, choices and covariances are errors
+  under `checkify` (see [checks](checks.md)).
 - **`vmap` over keys** takes the random bits that a loop over the keys takes. What is
   computed of them may differ in the last place, because XLA compiles another program.
 
