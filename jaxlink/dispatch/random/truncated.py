@@ -1,9 +1,4 @@
-"""Samplers of truncated distributions: quantiles of uniform numbers between two bounds.
-
-PyMC inverts F between F(lower) and F(upper). In an upper tail these are 1, and the draw
-is infinite. Here each distribution is a monotonic function of a variable whose tails
-keep their digits: of an exponential one, for which -log P(E > e) is e itself; of a
-normal one; or the smaller of two tails is inverted.
+"""Samplers of truncated distributions: functions of standard variables between bounds.
 
 A row is a function ``(key, shape, dtype, *parameters, lower, upper) -> draw``. A
 parameter that is invalid, and bounds between which there is nothing, give nan.
@@ -11,7 +6,6 @@ parameter that is invalid, and bounds between which there is nothing, give nan.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -21,145 +15,22 @@ import pytensor.tensor.random.basic as ptr
 from jax import Array
 from jax.scipy.special import expit
 
-from jaxlink.dispatch.random.primitives import (
-    open_uniform,
-    tail_uniform,
-    truncated_exponential,
+from jaxlink.dispatch.random.between import (
+    Transformed,
+    between_cauchy,
+    between_exponential,
+    between_gamma,
+    between_logit_beta,
+    between_normal,
+    of_standard,
 )
+from jaxlink.dispatch.random.primitives import open_uniform
 from jaxlink.dispatch.random.pymc import truncated_normal
-from jaxlink.dispatch.special.beta import betainc, logit
-from jaxlink.dispatch.special.gamma import gammainc, gammaincc, solve
 
 __all__ = ["TRUNCATED"]
 
 Shape = tuple[int, ...]
 Sampler = Callable[..., Array]
-
-
-@dataclass(frozen=True)
-class Transformed:
-    """A distribution as a monotonic function of a standard one.
-
-    Arguments:
-        to: the standard variable of a value inside the support and the parameters.
-        back: its inverse.
-        support: of the parameters: the ends, and a value between them.
-        ends: the standard variable at the ends of the support.
-        positive: the indices of the parameters that must be.
-    """
-
-    to: Callable[..., Array]
-    back: Callable[..., Array]
-    support: Callable[..., tuple[Any, Any, Any]]
-    ends: tuple[float, float]
-    positive: tuple[int, ...]
-
-    def sampler(self, standard: Sampler) -> Sampler:
-        """The truncated distribution, given the truncated standard one."""
-
-        def draw(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
-            *parameters, lower, upper = operands
-            low, high, between = self.support(*parameters)
-
-            def at(bound: Array) -> Array:
-                # What an end is mapped to has no derivative, so no end gets there.
-                inside = (bound > low) & (bound < high)
-                value = self.to(jnp.where(inside, bound, between), *parameters)
-                return jnp.where(inside, value, jnp.where(bound <= low, *self.ends))
-
-            ends = (at(lower), at(upper))[:: 1 if self.ends[0] < self.ends[1] else -1]
-            x = self.back(standard(key, shape, dtype, *ends), *parameters)
-            valid = (lower <= upper) & (lower < high) & (upper > low)
-            for i in self.positive:
-                valid &= parameters[i] > 0
-            return jnp.where(valid, jnp.clip(x, lower, upper), jnp.nan)
-
-        return draw
-
-
-def _exponential(
-    key: Array, shape: Shape, dtype: Any, low: Array, high: Array
-) -> Array:
-    # Beyond its lower bound it is what it was, for it has no memory.
-    return low + truncated_exponential(*tail_uniform(key, shape, dtype), high - low)
-
-
-def _normal(key: Array, shape: Shape, dtype: Any, low: Array, high: Array) -> Array:
-    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
-    return truncated_normal(key, shape, dtype, zero, one, low, high)
-
-
-def _cauchy(key: Array, shape: Shape, dtype: Any, low: Array, high: Array) -> Array:
-    """The cotangent of a uniform angle, which keeps its digits in the upper tail: the
-    interval is mirrored if more of it lies below."""
-    mirror = low + high < 0
-    low, high = jnp.where(mirror, -high, low), jnp.where(mirror, -low, high)
-
-    def angle(z: Array) -> Array:
-        finite = jnp.isfinite(z)
-        end = jnp.where(z > 0, 0, np.pi).astype(z.dtype)
-        return jnp.where(finite, jnp.arctan2(1.0, jnp.where(finite, z, 0)), end)
-
-    near, far = angle(low), angle(high)
-    chosen = far + open_uniform(key, shape, dtype) * (near - far)
-    z = jnp.cos(chosen) / jnp.sin(chosen)
-    return jnp.where(mirror, -z, z)
-
-
-def _gamma(
-    key: Array, shape: Shape, dtype: Any, alpha: Array, low: Array, high: Array
-) -> Array:
-    def tails(x: Array) -> tuple[Array, Array]:
-        inside = (x > 0) & (x < jnp.inf)
-        given = jnp.where(inside, x, 1)
-        p, q = gammainc(alpha, given), gammaincc(alpha, given)
-        zero = x <= 0
-        return (
-            jnp.where(inside, p, jnp.where(zero, 0, 1)),
-            jnp.where(inside, q, jnp.where(zero, 1, 0)),
-        )
-
-    p, q = _between(key, shape, dtype, tails(low), tails(high))
-    return jnp.exp(solve(jnp.broadcast_to(alpha, shape), p, q)[2])
-
-
-def _logit_beta(
-    key: Array, shape: Shape, dtype: Any, a: Array, b: Array, low: Array, high: Array
-) -> Array:
-    """The logit of a beta variable, which is between ``low`` and ``high``."""
-
-    def tails(y: Array) -> tuple[Array, Array]:
-        inside = jnp.isfinite(y)
-        given = jnp.where(inside, y, 0)
-        p, q = betainc(a, b, expit(given)), betainc(b, a, expit(-given))
-        zero = y < 0
-        return (
-            jnp.where(inside, p, jnp.where(zero, 0, 1)),
-            jnp.where(inside, q, jnp.where(zero, 1, 0)),
-        )
-
-    p, q = _between(key, shape, dtype, tails(low), tails(high))
-    upper = q < p
-    first, last = jnp.where(upper, b, a), jnp.where(upper, a, b)
-    possible = (p > 0) & (q > 0)
-    y = logit(first, last, jnp.where(possible, jnp.minimum(p, q), 0.5))
-    return jnp.where(upper, -y, y)
-
-
-def _between(
-    key: Array,
-    shape: Shape,
-    dtype: Any,
-    low: tuple[Array, Array],
-    high: tuple[Array, Array],
-) -> tuple[Array, Array]:
-    """P and Q of a draw, given those of the bounds. Both keep their digits."""
-    is_upper, tail = tail_uniform(key, shape, dtype)
-    below = jnp.where(is_upper, 1 - tail, tail)
-    above = jnp.where(is_upper, tail, 1 - tail)
-    p = low[0] + below * (high[0] - low[0])
-    q = high[1] + above * (low[1] - high[1])
-    return p, q
 
 
 # --- functions of a standard exponential ---------------------------------------------
@@ -186,7 +57,7 @@ def _of_exponential(
     to: Sampler, back: Sampler, support: Any, *positive: int, decreasing: bool = False
 ) -> Sampler:
     ends = (math.inf, 0.0) if decreasing else (0.0, math.inf)
-    return Transformed(to, back, support, ends, positive).sampler(_exponential)
+    return Transformed(to, back, support, ends, positive).sampler(between_exponential)
 
 
 def _real_line(mu: Array, scale: Array) -> tuple[Any, Any, Any]:
@@ -239,14 +110,14 @@ _HALF_NORMAL = Transformed(
     lambda loc, sigma: (loc, math.inf, loc + sigma),
     (0.0, math.inf),
     (1,),
-).sampler(_normal)
+).sampler(between_normal)
 _LOG_NORMAL = Transformed(
     lambda x, mu, sigma: (jnp.log(x) - mu) / sigma,
     lambda z, mu, sigma: jnp.exp(mu + sigma * z),
     lambda mu, sigma: (0.0, math.inf, 1.0),
     (-math.inf, math.inf),
     (1,),
-).sampler(_normal)
+).sampler(between_normal)
 # -log(chi-square of one degree of freedom).
 _MOYAL = Transformed(
     lambda x, mu, sigma: jnp.exp(-(x - mu) / (2 * sigma)),
@@ -256,49 +127,27 @@ _MOYAL = Transformed(
     _real_line,
     (math.inf, 0.0),
     (1,),
-).sampler(_normal)
+).sampler(between_normal)
 _CAUCHY = Transformed(
     lambda x, loc, scale: (x - loc) / scale,
     lambda z, loc, scale: loc + scale * z,
     _real_line,
     (-math.inf, math.inf),
     (1,),
-).sampler(_cauchy)
+).sampler(between_cauchy)
 _HALF_CAUCHY = Transformed(
     lambda x, scale: x / scale,
     lambda z, scale: scale * z,
     lambda scale: (0.0, math.inf, scale),
     (0.0, math.inf),
     (0,),
-).sampler(_cauchy)
+).sampler(between_cauchy)
 
 
 # --- quantiles by special functions --------------------------------------------------
 
 
-def _of_standard(
-    transformed: Callable[..., Transformed], core: Sampler, shapes: int
-) -> Sampler:
-    """Likewise if the standard distribution has ``shapes`` parameters of its own."""
-
-    def draw(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
-        own, rest = operands[:shapes], operands[shapes:]
-
-        def standard(
-            key: Array, shape: Shape, dtype: Any, low: Array, high: Array
-        ) -> Array:
-            return core(key, shape, dtype, *own, low, high)
-
-        valid = jnp.asarray(True)
-        for parameter in own:
-            valid &= (parameter > 0) & (parameter < jnp.inf)
-        safe = transformed(*own).sampler(standard)
-        return jnp.where(valid, safe(key, shape, dtype, *rest), jnp.nan)
-
-    return draw
-
-
-_GAMMA = _of_standard(
+_GAMMA = of_standard(
     lambda alpha: Transformed(
         lambda x, scale: x / scale,
         lambda z, scale: scale * z,
@@ -306,10 +155,10 @@ _GAMMA = _of_standard(
         (0.0, math.inf),
         (0,),
     ),
-    _gamma,
+    between_gamma,
     1,
 )
-_INVERSE_GAMMA = _of_standard(
+_INVERSE_GAMMA = of_standard(
     lambda alpha: Transformed(
         lambda x, scale: scale / x,
         lambda z, scale: scale / z,
@@ -317,10 +166,10 @@ _INVERSE_GAMMA = _of_standard(
         (math.inf, 0.0),
         (0,),
     ),
-    _gamma,
+    between_gamma,
     1,
 )
-_BETA = _of_standard(
+_BETA = of_standard(
     lambda a, b: Transformed(
         lambda x: jnp.log(x) - jnp.log1p(-x),
         lambda y: expit(y),
@@ -328,11 +177,11 @@ _BETA = _of_standard(
         (-math.inf, math.inf),
         (),
     ),
-    _logit_beta,
+    between_logit_beta,
     2,
 )
 # See `jaxlink.dispatch.random.pymc.skew_student_t`.
-_SKEW_STUDENT_T = _of_standard(
+_SKEW_STUDENT_T = of_standard(
     lambda a, b: Transformed(
         lambda x, mu, sigma: 2 * jnp.arcsinh((x - mu) / sigma / jnp.sqrt(a + b)),
         lambda y, mu, sigma: mu + sigma * jnp.sqrt(a + b) * jnp.sinh(y / 2),
@@ -340,7 +189,7 @@ _SKEW_STUDENT_T = _of_standard(
         (-math.inf, math.inf),
         (1,),
     ),
-    _logit_beta,
+    between_logit_beta,
     2,
 )
 
@@ -380,7 +229,7 @@ def _geometric(
     """How many units of the length -log(1 - p) an exponential variable has begun."""
     first, last = jnp.maximum(jnp.ceil(lower), 1), jnp.floor(upper)
     length = -jnp.log1p(-jnp.minimum(p, 1 - np.finfo(dtype).eps))
-    e = _exponential(key, shape, dtype, (first - 1) * length, last * length)
+    e = between_exponential(key, shape, dtype, (first - 1) * length, last * length)
     x = jnp.clip(jnp.ceil(e / length), first, last)
     return jnp.where((p > 0) & (p <= 1) & (first <= last), x, jnp.nan)
 
