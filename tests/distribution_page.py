@@ -226,9 +226,10 @@ distribution that is not here.
 What holds for all of them:
 
 - **32 bits.** A float32 draw takes half of the random bits. A quantile function has
-  ranks down to 2**-33 from either end; a normal draw is JAX's own, with ranks down to
-  2**-25, which is 5.42 standard deviations from the mean. Counts that are too large for
-  their dtype come out as its largest integer.
+  ranks down to 2**-33 from either end. Normal and exponential draws are JAX's own:
+  normal ones are at most 5.42 standard deviations from the mean (a rank of 2**-25),
+  exponential ones 0 or up to 15.94 times the scale (a rank of 2**-23). Counts that are
+  too large for their dtype come out as its largest integer.
 - **Wrong parameters** give nan, and counts the value -1, or the lower end if a range of
   integers is empty. Those of counts, categories, choices and covariances are errors
   under `checkify` (see [checks](checks.md)).

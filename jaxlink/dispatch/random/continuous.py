@@ -119,7 +119,8 @@ def weibull(key: Array, shape: Shape, dtype: Any, k: Array) -> Array:
 
 @sampler(ptr.ParetoRV, how="quantile function, scaled")
 def pareto(key: Array, shape: Shape, dtype: Any, b: Array, scale: Array) -> Array:
-    power = standard_exponential(key, shape, dtype) / positive(b)
+    # Not divided by b: XLA would do that in another way under vmap.
+    power = standard_exponential(key, shape, dtype) * (1 / positive(b))
     return non_negative(scale) * jnp.exp(power)
 
 

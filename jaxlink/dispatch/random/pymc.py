@@ -73,7 +73,8 @@ def skew_normal(
 ) -> Array:
     # Azzalini's representation: a half-normal and a normal, weighted alpha to 1.
     folded, free = jax.random.normal(key, (2, *shape), dtype)
-    z = (alpha * jnp.abs(folded) + free) / jnp.hypot(1, alpha)
+    # Not divided by the root: XLA would do that in another way under vmap.
+    z = (alpha * jnp.abs(folded) + free) * (1 / jnp.hypot(1, alpha))
     return mu + non_negative(sigma) * z
 
 
