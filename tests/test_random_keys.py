@@ -18,7 +18,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from distributions import CASES
-from distributions.harness import inputs_of
+from distributions.harness import REJECT, inputs_of
 from jax.random import fold_in
 from pytensor.compile.builders import OpFromGraph
 from pytensor.conditional.op import ifelse
@@ -27,6 +27,7 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.scan.op import Scan
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
+from scipy import stats
 
 import jaxlink
 from jaxlink.dispatch.random.rows import find_row
@@ -411,6 +412,21 @@ def test_vmap_over_keys_is_a_loop_to_the_bit(fn):
         np.testing.assert_array_equal(draws, one_by_one, err_msg=name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_vmap_over_keys_is_a_loop(name):
+    """The same bits; of floats, XLA may compute the last place in another way."""
+    out, inputs, values = drawn_by(name)
+    fn = jaxlink.function(inputs, out)
+    keys = jax.random.split(KEY, 25)
+    mapped = jax.vmap(fn, (0, *[None] * len(values)))(keys, *values)
+    loop = np.array([fn(key, *values) for key in keys])
+    if loop.dtype.kind == "f":
+        np.testing.assert_allclose(mapped, loop, rtol=1e-9, atol=1e-12)
+    else:
+        np.testing.assert_array_equal(mapped, loop)
+
+
 def test_without_x64_bits_are_others(fn):
     """A float32 takes other random bits than a float64; the keys are the same."""
     with pytest.warns(jaxlink.PrecisionWarning), jax.enable_x64(False):
@@ -474,6 +490,27 @@ def bits_keys(closed, *args):
         return results if eqn.primitive.multiple_results else [results]
 
     return found, call(closed, args)
+
+
+def test_draws_of_neighbours_are_independent():
+    """Of roots, of draws along a root, and of keys from one seed to the next."""
+    outs = []
+    for rng in rngs(3):
+        for _ in range(3):
+            rng, x = rng.normal()
+            outs.append(x)
+    fn = jaxlink.function([], pt.stack(outs))
+    n = 20_000
+    draws = np.asarray(jax.vmap(lambda seed: fn(jax.random.key(seed)))(np.arange(n)))
+    ranks = stats.norm.cdf(draws) - 0.5
+    next_seed = np.hstack([ranks[:-1], ranks[1:]])
+    off_diagonal = np.corrcoef(next_seed.T)[np.triu_indices(18, 1)]
+    p_values = 2 * stats.norm.sf(np.abs(off_diagonal) * np.sqrt(n))
+    assert p_values.min() > REJECT / p_values.size
+    # The same draws twice would be noticed, even with much noise.
+    noise = np.random.default_rng(3).normal(size=n)
+    mixed = np.corrcoef(draws[:, 0] + 10 * noise, draws[:, 0])[0, 1]
+    assert 2 * stats.norm.sf(abs(mixed) * np.sqrt(n)) < REJECT / p_values.size
 
 
 def test_no_key_gives_its_bits_twice(fn):
