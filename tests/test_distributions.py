@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distributions import CASES
+from distributions import CASES, others_are_slow
 from distributions.harness import (
     COMPARISONS,
     KEY,
@@ -51,7 +51,7 @@ def test_the_false_alarm_rate_holds():
         assert lengths.pop() >= 3, name
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", others_are_slow(CASES))
 def test_draws_of_a_size(name):
     case = CASES[name]
     n_points = len(case.points[0])
@@ -67,7 +67,7 @@ def test_draws_of_a_size(name):
 
 
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", others_are_slow(CASES))
 def test_draws_mapped_over_keys_in_32_bits(name):
     case = CASES[name]
     in_axes = (0, *[None] * len(case.points))
@@ -122,7 +122,9 @@ def test_batches_are_pytensors(name):
         assert ours.dtype == theirs.dtype
 
 
-@pytest.mark.parametrize("name", SLOPES)
+@pytest.mark.parametrize(
+    "name", others_are_slow(SLOPES, "pymc_lkj_corr", "pymc_lkj_cholesky_cov")
+)
 def test_slopes(name):
     """d E[g(X)] / d parameter = E[g'(X) dX / d parameter], for a sigmoid g about the
     median and its square: bounded, so that all means exist, and smooth beyond the

@@ -7,8 +7,14 @@ writes docs/distributions.md from them.
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from functools import cache
 
-from distributions.harness import Case
+import pytest
+from pytensor.tensor.random.op import RandomVariable
+
+from distributions.harness import Case, inputs_of
+from jaxlink.dispatch.random.rows import find_row
 
 
 def _all_cases() -> dict[str, Case]:
@@ -23,3 +29,26 @@ def _all_cases() -> dict[str, Case]:
 
 
 CASES = _all_cases()
+
+
+@cache
+def first_of_each_sampler() -> list[str]:
+    """The first case of each row of samplers, and of each symbolic distribution."""
+    names: dict[object, str] = {}
+    for name, case in CASES.items():
+        op = case.build(*inputs_of(case)).owner.op
+        drawn_by: object = type(op)
+        if isinstance(op, RandomVariable):
+            row = find_row(op)
+            drawn_by = (row.draw, row.reads_op and op)
+        names.setdefault(drawn_by, name)
+    return list(names.values())
+
+
+def others_are_slow(names: Iterable[str], *also_slow: str) -> list[object]:
+    """The names as parameters of a test; the default run takes one of each sampler."""
+    by_default = set(first_of_each_sampler()) - set(also_slow)
+    return [
+        name if name in by_default else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
