@@ -209,6 +209,7 @@ def _truncated(mu, sigma, low, high):
     return stats.truncnorm((low - mu) / sigma, (high - mu) / sigma, mu, sigma)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rv", "points", "wrt", "reference"),
     [
@@ -384,6 +385,7 @@ VALID = {
 }
 
 
+@pytest.mark.slow
 def test_where_pytensor_raises_the_draw_is_nan():
     """And where a parameter is nan, but not elsewhere in the batch."""
     invalid = {}

@@ -67,6 +67,7 @@ def log_draws(alpha):
     return log_gamma(KEY, (EACH, len(SHAPES)), alpha.dtype, alpha)
 
 
+@pytest.mark.slow
 def test_a_draw_keeps_its_rank_when_the_shape_moves():
     alpha = jnp.asarray(SHAPES)
     log_x, slope = jax.jit(
@@ -229,6 +230,7 @@ def test_invalid_shapes_are_nan_and_shape_0_is_0():
 # --- Polya-Gamma ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_polyagamma_moments_and_transform():
     """By rejection and by the series, and with parameters of every size."""
     h = np.array([1e-3, 0.05, 0.7, 1.0, 2.5, 5.0, 17.0, 17.0, 100.0, 100.0, 1e6])

@@ -74,6 +74,7 @@ def normal_function(method, size, mean_ndim=2, cov_ndim=3):
     return jaxlink.function([mean, cov], x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_slopes_of_a_characteristic_function(method):
     """E cos(w.x) = exp(-w'Cw / 2) cos(w.m), and its derivatives, forwards, backwards
@@ -297,6 +298,7 @@ def test_dirichlet_with_categories_that_are_never_drawn():
         assert np.isnan(fn(KEY, np.array(invalid))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [(0.4, 2.5), (6.0, 3.0), (0.02, 0.05)])
 def test_slopes_of_two_dirichlet_shares(alpha):
     """The first of two is a beta draw with the implicit slope -(dF / d alpha) / f, so
@@ -426,6 +428,7 @@ def assert_lkj(factors, eta):
     assert stats.ks_2samp(log_det, products, method="asymp").pvalue > REJECT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "eta"), [(2, 0.7), (5, 2.5)])
 def test_lkj_correlations(n, eta):
     dist = pm.LKJCorr.dist(n=n, eta=eta, size=(DRAWS,))
@@ -435,6 +438,7 @@ def test_lkj_correlations(n, eta):
     assert_lkj(in_pytensor([], [dist], [])[0], eta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "eta"), [(2, 0.7), (5, 2.5)])
 def test_lkj_covariances(n, eta):
     log_sd = np.linspace(-1, 1, n)

@@ -247,9 +247,8 @@ def test_truncation_far_out(dtype):
     assert_in_tails(TAILS, 1_000_000, dtype)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_truncation_far_out_by_special_functions(dtype):
     assert_in_tails(SPECIAL_TAILS, 4000, dtype)
 

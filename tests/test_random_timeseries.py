@@ -51,6 +51,7 @@ def _strict_and_64_bits():
 # --- values ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_first_values_of_every_kind():
     """What is left of a series without its recursion is normal, whatever starts it."""
     rho, sigma = np.array([0.4, 0.7, -0.5]), 1.5
@@ -130,6 +131,7 @@ SERIES = {
 }
 
 
+@pytest.mark.slow
 def test_the_number_of_steps_is_a_static_argument():
     steps = pt.lscalar("steps")
     x = pt.vector("x", shape=(2,))
@@ -176,6 +178,7 @@ def last_square(name, point):
     return mean[-1] ** 2 + cov[-1, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERIES)
 def test_slopes_of_series(name):
     build, point = SERIES[name]
