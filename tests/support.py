@@ -115,38 +115,52 @@ def check(
 
     jax_args = [jnp.asarray(args[i]) for i in dynamic]
     compare("call", outs, call(*jax_args), expected, tolerances)
-    compare("jit", outs, jax.jit(call)(*jax_args), expected, tolerances)
-    if vmap and dynamic:
-        batch = jax.vmap(call)(*(jnp.stack([x, x]) for x in jax_args))
+
+    wrt = inputs if grad is True else grad or ()
+    positions = [
+        k
+        for k, i in enumerate(dynamic)
+        if inputs[i] in wrt and inputs[i].type.dtype in ("float32", "float64")
+    ]
+    floats = [i for i, var in enumerate(outs) if var.type.dtype.startswith("float")]
+    if positions:
+        pairs = [(outs[i], fn.fgraph.outputs[i]) for i in floats]
+        compared([var for pair in pairs for var in pair], gradients=True)
+    cost = Cost(outs, expected, floats) if positions and floats else None
+
+    # One program, for it is the number of programs that a test takes its time for.
+    @jax.jit
+    def transformed(*jax_args: Any) -> dict[str, Any]:
+        results = {"jit": call(*jax_args)}
+        if vmap and dynamic:
+            results["vmap"] = jax.vmap(call)(*(jnp.stack([x, x]) for x in jax_args))
+        if cost is not None:
+            gradient = jax.grad(lambda *xs: cost.in_jax(call(*xs)), tuple(positions))
+            results["grad"] = gradient(*jax_args)
+        return results
+
+    results = transformed(*jax_args)
+    compare("jit", outs, results["jit"], expected, tolerances)
+    if "vmap" in results:
         for lane in (0, 1):
-            lanes = [out[lane] for out in batch]
+            lanes = [out[lane] for out in results["vmap"]]
             compare(f"vmap lane {lane}", outs, lanes, expected, tolerances)
-    if grad is not False:
-        wrt = inputs if grad is True else grad
-        positions = [
-            k
-            for k, i in enumerate(dynamic)
-            if inputs[i] in wrt and inputs[i].type.dtype in ("float32", "float64")
-        ]
-        if positions:
-            pairs = zip(outs, fn.fgraph.outputs, strict=True)
-            floats = [pair for pair in pairs if pair[0].type.dtype.startswith("float")]
-            compared([var for pair in floats for var in pair], gradients=True)
-        _check_grad(
-            inputs,
-            outs,
-            args,
-            expected,
-            call,
-            jax_args,
-            positions,
-            [inputs[dynamic[k]] for k in positions],
-            (
-                rtol if grad_rtol is None else grad_rtol,
-                rtol32,
-                atol if grad_atol is None else grad_atol,
-            ),
+    if cost is not None:
+        variables = [inputs[dynamic[k]] for k in positions]
+        wanted = cost.gradient_in_pytensor(inputs, args, variables)
+        grad_tolerances = (
+            rtol if grad_rtol is None else grad_rtol,
+            rtol32,
+            atol if grad_atol is None else grad_atol,
         )
+        for var, value, known in zip(variables, results["grad"], wanted, strict=True):
+            where = f"gradient with respect to {var} of {outs}"
+            assert value.dtype == var.type.dtype, where
+            assert value.shape == known.shape, where
+            is_known = ~np.isnan(known)
+            value = np.asarray(value)[is_known]
+            known = known[is_known].astype(value.dtype)
+            _assert_close(value, known, grad_tolerances, where)
     return fn
 
 
@@ -225,46 +239,41 @@ def _assert_close(
     )
 
 
-def _check_grad(
-    inputs: Sequence[Variable],
-    outs: Sequence[Variable],
-    args: Sequence[np.ndarray],
-    expected: Sequence[np.ndarray],
-    call: Any,
-    jax_args: Sequence[Any],
-    positions: Sequence[int],
-    wrt: Sequence[Variable],
-    tolerances: tuple[float, float, float],
-) -> None:
-    floats = [i for i, var in enumerate(outs) if var.type.dtype.startswith("float")]
-    if not floats or not wrt:
-        return
-    # Weights that tell the elements apart, so that a permuted gradient is noticed.
-    weights = {
-        i: (1 + np.cos(np.arange(expected[i].size)) / 2)
-        .reshape(expected[i].shape)
-        .astype(expected[i].dtype)
-        for i in floats
-    }
-    cost = sum(pt.sum((outs[i] * weights[i]).astype("float64")) for i in floats)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        grads = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
-    wanted = reference(inputs, grads, args)
+class Cost:
+    """A weighted sum of the float outputs of a graph, as something to differentiate.
 
-    def jax_cost(*dynamic_args: Any) -> Any:
-        values = call(*dynamic_args)
-        return sum((values[i] * weights[i]).sum().astype("float64") for i in floats)
+    Its weights tell the elements apart, so that a permuted gradient is noticed.
+    """
 
-    got = jax.jit(jax.grad(jax_cost, argnums=tuple(positions)))(*jax_args)
-    for var, value, reference_value in zip(wrt, got, wanted, strict=True):
-        assert value.dtype == var.type.dtype
-        known = ~np.isnan(reference_value)
-        value = np.asarray(value)
-        assert value.shape == reference_value.shape
-        _assert_close(
-            value[known],
-            reference_value[known].astype(value.dtype),
-            tolerances,
-            f"gradient with respect to {var} of {outs}",
+    def __init__(
+        self,
+        outs: Sequence[Variable],
+        expected: Sequence[np.ndarray],
+        floats: Sequence[int],
+    ):
+        self.outs = outs
+        self.weights = {
+            i: (1 + np.cos(np.arange(expected[i].size)) / 2)
+            .reshape(expected[i].shape)
+            .astype(expected[i].dtype)
+            for i in floats
+        }
+
+    def in_jax(self, values: Sequence[Any]) -> Any:
+        weighted = ((values[i] * w).sum() for i, w in self.weights.items())
+        return sum(x.astype("float64") for x in weighted)
+
+    def gradient_in_pytensor(
+        self,
+        inputs: Sequence[Variable],
+        values: Sequence[np.ndarray],
+        wrt: Sequence[Variable],
+    ) -> list[np.ndarray]:
+        cost = sum(
+            pt.sum((self.outs[i] * w).astype("float64"))
+            for i, w in self.weights.items()
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            grads = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
+        return reference(inputs, grads, values)

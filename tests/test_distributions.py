@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distributions import CASES, others_are_slow
+from distributions import CASES, op_of, others_are_slow
 from distributions.harness import (
     COMPARISONS,
     KEY,
@@ -21,6 +21,7 @@ from distributions.harness import (
     p_value,
     quick,
 )
+from pytensor.tensor.random.op import RandomVariable
 from scipy import stats
 from scipy.special import expit
 from support import reference as in_pytensor
@@ -29,6 +30,7 @@ import jaxlink
 
 PAGE = distribution_page.lines_of_page()
 SLOPES = [name for name, case in CASES.items() if case.slopes]
+SYMBOLIC = [n for n in CASES if not isinstance(op_of(n), RandomVariable)]
 NO_SLOPE = [(name, i) for name, case in CASES.items() for i in case.no_slope]
 
 
@@ -67,7 +69,7 @@ def test_draws_of_a_size(name):
 
 
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
-@pytest.mark.parametrize("name", others_are_slow(CASES))
+@pytest.mark.parametrize("name", others_are_slow(CASES, *SYMBOLIC))
 def test_draws_mapped_over_keys_in_32_bits(name):
     case = CASES[name]
     in_axes = (0, *[None] * len(case.points))
@@ -102,7 +104,7 @@ def loops_over(length, jaxpr):
     return False
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", others_are_slow(CASES))
 def test_batches_are_pytensors(name):
     """Shapes and dtypes, for parameters that broadcast, with a size, and for none."""
     case = CASES[name]
@@ -122,9 +124,7 @@ def test_batches_are_pytensors(name):
         assert ours.dtype == theirs.dtype
 
 
-@pytest.mark.parametrize(
-    "name", others_are_slow(SLOPES, "pymc_lkj_corr", "pymc_lkj_cholesky_cov")
-)
+@pytest.mark.parametrize("name", others_are_slow(SLOPES, *SYMBOLIC))
 def test_slopes(name):
     """d E[g(X)] / d parameter = E[g'(X) dX / d parameter], for a sigmoid g about the
     median and its square: bounded, so that all means exist, and smooth beyond the

@@ -315,6 +315,7 @@ def test_periodic_approximation(approximate):
 # --- slopes ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_slopes_of_draws():
     """A draw at a fixed key is a smooth function of the hyperparameters."""
     ls, eta = pt.scalar("ls"), pt.scalar("eta")
@@ -336,6 +337,7 @@ def test_slopes_of_draws():
             np.testing.assert_allclose(slope[i], want, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_slopes_of_log_densities():
     with pm.Model() as model:
         ls, sigma = pm.Gamma("ls", 2, 1), pm.HalfNormal("sigma")

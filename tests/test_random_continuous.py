@@ -137,6 +137,7 @@ def test_a_moved_wald_scales():
     np.testing.assert_allclose(slopes, draws, rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
 def test_slopes_in_32_bits_are_those_in_64():
     mean, scale = WALD.T

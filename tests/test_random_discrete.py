@@ -172,6 +172,7 @@ def test_binomials_of_many_trials():
     assert p_value(10**12 - draws[:, 2], stats.poisson(1e12 * (1 - p[2]))) > REJECT
 
 
+@pytest.mark.slow
 def test_counts_of_float32_parameters_are_computed_in_64_bits():
     rate, p = np.float32(1e9), np.float32(1e-12)
     assert rv(ptr.poisson, rate).type.dtype == "int64"
@@ -235,6 +236,7 @@ def test_rare_events_in_32_bits():
         assert all(x.sum() <= 2 for x in all_drawn(variables))
 
 
+@pytest.mark.slow
 def test_betabinomials_and_negative_binomials_of_tiny_shapes():
     draws = drawn(ptr.betabinom, 9, np.array([1e-3, 0.02]), 2e-3, size=(DRAWS, 2))
     for column, a in zip(draws.T, (1e-3, 0.02), strict=True):

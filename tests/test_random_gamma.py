@@ -95,6 +95,7 @@ def test_a_draw_keeps_its_rank_when_the_shape_moves():
     )
 
 
+@pytest.mark.slow
 def test_slopes_in_32_bits():
     alpha = SHAPES.astype("float32")
     log_x, slope = jax.jvp(
@@ -108,6 +109,7 @@ def test_slopes_in_32_bits():
     np.testing.assert_allclose(slope, wanted, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_second_derivative_is_of_a_draw_that_keeps_its_rank():
     alpha = jnp.array([0.3, 0.9, 2.0, 40.0])
 
@@ -125,6 +127,7 @@ def test_second_derivative_is_of_a_draw_that_keeps_its_rank():
     np.testing.assert_allclose(curvature, wanted, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_gradients_of_shapes_through_a_function():
     """Forward, backward and mapped over keys, of what divides gamma draws."""
     df = np.array([0.5, 4.0, 1e8])
@@ -147,6 +150,7 @@ def test_gradients_of_shapes_through_a_function():
 # --- large, small and invalid shapes -------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
 def test_large_shapes_in_32_bits():
     """Draws as close to their mean as this keep the digits in which they differ."""

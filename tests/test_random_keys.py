@@ -17,14 +17,13 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from distributions import CASES, first_of_each_sampler, others_are_slow
+from distributions import CASES, first_of_each_sampler, op_of, others_are_slow
 from distributions.harness import REJECT, inputs_of
 from jax.random import fold_in
 from pytensor.compile.builders import OpFromGraph
 from pytensor.conditional.op import ifelse
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.traversal import graph_inputs
-from pytensor.scan.op import Scan
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 from scipy import stats
@@ -61,21 +60,51 @@ def settled(out, inputs):
     return fgraph, len(roots)
 
 
-def _holds(op_types, fgraph):
-    return any(
-        isinstance(node.op, op_types)
-        or (isinstance(node.op, OpFromGraph) and _holds(op_types, node.op.fgraph))
-        for node in fgraph.apply_nodes
-    )
+ROWS = [name for name in CASES if isinstance(op_of(name), RandomVariable)]
+# All others, but for those with a Scan, which `by_the_law` does not walk through.
+LOOPED = (
+    "pymc_ar1",
+    "pymc_ar2_with_constant",
+    "pymc_euler_maruyama",
+    "pymc_garch11",
+    "pymc_hurdle_negative_binomial",
+    "pymc_hurdle_poisson",
+    "pymc_lkj_cholesky_cov",
+    "pymc_lkj_corr",
+    "pymc_truncated_poisson",
+    "pymc_truncated_wald",
+)
+SYMBOLIC = [name for name in CASES if name not in (*ROWS, *LOOPED)]
+# Samplers of several primitive draws, in a loop or not, and distributions of several
+# random variables, in all ways in which PyMC makes one of others.
+BY_DEFAULT = (
+    "normal",
+    "wald",
+    "vonmises",
+    "gamma",
+    "beta",
+    "t",
+    "poisson",
+    "binomial",
+    "integers",
+    "multinomial",
+    "permutation",
+    "multivariate_normal_cholesky",
+    "dirichlet",
+    "pymc_polyagamma",
+    "pymc_mixture_of_a_list",
+    "pymc_zero_inflated_poisson",
+    "pymc_hurdle_gamma",
+    "pymc_mv_student_t",
+    "pymc_dirichlet_multinomial",
+)
 
 
-def _is_row(name):
-    out, _, _ = drawn_by(name)
-    return isinstance(out.owner.op, RandomVariable)
-
-
-ROWS = [name for name in CASES if _is_row(name)]
-SYMBOLIC = [name for name in CASES if name not in ROWS]
+def some_by_default(names):
+    return [
+        name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
 
 
 # --- the law -------------------------------------------------------------------------
@@ -116,7 +145,9 @@ quick = partial(
 @pytest.mark.parametrize(
     "counts", [(2,), pytest.param((0, 2), marks=pytest.mark.slow)], ids=str
 )
-@pytest.mark.parametrize("name", [n for n in first_of_each_sampler() if _is_row(n)])
+@pytest.mark.parametrize(
+    "name", some_by_default([n for n in first_of_each_sampler() if n in ROWS])
+)
 def test_the_law_for_every_row(name, counts):
     out, inputs, values = drawn_by(name)
     first = out.owner
@@ -180,38 +211,14 @@ def by_the_law(out, inputs, values, key):
     return evaluate(fgraph, [*values, *streams])[0], counts
 
 
-# Those of several draws in all ways in which PyMC makes a distribution of others.
-DEFAULT = (
-    "pymc_mixture_of_a_list",
-    "pymc_zero_inflated_poisson",
-    "pymc_hurdle_gamma",
-    "pymc_mv_student_t",
-    "pymc_lkj_cholesky_cov_3",
-    "pymc_dirichlet_multinomial",
-)
-
-
-def _loops(name):
-    """Whether there is a Scan, which `by_the_law` does not walk through."""
-    out, inputs, _ = drawn_by(name)
-    return _holds(Scan, settled(out, inputs)[0])
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in DEFAULT else pytest.param(name, marks=pytest.mark.slow)
-        for name in SYMBOLIC
-        if not _loops(name)
-    ],
-)
+@pytest.mark.parametrize("name", some_by_default(SYMBOLIC))
 def test_the_law_for_symbolic_distributions(name):
     out, inputs, values = drawn_by(name)
     wanted, counts = by_the_law(out, inputs, values, KEY)
     got = quick(jaxlink.function(inputs, out))(KEY, *values)
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
     assert sum(counts) > 0
-    if name in DEFAULT:
+    if name in BY_DEFAULT:
         assert sum(counts) > 1
     # Another key gives other draws, so this could have failed.
     other, _ = by_the_law(out, inputs, values, jax.random.key(34))

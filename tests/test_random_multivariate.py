@@ -455,6 +455,7 @@ def test_lkj_covariances(n, eta):
     assert_lkj(factors / deviations[..., None], eta)
 
 
+@pytest.mark.slow
 def test_lkj_covariances_with_their_correlations():
     eta = pt.scalar("eta")
     sd = pm.Exponential.dist([1.0, 0.5, 3.0])

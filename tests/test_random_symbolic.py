@@ -242,7 +242,9 @@ def assert_in_tails(tails, n, dtype):
             assert p_value(near + 1.3 * (few - near), cut) < REJECT, name
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("float64", marks=pytest.mark.slow), "float32"]
+)
 def test_truncation_far_out(dtype):
     assert_in_tails(TAILS, 1_000_000, dtype)
 
@@ -391,6 +393,7 @@ def test_rejection_has_no_derivative():
                 differentiate()
 
 
+@pytest.mark.slow
 def test_counts_have_a_zero_derivative():
     psi, mu = pt.scalar("psi"), pt.scalar("mu")
     outs = [

@@ -342,6 +342,7 @@ def check_compound(draws, turns, root_of=(0, 1), first=(0, 0)):
             np.testing.assert_allclose(draws[i][turn], want, rtol, err_msg=rv.name)
 
 
+@pytest.mark.slow
 def test_keys_of_compound_draws_in_a_scan_of_several_generators():
     a, b = (pt.random.shared_rng(seed=i) for i in range(2))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import pytest
+from pytensor.graph.op import Op
 from pytensor.tensor.random.op import RandomVariable
 
 from distributions.harness import Case, inputs_of
@@ -32,11 +33,18 @@ CASES = _all_cases()
 
 
 @cache
+def op_of(name: str) -> Op:
+    """The Op whose output a case is."""
+    case = CASES[name]
+    return case.build(*inputs_of(case)).owner.op
+
+
+@cache
 def first_of_each_sampler() -> list[str]:
     """The first case of each row of samplers, and of each symbolic distribution."""
     names: dict[object, str] = {}
-    for name, case in CASES.items():
-        op = case.build(*inputs_of(case)).owner.op
+    for name in CASES:
+        op = op_of(name)
         drawn_by: object = type(op)
         if isinstance(op, RandomVariable):
             row = find_row(op)
