@@ -14,7 +14,7 @@ import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
 from distributions.choices import orders_of_choice
-from distributions.harness import KEY, REJECT, chi_square, p_value
+from distributions.harness import KEY, REJECT, chi_square, p_value, quick
 from jax.experimental import checkify
 from scipy import stats
 
@@ -41,11 +41,13 @@ def rv(op, *params, size=None, **kwargs):
 
 def drawn(op, *params, size=DRAWS, key=KEY, **kwargs):
     """Draws with constant parameters."""
-    return np.asarray(jaxlink.function([], rv(op, *params, size=size, **kwargs))(key))
+    return np.asarray(
+        quick(jaxlink.function([], rv(op, *params, size=size, **kwargs)))(key)
+    )
 
 
 def all_drawn(variables):
-    return [np.asarray(x) for x in jaxlink.function([], list(variables))(KEY)]
+    return [np.asarray(x) for x in quick(jaxlink.function([], list(variables)))(KEY)]
 
 
 def error_of(variable):
@@ -317,7 +319,7 @@ def test_invalid_parameters(name):
     """-1, and an error where checks are made, as PyTensor raises one."""
     op, params = INVALID[name]
     variable = rv(op, *params)
-    assert (np.asarray(jaxlink.function([], variable)(KEY)) == -1).all()
+    assert (np.asarray(quick(jaxlink.function([], variable))(KEY)) == -1).all()
     assert f"`{name}`" in error_of(variable)
 
 
@@ -466,7 +468,7 @@ def test_choice_of_more_than_are_possible():
     assert message in error_of(choose(4, (3,), p))
     assert not error_of(choose(4, (2,), p))
     with pytest.raises(ValueError, match="Cannot take a larger sample"):
-        jaxlink.function([], choose(4, (5,)))(KEY)
+        quick(jaxlink.function([], choose(4, (5,))))(KEY)
 
 
 def test_choice_with_replacement():

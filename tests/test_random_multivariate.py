@@ -18,6 +18,7 @@ from distributions.harness import (
     mean_p_value,
     moments_p_value,
     p_value,
+    quick,
 )
 from distributions.multivariate import COV, dirichlet_moments
 from distributions.pymc_multivariate import (
@@ -51,7 +52,7 @@ def drawn(rv, *params, size=DRAWS, key=KEY, **kwargs):
     """Draws of ``rv`` with constant parameters."""
     rng = pt.random.shared_rng(seed=0)
     _, x = rv(*params, size=size, rng=rng, return_next_rng=True, **kwargs)
-    return np.asarray(jaxlink.function([], x)(key))
+    return np.asarray(quick(jaxlink.function([], x))(key))
 
 
 # --- normal vectors: derivatives ------------------------------------------------------
@@ -348,7 +349,9 @@ def test_sticks_of_extreme_alphas():
 def test_counts_of_one_category():
     n, p = pt.lvector("n"), pt.matrix("p")
     outs = [pm.Multinomial.dist(n, p), pm.DirichletMultinomial.dist(n, p + 1)]
-    for draws in jaxlink.function([n, p], outs)(KEY, np.array([0, 7]), np.ones((2, 1))):
+    for draws in quick(jaxlink.function([n, p], outs))(
+        KEY, np.array([0, 7]), np.ones((2, 1))
+    ):
         np.testing.assert_array_equal(draws, [[0], [7]])
 
 
@@ -360,7 +363,7 @@ def test_draws_of_an_autoregression_have_its_density():
     are nodes, with PyMC's own density. PyMC's draws are too narrow for it."""
     mu, alpha, tau = np.array([1.0, -2.0, 0.5, 3.0, 0.0]), 0.8, 2.5
     dist = pm.CAR.dist(mu, ADJACENCY, alpha, tau, size=(DRAWS,))
-    ours = np.asarray(jaxlink.function([], dist)(KEY))
+    ours = np.asarray(quick(jaxlink.function([], dist))(KEY))
     one = pm.CAR.dist(mu, ADJACENCY, alpha, tau)
     x, values = pt.vector("x"), pt.matrix("values")
     log_f = jaxlink.function([x], pm.logp(one, x))
@@ -432,7 +435,7 @@ def assert_lkj(factors, eta):
 @pytest.mark.parametrize(("n", "eta"), [(2, 0.7), (5, 2.5)])
 def test_lkj_correlations(n, eta):
     dist = pm.LKJCorr.dist(n=n, eta=eta, size=(DRAWS,))
-    assert_lkj(np.asarray(jaxlink.function([], dist)(KEY)), eta)
+    assert_lkj(np.asarray(quick(jaxlink.function([], dist))(KEY)), eta)
     # The reference of the table, and PyMC's own draws.
     assert_lkj(lkj_draws(eta, n)[:DRAWS], eta)
     assert_lkj(in_pytensor([], [dist], [])[0], eta)
@@ -444,7 +447,7 @@ def test_lkj_covariances(n, eta):
     log_sd = np.linspace(-1, 1, n)
     sd = pm.LogNormal.dist(log_sd, LOG_SCALE)
     dist = pm.LKJCholeskyCov.dist(eta, n, sd, compute_corr=False, size=(DRAWS,))
-    packed = np.asarray(jaxlink.function([], dist)(KEY))
+    packed = np.asarray(quick(jaxlink.function([], dist))(KEY))
     assert moments_p_value(packed, *lkj_cholesky_moments(eta, log_sd)) > REJECT
     factors = np.zeros((DRAWS, n, n))
     factors[(slice(None), *np.tril_indices(n))] = packed

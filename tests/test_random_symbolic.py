@@ -18,6 +18,7 @@ from distributions.harness import (
     mean_p_value,
     moments_p_value,
     p_value,
+    quick,
 )
 from distributions.symbolic import Cut, CutCounts, Folded, kumaraswamy
 from pymc.distributions.distribution import create_partial_observed_rv
@@ -54,7 +55,7 @@ def test_the_weights_of_a_mixture(w):
         "discrete": [pm.DiscreteUniform.dist(x - 1, x + 1) for x in places],
     }
     outs = [pm.Mixture.dist(given, parts, size=DRAWS) for parts in kinds.values()]
-    for draws in jaxlink.function([given], outs)(KEY, w):
+    for draws in quick(jaxlink.function([given], outs))(KEY, w):
         chosen = np.rint(np.asarray(draws) / 10).astype(int)
         assert chi_square(chosen, w * DRAWS) > REJECT
         off = w * np.linspace(1, 1.05, k)
@@ -83,7 +84,7 @@ def test_mixtures_of_vectors():
         pm.Mixture.dist(w, pm.MvNormal.dist(_MEANS, _COV), size=50_000),
         pm.Mixture.dist(w, pm.Dirichlet.dist(_ALPHAS), size=50_000),
     ]
-    first, second, third = jaxlink.function([w], outs)(KEY, _W)
+    first, second, third = quick(jaxlink.function([w], outs))(KEY, _W)
     wanted = mixed_moments(_W, _MEANS, [_COV] * 3)
     assert moments_p_value(first, *wanted) > REJECT
     assert moments_p_value(second, *wanted) > REJECT
@@ -101,7 +102,7 @@ def test_a_mixture_of_vectors_is_chosen_whole():
     corners = np.array([[0.0, 0.0, 0.0], [50.0, 50.0, 50.0]])
     parts = [pm.MvNormal.dist(c, np.eye(3)) for c in corners]
     mixture = pm.Mixture.dist(np.array([0.3, 0.7]), parts, size=2000)
-    draws = np.asarray(jaxlink.function([], mixture)(KEY)) > 25
+    draws = np.asarray(quick(jaxlink.function([], mixture))(KEY)) > 25
     assert (draws.all(-1) | ~draws.any(-1)).all()
 
 
@@ -274,7 +275,7 @@ def test_impossible_bounds_give_nan():
         for base in (pm.Exponential.dist(1.0), pm.Beta.dist(2.0, 3.0))
     ]
     bounds = np.array([0.7, -2.0, 0.5]), np.array([0.5, -1.0, 0.5])
-    for draws in jaxlink.function([low, high], outs)(KEY, *bounds):
+    for draws in quick(jaxlink.function([low, high], outs))(KEY, *bounds):
         assert np.isnan(draws[:2]).all()
         assert draws[2] == 0.5
 
@@ -292,7 +293,7 @@ def test_extreme_parameters(dtype):
             pm.Weibull.dist(0.1, 1.0, size=n),
         ]
         small, large, half_t, skewed, counts, weibull = map(
-            np.asarray, jaxlink.function([], outs)(KEY)
+            np.asarray, quick(jaxlink.function([], outs))(KEY)
         )
     for x in (small, large, half_t, skewed, counts, weibull):
         assert np.isfinite(x).all()

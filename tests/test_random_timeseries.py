@@ -14,7 +14,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
-from distributions.harness import REJECT, mean_p_value, numpy_rng, p_value
+from distributions.harness import REJECT, mean_p_value, numpy_rng, p_value, quick
 from distributions.timeseries import (
     DT,
     STEPS,
@@ -69,7 +69,7 @@ def test_first_values_of_every_kind():
         pm.AR.dist(rho, sigma, init_dist=x, constant=True, steps=STEPS, size=(DRAWS,))
         for x in first.values()
     ]
-    draws = dict(zip(first, jaxlink.function([], series)(KEY), strict=True))
+    draws = dict(zip(first, quick(jaxlink.function([], series))(KEY), strict=True))
     for x in draws.values():
         assert x.shape == (DRAWS, 2 + STEPS)
         left = x[:, 2:] - rho[0] - rho[1] * x[:, 1:-1] - rho[2] * x[:, :-2]
@@ -112,7 +112,7 @@ def test_series_without_noise_are_their_recursions():
             steps=STEPS, size=(2, 3),
         ),
     ]  # fmt: skip
-    walk, auto, euler = jaxlink.function(x, series)(KEY, rows, columns, zero)
+    walk, auto, euler = quick(jaxlink.function(x, series))(KEY, rows, columns, zero)
     first = np.broadcast_to(columns, (2, 3))
     wanted = [[first], [first, 2 * first], [first]]
     for _ in range(STEPS):
@@ -281,7 +281,7 @@ def test_series_follow_from_their_innovations():
     vol = pm.GARCH11.dist(0.5, 0.3, 0.2, 1.5, steps=STEPS)
     last = lambda inputs: inputs[-1]  # noqa: E731
     rngs = [*generators(auto, 2, last), *generators(vol, 4, last)]
-    auto, vol = jaxlink.function([], [auto, vol], rngs=rngs)(KEY)
+    auto, vol = quick(jaxlink.function([], [auto, vol], rngs=rngs))(KEY)
 
     x = list(normals(0, [0], (2,))[0])
     for z in normals(1, range(STEPS)):
