@@ -1,7 +1,5 @@
 """Every distribution of the table, against SciPy or NumPy's own sampler, never JAX."""
 
-from contextlib import ExitStack
-
 import distribution_page
 import jax
 import jax.numpy as jnp
@@ -39,14 +37,6 @@ COSTLY = (
     "pymc_dirichlet_multinomial",
 )
 NO_SLOPE = [(name, i) for name, case in CASES.items() for i in case.no_slope]
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def test_the_false_alarm_rate_holds():

@@ -4,8 +4,6 @@ Kernels are computed by NumPy from their formulas. A process and its conditional
 points are drawn together, so that both have a joint covariance to be compared.
 """
 
-from contextlib import ExitStack
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,14 +28,6 @@ Y = np.array([0.5, -1.0, 2.0])
 GRID_Y = np.array([0.5, -1.0, 2.0, 0.1, 0.3, -0.7])
 NOISE = 0.4
 NU = 12.0
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def distances(a, b):

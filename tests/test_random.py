@@ -3,8 +3,6 @@
 That the draws have the right distribution is the matter of `test_distributions`.
 """
 
-from contextlib import ExitStack
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,14 +18,6 @@ import jaxlink
 from jaxlink.dispatch.random.variables import sampler
 
 KEY = jax.random.key(20)
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def drawn(rv, *params, size, key=KEY, **kwargs):

@@ -1,7 +1,5 @@
 """Continuous samplers beside the table: derivatives draw by draw, edges and tails."""
 
-from contextlib import ExitStack
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,14 +24,6 @@ import jaxlink
 from jaxlink.dispatch.random.primitives import tail_uniform
 
 INF = np.inf
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def sampled(rv, size=None, dtype="float64"):

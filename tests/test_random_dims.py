@@ -1,7 +1,5 @@
 """The distributions of pymc.dims: values, and the order of dimensions."""
 
-from contextlib import ExitStack
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,14 +43,6 @@ OTHERS = {
     "ZeroSumNormal": "a vector",
     "Censored": "of another distribution",
 }
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def generators(outputs):

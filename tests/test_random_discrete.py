@@ -4,7 +4,6 @@ That they have the right distribution elsewhere is tested in test_distributions.
 """
 
 import itertools
-from contextlib import ExitStack
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +23,6 @@ from jaxlink.dispatch.random.log_probabilities import deviance, excess
 
 DRAWS = 50_000
 LARGEST = {"int32": 2**31 - 1, "int64": 2**63 - 1}
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def rv(op, *params, size=None, **kwargs):

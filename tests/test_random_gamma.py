@@ -1,8 +1,6 @@
 """Gamma draws and what is made of them, beyond the table of distributions: derivatives
 with respect to shapes, large and small shapes, invalid ones; and Polya-Gamma draws."""
 
-from contextlib import ExitStack
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +15,6 @@ from scipy import special, stats
 import jaxlink
 from jaxlink.dispatch.random.gamma import log_gamma, log_odds_of_beta, standard_gamma
 from jaxlink.dispatch.random.polyagamma import MOST_PIECES, SERIES
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def compiled(rv, n_parameters, size):

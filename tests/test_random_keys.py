@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import textwrap
-from contextlib import ExitStack
 from functools import partial
 
 import cloudpickle
@@ -33,14 +32,6 @@ from jaxlink.dispatch.random.rows import find_row
 from jaxlink.rewrites.symbolic import settle_distributions
 
 KEY = jax.random.key(33)
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def drawn_by(name):

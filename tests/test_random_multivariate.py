@@ -1,8 +1,6 @@
 """Distributions over vectors and matrices, beyond what their table tests: derivatives
 in closed form, edges of the parameters, and what has no batches in PyMC."""
 
-from contextlib import ExitStack
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,14 +36,6 @@ import jaxlink
 
 METHODS = ("cholesky", "svd", "eigh")
 DRAWS = 40_000
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 def drawn(rv, *params, size=DRAWS, key=KEY, **kwargs):

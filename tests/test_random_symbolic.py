@@ -1,7 +1,6 @@
 """PyMC's symbolic distributions: what the table leaves out."""
 
 import warnings
-from contextlib import ExitStack
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +24,6 @@ from pymc.distributions.distribution import create_partial_observed_rv
 from scipy import special, stats
 
 import jaxlink
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
-
 
 # --- the weights of a mixture --------------------------------------------------------
 

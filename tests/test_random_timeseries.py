@@ -3,7 +3,6 @@
 That the series have the right distribution is in the table of ``tests/distributions``.
 """
 
-from contextlib import ExitStack
 from functools import cache
 
 import jax
@@ -38,14 +37,6 @@ from jaxlink.dispatch.random.rows import find_row
 
 KEY = jax.random.key(31)
 DRAWS = 20_000
-
-
-@pytest.fixture(autouse=True)
-def _strict_and_64_bits():
-    with ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("strict"))
-        yield
 
 
 # --- values ---------------------------------------------------------------------------
