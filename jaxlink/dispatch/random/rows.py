@@ -5,7 +5,7 @@ the batch shape to which all parameters broadcast, the dtype of the output (afte
 ``jax_enable_x64``) and the parameters. What it returns is cast to ``dtype``. Streams
 and sizes are not its business: `jaxlink.dispatch.random.variables` sees to them.
 
-Rows stand in `continuous`, `discrete`, `multivariate` and `pymc`.
+Rows stand in the other modules of this package, one for a family or an algorithm.
 """
 
 from collections.abc import Callable
