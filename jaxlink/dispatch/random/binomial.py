@@ -66,8 +66,7 @@ def binomial_counts(key: Array, shape: Shape, n: Array, p: Array, q: Array) -> A
     few = invert(
         few_key,
         shape,
-        jnp.exp(log_none),
-        -jnp.expm1(log_none),
+        log_none,
         lambda k: (n - k) / (k + 1) * odds,
         mean,
     )

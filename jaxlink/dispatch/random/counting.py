@@ -46,8 +46,7 @@ def fine_exponential(key: Array, shape: Shape, dtype: Any) -> Array:
 def invert(
     key: Array,
     shape: Shape,
-    none: Array,
-    some: Array,
+    log_none: Array,
     ratio: Callable[[Array], Array],
     mean: Array,
 ) -> Array:
@@ -56,13 +55,13 @@ def invert(
     Arguments:
         key: for one uniform draw a count.
         shape: the shape of the draw.
-        none: the probability of 0.
-        some: its complement, which has digits of its own. Where it is 0, so is the
-            count.
+        log_none: the logarithm of the probability of 0. At 0 the count is 0, too.
         ratio: of k >= 0, the probability of k + 1 over that of k.
         mean: counts above it are ever less likely. A search ends there at a probability
             that rounding errors of the sum of all hide.
     """
+    # The complement has digits of its own.
+    none, some = jnp.exp(log_none), -jnp.expm1(log_none)
     u = fine_uniform(key, shape, some.dtype)
     negligible = some * (np.finfo(some.dtype).eps / 4)
 

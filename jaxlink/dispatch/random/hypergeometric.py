@@ -61,8 +61,7 @@ def _hits(key: Array, shape: Shape, total: Array, marked: Array, steps: Array) -
     few = invert(
         few_key,
         shape,
-        jnp.exp(log_none),
-        -jnp.expm1(log_none),
+        log_none,
         lambda k: (marked - k) / (k + 1) * ((steps - k) / (left + k + 1)),
         mean,
     )

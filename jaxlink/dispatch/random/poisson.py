@@ -59,9 +59,7 @@ def _counts(key: Array, shape: Shape, rate: Array) -> Array:
     rare = rate < RARE
     low = jnp.where(rare, rate, 0)
     few_key, many_key = random.split(key)
-    few = invert(
-        few_key, shape, jnp.exp(-low), -jnp.expm1(-low), lambda k: low / (k + 1), low
-    )
+    few = invert(few_key, shape, -low, lambda k: low / (k + 1), low)
     offset = _rejection(many_key, shape, rate, rare)
     base = jnp.where(rare, 0, jnp.floor(rate))
     return whole(base, jnp.where(rare, few, offset))
