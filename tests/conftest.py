@@ -10,9 +10,6 @@ os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 ).strip()
-# Most of a run is compilation. LLVM's optimization would make it longer by a sixth; CI
-# asks for it, so that programs are tested as users get them.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # PyTensor's values are the reference: take them from NumPy, without compiling C.
 os.environ["PYTENSOR_FLAGS"] = ",".join(
     filter(None, [os.environ.get("PYTENSOR_FLAGS"), "cxx=", "linker=py"])

@@ -157,6 +157,7 @@ def joint(draws, name):
     return np.hstack([draws[name], draws[f"{name}_new"]])
 
 
+@pytest.mark.slow
 def test_latent(draws):
     check_normal(joint(draws, "latent"), mean_of(BOTH), noisy(quad, BOTH))
     k = matern32(BOTH, BOTH, 2.0, 1.5)

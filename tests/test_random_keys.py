@@ -84,9 +84,7 @@ BY_DEFAULT = (
     "dirichlet",
     "pymc_polyagamma",
     "pymc_mixture_of_a_list",
-    "pymc_zero_inflated_poisson",
     "pymc_hurdle_gamma",
-    "pymc_mv_student_t",
     "pymc_dirichlet_multinomial",
 )
 
@@ -367,7 +365,9 @@ def test_calls_pickles_and_an_outer_jit(fn):
     assert_same(jax.jit(fn)(np.asarray(raw), X), wanted)
 
 
-@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+@pytest.mark.parametrize(
+    "impl", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)]
+)
 def test_other_implementations(fn, impl):
     key = jax.random.key(5, impl=impl)
     wanted = fn(key, X)

@@ -237,6 +237,7 @@ def dirichlet_function(size):
     return jaxlink.function([alpha], x)
 
 
+@pytest.mark.slow
 def test_dirichlet_of_extreme_alphas():
     fn = dirichlet_function((200_000,))
     for alpha in (
