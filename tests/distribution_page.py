@@ -26,6 +26,7 @@ from pytensor.tensor.random.basic import (
     UniformRV,
 )
 from pytensor.tensor.random.op import RandomVariable
+from scipy import stats
 
 import jaxlink
 from jaxlink.dispatch.random.rows import find_row
@@ -200,7 +201,11 @@ def _gradient(name: str, case: Case) -> str:
     return "in part an error" if case.no_slope else "yes"
 
 
-HEAD = """\
+# Where JAX's own float32 draws end: their uniform numbers are multiples of 2**-23.
+_NORMAL_END = stats.norm.isf(2.0**-25)
+_EXPONENTIAL_END = stats.expon.isf(2.0**-23)
+
+HEAD = f"""\
 # Distributions
 
 The distributions of PyTensor and PyMC, one line for each row of the table that the
@@ -227,9 +232,10 @@ What holds for all of them:
 
 - **32 bits.** A float32 draw takes half of the random bits. A quantile function has
   ranks down to 2**-33 from either end. Normal and exponential draws are JAX's own:
-  normal ones are at most 5.42 standard deviations from the mean (a rank of 2**-25),
-  exponential ones 0 or up to 15.94 times the scale (a rank of 2**-23). Counts that are
-  too large for their dtype come out as its largest integer.
+  normal ones are at most {_NORMAL_END:.2f} standard deviations from the mean
+  (a rank of 2**-25), exponential ones 0 or up to {_EXPONENTIAL_END:.2f} times
+  the scale (a rank of 2**-23). Counts that are too large for their dtype come out as
+  its largest integer.
 - **Wrong parameters** give nan, and counts the value -1, or the lower end if a range of
   integers is empty. Those of counts, categories, choices and covariances are errors
   under `checkify` (see [checks](checks.md)).

@@ -99,3 +99,4 @@ def test_the_page_of_distributions_has_a_line_for_each():
     """What the lines say is compared where each is drawn (test_distributions.py)."""
     lines = distribution_page.lines_of_page()
     assert list(lines) == list(CASES)
+    assert distribution_page.PAGE.read_text().startswith(distribution_page.HEAD)

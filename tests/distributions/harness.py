@@ -35,7 +35,7 @@ COMPARISONS = 10_000
 REJECT = FALSE_ALARMS / COMPARISONS
 
 # To compile is most of what a test costs. This does no less of XLA's own optimization,
-# but less of LLVM's, in half of the time.
+# but less of LLVM's.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 
 
@@ -144,7 +144,6 @@ def compiled(case: Case, size: Any = None) -> Any:
         draws = [one(k, *point) for k, point in zip(keys, points, strict=True)]
         return jnp.stack(draws, len(size) - 1 if size else 0)
 
-    fn.fgraph = one.fgraph  # type: ignore[attr-defined]
     return fn
 
 
