@@ -79,9 +79,10 @@ class Linked:
 
 _RULES: dict[type[Op], Rule] = {}
 
-# Packages of PyTensor that it does not import itself, and whose import adds to its
+# Packages that PyTensor does not import itself, and whose import adds to its
 # registries, each with the module or package of its rules here.
 OPTIONAL = {
+    "pymc.logprob": "parameter_checks",
     "pytensor.sparse": "sparse",
     "pytensor.typed_list": "typed_list",
 }
