@@ -1,0 +1,81 @@
+"""Where samplers start."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pymc as pm
+from pymc.initial_point import convert_str_to_rv_dict, make_initial_point_expression
+from pytensor.graph.basic import Variable
+
+from jaxlink.pymc.context import check_names, model_of
+from jaxlink.pymc.functions import ModelFunction, compile_model
+
+__all__ = ["initial_position"]
+
+
+def initial_position(
+    model: pm.Model | None = None,
+    *,
+    initvals: Mapping[Any, Any] | None = None,
+    jitter: bool = False,
+    strategy: Literal["support_point", "prior"] = "support_point",
+) -> ModelFunction:
+    """A position to start from, by PyMC's strategies for initial values.
+
+    Arguments:
+        model: default: the model on the context stack.
+        initvals: by variable or name (of a random variable, for values in its own
+            space, or of a value variable), instead of what the model says: an array, or
+            one of the strategies.
+        jitter: whether a draw from U(-1, 1) is added to each entry, in unconstrained
+            space.
+        strategy: for variables without an initial value: the support point of its
+            distribution or a draw from the prior.
+
+    Returns:
+        a function of a PRNG key that returns a position, as `logdensity` takes it.
+
+    Raises:
+        TypeError: there is no model.
+        ValueError: the model has no such free variable or there is no such strategy.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+
+    Example:
+        >>> import jax, jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     p = pm.Beta("p", 2, 2)
+        ...     start = jaxlink.pymc.initial_position(initvals={"p": 0.5})
+        >>> start(jax.random.key(0))
+        {'p_logodds__': Array(0., dtype=float64)}
+    """
+    model = model_of(model)
+    strategies = ("support_point", "prior")
+    check_names([strategy], strategies, "strategy for initial values")
+    overrides = dict(initvals or {})
+    names = [key for key in overrides if not isinstance(key, Variable)]
+    names += [key.name for key in overrides if isinstance(key, Variable)]
+    values = [var.name for var in model.value_vars]
+    allowed = list(dict.fromkeys([*(rv.name for rv in model.free_RVs), *values]))
+    check_names(names, allowed, "free random variable or value variable")
+    for value in overrides.values():
+        if isinstance(value, str):
+            check_names([value], strategies, "strategy for initial values")
+    starts = make_initial_point_expression(
+        free_rvs=model.free_RVs,
+        rvs_to_transforms=model.rvs_to_transforms,
+        initval_strategies={
+            **model.rvs_to_initial_values,
+            **convert_str_to_rv_dict(model, overrides),
+        },
+        jitter_rvs=set(model.free_RVs) if jitter else set(),
+        default_strategy=strategy,
+        return_transformed=True,
+    )
+    return compile_model(
+        model,
+        {},
+        dict(zip(values, starts, strict=True)),
+        name="initial_position",
+        argument=None,
+        takes_key=True,
+    )

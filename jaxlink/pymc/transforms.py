@@ -1,0 +1,192 @@
+"""Between positions and values: constrain, unconstrain, and positions as vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pymc as pm
+from pymc.util import get_default_varnames
+
+from jaxlink.pymc.context import check_names, listed, model_of
+from jaxlink.pymc.functions import ModelFunction, compile_model
+from jaxlink.pymc.initial import initial_position
+
+__all__ = ["Ravel", "constrain", "ravel", "unconstrain"]
+
+
+def constrain(
+    model: pm.Model | None = None,
+    var_names: Sequence[str] | None = None,
+    *,
+    include_transformed: bool = False,
+) -> ModelFunction:
+    """From a position to the values of the free variables and the deterministics.
+
+    Arguments:
+        model: default: the model on the context stack.
+        var_names: what to return, in this order; default: all free random variables and
+            deterministics.
+        include_transformed: whether the values of transformed variables, such as
+            ``sigma_log__``, are returned too.
+
+    Returns:
+        a function of a position, as `logdensity` takes it, that returns a dict.
+
+    Raises:
+        TypeError: there is no model.
+        ValueError: the model has no such variables.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+
+    Example:
+        >>> import jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     sigma = pm.HalfNormal("sigma")
+        ...     variance = pm.Deterministic("variance", sigma**2)
+        ...     f = jaxlink.pymc.constrain()
+        >>> {name: float(x) for name, x in f({"sigma_log__": 0.0}).items()}
+        {'sigma': 1.0, 'variance': 1.0}
+    """
+    model = model_of(model)
+    named = {var.name: var for var in model.unobserved_value_vars}
+    if var_names is None:
+        var_names = get_default_varnames(named, include_transformed)
+    else:
+        check_names(var_names, named, "free random variable or deterministic")
+    return compile_model(
+        model,
+        {var.name: var for var in model.value_vars},
+        {name: named[name] for name in var_names},
+        name="constrain",
+        argument="position",
+        takes_key=None,
+    )
+
+
+def unconstrain(model: pm.Model | None = None) -> ModelFunction:
+    """From values of the free random variables to a position.
+
+    Arguments:
+        model: default: the model on the context stack.
+
+    Returns:
+        a function of a dict of the free variables' values by name, which may hold the
+        model's other variables too, that returns a position.
+
+    Raises:
+        TypeError: there is no model.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+
+    Example:
+        >>> import jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     sigma = pm.HalfNormal("sigma")
+        ...     f = jaxlink.pymc.unconstrain()
+        >>> f({"sigma": 1.0})
+        {'sigma_log__': Array(0., dtype=float64)}
+    """
+    model = model_of(model)
+    position = {}
+    for rv in model.free_RVs:
+        transform = model.rvs_to_transforms[rv]
+        value = rv if transform is None else transform.forward(rv, *rv.owner.inputs)
+        position[model.rvs_to_values[rv].name] = value
+    return compile_model(
+        model,
+        {rv.name: rv for rv in model.free_RVs},
+        position,
+        name="unconstrain",
+        argument="draw",
+        takes_key=None,
+        further=[var.name for var in [*model.observed_RVs, *model.deterministics]],
+    )
+
+
+@dataclass(frozen=True)
+class Ravel:
+    """Positions as flat vectors, in the order of the model's value variables.
+
+    Attributes:
+        shapes: the shape and dtype of each entry of a position, by name.
+    """
+
+    shapes: Mapping[str, jax.ShapeDtypeStruct]
+
+    @property
+    def size(self) -> int:
+        """The length of a vector."""
+        return sum(entry.size for entry in self.shapes.values())
+
+    def ravel(self, position: Mapping[str, Any]) -> jax.Array:
+        """The vector of a position.
+
+        Raises:
+            ValueError: names or shapes are not those of a position.
+        """
+        for name in self.shapes:
+            if name not in position:
+                raise ValueError(
+                    f"the position lacks `{name}`. It holds {listed(position)}."
+                )
+        check_names(position, self.shapes, "entry of a position")
+        entries = []
+        for name, entry in self.shapes.items():
+            value = jnp.asarray(position[name], entry.dtype)
+            if value.shape != entry.shape:
+                raise ValueError(
+                    f"`{name}` must be of shape {entry.shape}, but is {value.shape}."
+                )
+            entries.append(value.ravel())
+        return jnp.concatenate(entries) if entries else jnp.zeros(0)
+
+    def unravel(self, vector: Any) -> dict[str, jax.Array]:
+        """The position of a vector.
+
+        Raises:
+            ValueError: the vector is not of shape ``(size,)``.
+        """
+        vector = jnp.asarray(vector)
+        if vector.shape != (self.size,):
+            raise ValueError(
+                f"the vector must be of shape {(self.size,)}, but is {vector.shape}."
+            )
+        position, start = {}, 0
+        for name, entry in self.shapes.items():
+            part = vector[start : start + entry.size]
+            position[name] = part.reshape(entry.shape).astype(entry.dtype)
+            start += entry.size
+        return position
+
+
+def ravel(model: pm.Model | None = None) -> Ravel:
+    """Positions of a model as flat vectors, for samplers that want such.
+
+    Arguments:
+        model: default: the model on the context stack. All of its free random variables
+            must be continuous.
+
+    Raises:
+        TypeError: there is no model.
+        ValueError: a free random variable is discrete.
+
+    Example:
+        >>> import jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     mu = pm.Normal("mu", shape=2)
+        ...     sigma = pm.HalfNormal("sigma")
+        ...     flat = jaxlink.pymc.ravel()
+        >>> flat.size
+        3
+        >>> flat.unravel([1.0, 2.0, 3.0])["mu"].tolist()
+        [1.0, 2.0]
+    """
+    model = model_of(model)
+    discrete = [var.name for var in model.discrete_value_vars]
+    if discrete:
+        raise ValueError(
+            f"a vector of floats cannot hold the discrete variables {listed(discrete)}."
+        )
+    start = initial_position(model)
+    entries = jax.eval_shape(start, jax.random.key(0))
+    return Ravel({var.name: entries[var.name] for var in model.value_vars})
