@@ -3,6 +3,7 @@
 from jaxlink.pymc.density import log_likelihood, log_prior, logdensity
 from jaxlink.pymc.functions import ModelFunction
 from jaxlink.pymc.initial import initial_position
+from jaxlink.pymc.predictive import posterior_predictive, prior
 from jaxlink.pymc.transforms import Ravel, constrain, ravel, unconstrain
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "log_likelihood",
     "log_prior",
     "logdensity",
+    "posterior_predictive",
+    "prior",
     "ravel",
     "unconstrain",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
@@ -92,4 +93,4 @@ def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
         words = random_seed.randint(0, 2**32, 2, np.uint32)
     else:
         words = np.random.SeedSequence(random_seed).generate_state(2, np.uint32)
-    return jax.random.wrap_key_data(words, impl="threefry2x32")
+    return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")

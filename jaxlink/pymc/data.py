@@ -96,8 +96,8 @@ class ModelData:
             shape = arrays[name].shape
             if len(shape) != len(dims):
                 raise ValueError(
-                    f"`{name}` has the dimensions {listed(map(str, dims))}, but its new "
-                    f"value is of shape {shape}."
+                    f"`{name}` has the dimensions {listed(map(str, dims))}, but its "
+                    f"new value is of shape {shape}."
                 )
             for dim, length in zip(dims, shape, strict=True):
                 if dim is not None:
@@ -109,12 +109,13 @@ class ModelData:
     ) -> None:
         if dim in self.fixed:
             raise ValueError(
-                f"dimension `{dim}` is of the fixed length {old} and cannot become {new}."
+                f"dimension `{dim}` is of the fixed length {old}, so it cannot become "
+                f"{new}."
             )
         if dim in self.labelled and dim not in coords:
             raise ValueError(
-                f"dimension `{dim}` has coordinates and changes its length from {old} to "
-                f"{new}: pass coords={{{dim!r}: ...}} too."
+                f"dimension `{dim}` has coordinates and changes its length from {old} "
+                f"to {new}: pass coords={{{dim!r}: ...}} too."
             )
 
 
@@ -122,7 +123,7 @@ def _check_shape(
     name: str, shape: tuple[int, ...], dims: Dims, lengths: Mapping[str, int]
 ) -> None:
     for dim, length in zip(dims, shape, strict=False):
-        if dim in lengths and lengths[dim] != length:
+        if dim is not None and lengths.get(dim, length) != length:
             raise ValueError(
                 f"dimension `{dim}` is of length {lengths[dim]}, but `{name}` of shape "
                 f"{shape} has {length} along it: pass `{name}` of the same length."

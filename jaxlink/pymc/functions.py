@@ -25,7 +25,15 @@ __all__ = ["ModelFunction", "compile_model"]
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["fn"],
-    meta_fields=["takes_key", "argument", "names", "further", "outputs", "data"],
+    meta_fields=[
+        "takes_key",
+        "argument",
+        "names",
+        "further",
+        "outputs",
+        "data",
+        "resampled",
+    ],
 )
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelFunction:
@@ -45,6 +53,7 @@ class ModelFunction:
         outputs: the names of what it returns, in the model's order; ``None`` if that is
             one array.
         data: the data of the model that can change.
+        resampled: the names of the random variables that it draws.
     """
 
     fn: JAXFunction
@@ -54,6 +63,7 @@ class ModelFunction:
     further: frozenset[str]
     outputs: tuple[str, ...] | None
     data: ModelData
+    resampled: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != self.takes_key + (self.argument is not None):
