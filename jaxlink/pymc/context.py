@@ -48,7 +48,11 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
     unknown = [name for name in names if name not in allowed]
     if not unknown:
         return
-    close = [difflib.get_close_matches(str(name), list(allowed), 3) for name in unknown]
+    folded = {name.lower(): name for name in allowed}
+    close = [
+        [folded[x] for x in difflib.get_close_matches(str(name).lower(), folded, 3)]
+        for name in unknown
+    ]
     hints = [
         f"`{name}`" + (f" (did you mean {listed(near)}?)" if near else "")
         for name, near in zip(unknown, close, strict=True)

@@ -28,7 +28,7 @@ def initial_position(
             space, or of a value variable), instead of what the model says: an array, or
             one of the strategies.
         jitter: whether a draw from U(-1, 1) is added to each entry, in unconstrained
-            space.
+            space. Discrete variables stay where they are.
         strategy: for variables without an initial value: the support point of its
             distribution or a draw from the prior.
 
@@ -67,7 +67,9 @@ def initial_position(
             **model.rvs_to_initial_values,
             **convert_str_to_rv_dict(model, overrides),
         },
-        jitter_rvs=set(model.free_RVs) if jitter else set(),
+        jitter_rvs={model.values_to_rvs[v] for v in model.continuous_value_vars}
+        if jitter
+        else set(),
         default_strategy=strategy,
         return_transformed=True,
     )

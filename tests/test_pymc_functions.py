@@ -1,0 +1,624 @@
+"""Functions of a model: what they compute, against PyMC's own."""
+
+import inspect
+import logging
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from jax.experimental import checkify
+from scipy import stats
+
+import jaxlink
+from jaxlink import pymc as jp
+from jaxlink.pymc.context import check_names, key_of, model_of
+
+KEY = jax.random.key(7)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A bit of everything: coordinates, data, transforms, a potential, names that are
+    no identifiers, a discrete variable, a deterministic of an observed variable."""
+    with pm.Model(coords={"g": ["a", "b", "c"], "one": [1]}) as model:
+        X = pm.Data("X", [0.5, -1.0, 2.0], dims="g")
+        mu = pm.Normal("mu", 1.0, 2.0)
+        sigma = pm.HalfNormal("sigma[0]", 1.5, dims="g")
+        p = pm.Beta("p", 2.0, 5.0)
+        w = pm.Dirichlet("w", [1.0, 2.0, 3.0])
+        n = pm.Poisson("n", 3.0 + p)
+        with pm.Model(name="sub"):
+            z = pm.Gamma("z", 2.0, 4.0, dims="one")
+        line = pm.Deterministic("line", mu + X * z[0], dims="g")
+        y = pm.Normal("y", line, sigma, observed=[0.1, -0.2, 3.0], dims="g")
+        k = pm.Binomial("k", 10, p, observed=[3, 4])
+        pm.Deterministic("residual", y - mu, dims="g")
+        pm.Potential("pull", -((mu - w[0] - n) ** 2))
+        assert k.ndim == 1
+    return model
+
+
+@pytest.fixture(scope="module")
+def position(model):
+    """Somewhere asymmetric."""
+    rng = np.random.default_rng(3)
+    start = model.initial_point()
+    return {
+        name: value + 2
+        if value.dtype.kind == "i"
+        else value + rng.normal(size=value.shape)
+        for name, value in start.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def values(model, position):
+    """What PyMC says that the position's values are."""
+    fn = model.compile_fn(model.unobserved_value_vars, inputs=model.value_vars)
+    names = [var.name for var in model.unobserved_value_vars]
+    return dict(zip(names, fn(position), strict=True))
+
+
+def assert_same(got, wanted, rtol=1e-12):
+    assert set(got) == set(wanted)
+    for name, value in wanted.items():
+        assert got[name].dtype == value.dtype, name
+        np.testing.assert_allclose(got[name], value, rtol, 1e-14, err_msg=name)
+
+
+# --- densities -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jacobian", [True, False])
+def test_logdensity(model, position, jacobian):
+    density = jp.logdensity(model, jacobian=jacobian)
+    wanted = model.compile_logp(jacobian=jacobian)(position)
+    np.testing.assert_allclose(density(position), wanted, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(density)(position), wanted, rtol=1e-12)
+    stacked = jax.tree.map(lambda x: jnp.stack([x, x]), position)
+    np.testing.assert_allclose(jax.vmap(density)(stacked), [wanted] * 2, rtol=1e-12)
+    floats = {k: v for k, v in position.items() if v.dtype.kind == "f"}
+    gradient = jax.jit(jax.grad(lambda free: density({**position, **free})))(floats)
+    wanted = model.compile_dlogp(jacobian=jacobian)(position)
+    flat = np.concatenate(
+        [np.ravel(gradient[v.name]) for v in model.continuous_value_vars]
+    )
+    np.testing.assert_allclose(flat, wanted, rtol=1e-10)
+
+
+def test_terms_of_the_density(model, position):
+    variables = [*model.basic_RVs, *model.potentials]
+    wanted = model.compile_fn(
+        model.logp(variables, sum=False), inputs=model.value_vars
+    )(position)
+    got = jp.logdensity(model, sum=False)(position)
+    assert list(got) == [var.name for var in variables]
+    assert_same(got, dict(zip(got, wanted, strict=True)))
+    some = ["pull", "y"]
+    part = jp.logdensity(model, some, sum=False)(position)
+    assert list(part) == some
+    total = jp.logdensity(model, some)(position)
+    np.testing.assert_allclose(total, sum(np.sum(x) for x in part.values()))
+
+
+def test_pointwise(model, position):
+    terms = jp.logdensity(model, sum=False, jacobian=False)(position)
+    likelihood = jp.log_likelihood(model)(position)
+    assert_same(likelihood, {name: terms[name] for name in ("y", "k")})
+    assert_same(jp.log_likelihood(model, ["k"])(position), {"k": terms["k"]})
+    free = [rv.name for rv in model.free_RVs]
+    assert_same(jp.log_prior(model)(position), {name: terms[name] for name in free})
+
+
+def test_illegal_parameters_have_no_density():
+    with pm.Model() as model:
+        sigma = pm.Normal("sigma")
+        shape = pm.Normal("shape", 1.0)
+        pm.Normal("x", 0.0, sigma, observed=[0.5, 0.1])
+        pm.Gamma("y", shape, 1.0, observed=2.0)
+    density, reference = jp.logdensity(model), model.compile_logp()
+    for sigma in (-1.0, 0.0, 2.0):
+        for shape in (-0.5, 2.0):
+            at = {"sigma": np.asarray(sigma), "shape": np.asarray(shape)}
+            np.testing.assert_allclose(density(at), reference(at), rtol=1e-12)
+            assert np.isfinite(density(at)) == (sigma > 0 and shape > 0)
+    error, _ = checkify.checkify(density)({"sigma": -1.0, "shape": 1.0})
+    assert "sigma > 0" in error.get()
+    terms = jp.logdensity(model, sum=False)({"sigma": -1.0, "shape": 1.0})
+    assert (terms["x"] == -np.inf).all()
+    assert np.isfinite(terms["y"])
+
+
+def test_unchecked_model_is_not_checked():
+    with pm.Model(check_bounds=False) as model:
+        sigma = pm.Normal("sigma")
+        pm.Normal("x", 0.0, sigma, observed=0.5)
+    with model:
+        wanted = model.compile_logp()({"sigma": -1.0})
+    density = jp.logdensity(model)
+    np.testing.assert_allclose(density({"sigma": -1.0}), wanted)
+    assert not checkify.checkify(density)({"sigma": -1.0})[0].get()
+
+
+def test_constant_illegal_parameters():
+    with pm.Model() as model:
+        pm.Normal("x", 0.0, -1.0)
+    assert jp.logdensity(model)({"x": 0.5}) == -np.inf
+
+
+def test_density_of_a_minibatch_takes_a_key():
+    data = np.arange(20.0)
+    with pm.Model() as model:
+        mu = pm.Normal("mu")
+        batch = pm.Minibatch(data, batch_size=5)
+        pm.Normal("y", mu, 1.0, observed=batch, total_size=20)
+    density = jp.logdensity(model)
+    assert density.takes_key
+    assert list(inspect.signature(density).parameters) == ["key", "position"]
+    at = {"mu": 2.0}
+    draws = jax.vmap(density, (0, None))(jax.random.split(KEY, 4_000), at)
+    full = stats.norm.logpdf(data, 2.0).sum() + stats.norm.logpdf(2.0)
+    error = draws.std() / np.sqrt(len(draws))
+    assert abs(draws.mean() - full) < 4 * error
+    with pytest.raises(jaxlink.KeyArgumentError, match="needs a PRNG key first"):
+        density(at)
+
+
+# --- transforms ----------------------------------------------------------------------
+
+
+def test_constrain(model, position, values):
+    got = jp.constrain(model)(position)
+    public = {name: x for name, x in values.items() if not name.endswith("__")}
+    assert list(got) == list(public)
+    assert_same(got, public)
+    everything = jp.constrain(model, include_transformed=True)(position)
+    assert list(everything) == list(values)
+    assert_same(everything, values)
+    assert_same(
+        jp.constrain(model, ["line", "mu"])(position),
+        {name: values[name] for name in ("line", "mu")},
+    )
+
+
+def test_unconstrain_undoes_constrain(model, position):
+    draw = jp.constrain(model)(position)
+    back = jp.unconstrain(model)
+    assert_same(back(draw), position, rtol=1e-10)
+    assert list(back(draw)) == [var.name for var in model.value_vars]
+    stacked = jax.tree.map(lambda x: jnp.stack([x, x]), draw)
+    assert jax.vmap(back)(stacked)["w_simplex__"].shape == (2, 2)
+
+
+def test_ravel():
+    with pm.Model() as model:
+        pm.Normal("a", shape=(2, 3))
+        pm.HalfNormal("b")
+        pm.Normal("c", shape=0)
+        pm.Dirichlet("d", [1.0, 2.0, 3.0])
+    flat = jp.ravel(model)
+    assert flat.size == 6 + 1 + 0 + 2
+    vector = jnp.arange(9.0)
+    position = flat.unravel(vector)
+    assert list(position) == ["a", "b_log__", "c", "d_simplex__"]
+    assert position["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    np.testing.assert_array_equal(flat.ravel(position), vector)
+    assert jax.vmap(flat.unravel)(jnp.ones((4, 9)))["d_simplex__"].shape == (4, 2)
+    gradient = jax.grad(lambda v: jp.logdensity(model)(flat.unravel(v)))(vector)
+    assert gradient[0] == 0
+    assert gradient[1] == -1
+    with pytest.raises(ValueError, match=r"must be of shape \(9,\), but is \(8,\)"):
+        flat.unravel(jnp.ones(8))
+    with pytest.raises(ValueError, match="lacks `a`"):
+        flat.ravel({"b_log__": 1.0})
+    with pytest.raises(ValueError, match=r"`b_log__` must be of shape \(\)"):
+        flat.ravel({**position, "b_log__": jnp.ones(2)})
+
+
+def test_ravel_refuses_discrete_variables(model):
+    with pytest.raises(ValueError, match="discrete variables `n`"):
+        jp.ravel(model)
+
+
+# --- where to start ------------------------------------------------------------------
+
+
+def test_initial_position_is_pymcs(model):
+    assert_same(jp.initial_position(model)(KEY), model.initial_point())
+
+
+def test_initial_values_of_all_kinds():
+    with pm.Model() as model:
+        pm.Normal("a", initval=3.0)
+        pm.HalfNormal("b", initval="prior")
+        pm.Uniform("c", 0.0, 4.0)
+        pm.HalfNormal("d")
+    start = jp.initial_position(model, initvals={"c": 1.0, "d_log__": 0.5})
+    first, second = start(KEY), start(jax.random.key(8))
+    assert first["a"] == second["a"] == 3
+    assert first["b_log__"] != second["b_log__"]
+    np.testing.assert_allclose(first["c_interval__"], np.log(1 / 3))
+    np.testing.assert_allclose(first["d_log__"], 0.5)
+    prior = jp.initial_position(model, strategy="prior")
+    draws = jax.vmap(prior)(jax.random.split(KEY, 500))
+    assert (draws["a"] == 3).all()
+    uniform = 4 * jax.nn.sigmoid(draws["c_interval__"])
+    assert stats.kstest(uniform, stats.uniform(0, 4).cdf).pvalue > 1e-3
+    by_variable = jp.initial_position(model, initvals={model["c"]: 1.0})
+    np.testing.assert_allclose(by_variable(KEY)["c_interval__"], np.log(1 / 3))
+
+
+def test_jitter(model):
+    plain = model.initial_point()
+    assert plain["n"] == 3
+    keys = jax.random.split(KEY, 500)
+    draws = jax.vmap(jp.initial_position(model, jitter=True))(keys)
+    assert draws.keys() == plain.keys()
+    for name in ("mu", "p_logodds__", "sub::z_log__"):
+        moved = np.ravel(draws[name] - plain[name])
+        assert stats.kstest(moved, stats.uniform(-1, 2).cdf).pvalue > 1e-3, name
+    assert (draws["n"] == 3).all()
+
+
+def test_initial_position_says_what_it_does_not_know(model):
+    with pytest.raises(ValueError, match=r"`muu` \(did you mean `mu`"):
+        jp.initial_position(model, initvals={"muu": 1.0})
+    with pytest.raises(ValueError, match="`moment`"):
+        jp.initial_position(model, strategy="moment")
+    with pytest.raises(ValueError, match="`median`"):
+        jp.initial_position(model, initvals={"mu": "median"})
+
+
+# --- draws ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def draw(model):
+    with pytest.warns(UserWarning, match=r"Potentials \(`pull`\), which prior"):
+        return jp.prior(model)(KEY)
+
+
+def test_prior_holds_what_pymcs_does(model, draw):
+    assert list(draw) == [v.name for v in [*model.basic_RVs, *model.deterministics]]
+    assert draw["y"].shape == (3,)
+    assert draw["k"].dtype == np.int64
+    line = draw["mu"] + np.array([0.5, -1.0, 2.0]) * draw["sub::z"]
+    np.testing.assert_allclose(draw["line"], line, rtol=1e-14)
+    np.testing.assert_allclose(draw["residual"], draw["y"] - draw["mu"], atol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:the model has Potentials")
+@pytest.mark.parametrize(
+    "names", [["k"], ["sub::z", "mu"], ["residual"], ["n", "w", "y"], ["sigma[0]"]]
+)
+def test_what_is_asked_for_changes_no_draw(model, draw, names):
+    part = jp.prior(model, names)(KEY)
+    assert list(part) == names
+    for name in names:
+        np.testing.assert_array_equal(part[name], draw[name], err_msg=name)
+    assert_same(
+        jp.posterior_predictive(model, names, sample_vars=draw.keys())(KEY, {}), part, 0
+    )
+
+
+def test_generators_are_numbered_in_the_models_order(model, draw):
+    def normal(root, shape=()):
+        return jax.random.normal(
+            jax.random.fold_in(jax.random.fold_in(KEY, root), 0), shape
+        )
+
+    assert draw["mu"] == 1 + 2 * normal(0)
+    np.testing.assert_array_equal(draw["sigma[0]"], jnp.abs(1.5 * normal(1, (3,))))
+    roots = [rv.name for rv in model.basic_RVs]
+    noise = (draw["y"] - draw["line"]) / draw["sigma[0]"]
+    np.testing.assert_allclose(noise, normal(roots.index("y"), (3,)), rtol=1e-12)
+
+
+def test_symbolic_distributions_keep_their_draws_too():
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", [1.0, 2.0])
+        mu = pm.Normal("mu", shape=2)
+        pm.NormalMixture("mix", w, mu, 1.0, shape=4)
+        pm.Censored("censored", pm.Normal.dist(mu[0]), -1.0, 1.0, shape=3)
+        pm.GaussianRandomWalk("walk", steps=3, init_dist=pm.Normal.dist())
+    everything = jp.prior(model)(KEY)
+    for name in everything:
+        np.testing.assert_array_equal(
+            jp.prior(model, [name])(KEY)[name], everything[name]
+        )
+
+
+def test_prior_of_a_constant_takes_a_key_too(model):
+    with pm.Model() as model:
+        pm.Deterministic("c", pt.constant([1.0, 2.0]))
+    assert jp.prior(model)(KEY)["c"].tolist() == [1, 2]
+    with pytest.raises(jaxlink.KeyArgumentError):
+        jp.prior(model)(0)
+
+
+@pytest.mark.filterwarnings("ignore:the model has Potentials")
+def test_posterior_predictive(model, position):
+    draw = jp.constrain(model)(position)
+    predict = jp.posterior_predictive(model)
+    assert predict.outputs == ("y", "k", "residual")
+    assert predict.resampled == ("k", "y")
+    assert set(predict.names) == {"mu", "sigma[0]", "p", "sub::z"}
+    keys = jax.random.split(KEY, 2_000)
+    draws = jax.vmap(predict, (0, None))(keys, draw)
+    scale = np.asarray(draw["sigma[0]"])
+    for i in range(3):
+        wanted = stats.norm(draw["line"][i], scale[i])
+        assert stats.kstest(draws["y"][:, i], wanted.cdf).pvalue > 1e-3
+    np.testing.assert_allclose(draws["residual"], draws["y"] - draw["mu"], atol=1e-12)
+    assert abs(draws["k"].mean() / 10 - draw["p"]) < 4 * np.sqrt(0.25 / 40_000)
+    whole_draw = jp.prior(model)(KEY)
+    assert set(predict(KEY, whole_draw)) == {"y", "k", "residual"}
+
+
+# What PyMC's own function says of the same request is the reference.
+REQUESTS = {
+    "default": {},
+    "outputs": {"var_names": ["a", "det"]},
+    "resample": {"sample_vars": ["a"]},
+    "resample all": {"sample_vars": ["a", "b", "c"], "var_names": ["det", "y"]},
+    "resample below": {"sample_vars": ["c"], "var_names": ["c", "det", "y"]},
+    "freeze": {"sample_vars": ["b"], "freeze_vars": ["c"], "var_names": ["c", "y"]},
+    "freeze det": {"sample_vars": ["c"], "freeze_vars": ["det"], "var_names": ["y"]},
+    "implicit": {"sample_vars": ["a"], "var_names": ["c", "y"]},
+    "det": {"sample_vars": ["det"]},
+    "missing": {"without": ["b"]},
+    "missing two": {"without": ["a", "c"], "var_names": ["det"]},
+    "data": {"data": [5.0, 6.0], "var_names": ["c", "det", "y"]},
+    "unknown data": {"data": None, "var_names": ["det", "y"]},
+}
+
+
+@pytest.mark.filterwarnings("ignore::pymc.exceptions.ImplicitFreezeWarning")
+@pytest.mark.parametrize("name", REQUESTS)
+def test_rules_of_resampling_are_pymcs(name, caplog):
+    request = dict(REQUESTS[name])
+    without, data = request.pop("without", []), request.pop("data", [1.0, 2.0])
+    with pm.Model(coords={"i": [0, 1]}) as model:
+        x = pm.Data("x", [1.0, 2.0], dims="i")
+        a = pm.Normal("a", 50.0)
+        b = pm.Normal("b", -50.0)
+        c = pm.Normal("c", a + b * x, 1e-3, dims="i")
+        det = pm.Deterministic("det", 2 * c, dims="i")
+        pm.Normal("y", det + x, 1e-3, observed=[0.0, 0.0], dims="i")
+    draw = {"a": 1.0, "b": 2.0, "c": [3.0, 4.0], "det": [60.0, 80.0]}
+    draw = {k: np.asarray(v) for k, v in draw.items() if k not in without}
+    posterior = {k: v[None, None] for k, v in draw.items()}
+    dims = {k: ["i"] for k in ("c", "det")}
+    groups = {"posterior": posterior}
+    coords = {"i": [0, 1]}
+    if data is not None:
+        groups["constant_data"] = {"x": np.array([1.0, 2.0])}
+        dims["x"] = ["i"]
+        x.set_value(np.array(data))
+    from arviz_base import from_dict
+
+    trace = from_dict(groups, coords=coords, dims=dims)
+    with caplog.at_level(logging.INFO, "pymc"):
+        wanted = pm.sample_posterior_predictive(
+            trace, model, progressbar=False, random_seed=1, **request
+        )["posterior_predictive"]
+    [record] = [r.message for r in caplog.records if r.message.startswith("Sampling")]
+    predict = jp.posterior_predictive(
+        model,
+        given=draw,
+        constant_data={} if data is None else {"x": [1.0, 2.0]},
+        coords=coords,
+        **request,
+    )
+    assert record == f"Sampling: [{', '.join(predict.resampled)}]"
+    got = predict(KEY, draw)
+    assert set(got) == set(wanted.data_vars)
+    for label, value in got.items():
+        # Values that differ are far apart: priors are narrow or far away.
+        np.testing.assert_allclose(value, wanted[label][0, 0], atol=12, err_msg=label)
+
+
+def test_implicit_freezing_is_warned_of(model):
+    with (
+        pytest.warns(pm.exceptions.ImplicitFreezeWarning, match="`p` is drawn anew"),
+        pytest.warns(UserWarning, match=r"Potentials \(`pull`\)"),
+    ):
+        jp.posterior_predictive(model, ["n"], sample_vars=["p"])
+
+
+@pytest.mark.filterwarnings("ignore:the model has Potentials")
+def test_draws_say_what_they_do_not_know(model):
+    with pytest.raises(ValueError, match=r"`lime` \(did you mean `line`"):
+        jp.prior(model, ["lime"])
+    with pytest.raises(ValueError, match="`p_logodds__`"):
+        jp.prior(model, ["p_logodds__"])
+    with pytest.raises(TypeError, match=r"write \['mu'\]"):
+        jp.prior(model, "mu")
+    with pytest.raises(ValueError, match="`X`"):
+        jp.posterior_predictive(model, sample_vars=["X"])
+    with pytest.raises(ValueError, match="`line`, which is not among the given"):
+        jp.posterior_predictive(model, freeze_vars=["line"])
+    with pytest.raises(ValueError, match="`mu` is in both"):
+        jp.posterior_predictive(model, freeze_vars=["mu"], sample_vars=["mu"])
+    predict = jp.posterior_predictive(model, ["y"])
+    with pytest.raises(jaxlink.ArgumentError, match=r"`draw` lacks `sigma\[0\]`"):
+        predict(KEY, {"mu": 1.0, "p": 0.5, "sub::z": jnp.ones(1)})
+    whole = dict.fromkeys(predict.names, 1.0)
+    with pytest.raises(ValueError, match=r"`Mu` \(did you mean `mu`"):
+        predict(KEY, {**whole, "Mu": 1.0})
+    with pm.Model() as improper:
+        pm.Flat("flat")
+    with pytest.raises(jaxlink.UnsupportedOpError, match="improper"):
+        jp.prior(improper)
+
+
+# --- data ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def regression():
+    with pm.Model(coords={"i": [0, 1, 2]}) as model:
+        x = pm.Data("x", [1.0, 2.0, 3.0], dims="i")
+        seen = pm.Data("seen", [1.0, 2.5, 2.0], dims="i")
+        b = pm.Normal("b")
+        line = pm.Deterministic("line", b * x, dims="i")
+        pm.Normal("y", line, 0.5, observed=seen, dims="i")
+    return model
+
+
+def test_other_data(regression):
+    at = {"b": 0.7}
+    x, y = np.array([0.5, 1.5, -1.0]), np.array([1.0, 0.0, 2.0])
+    density = jp.logdensity(regression).with_data(x=x, seen=y)
+    wanted = stats.norm.logpdf(0.7) + stats.norm(0.7 * x, 0.5).logpdf(y).sum()
+    # PyTensor makes a float32 constant of 0.5, and takes its logarithm.
+    np.testing.assert_allclose(density(at), wanted, rtol=1e-8)
+    assert regression["x"].get_value().tolist() == [1, 2, 3]
+
+
+def test_other_data_of_another_length(regression):
+    x = np.array([0.5, 1.5, -1.0, 4.0, 2.0])
+    coords = {"i": [3, 4, 5, 6, 7]}
+    for f in (jp.prior(regression), jp.prior(regression, ["y"])):
+        longer = f.with_data({"x": x}, coords=coords)
+        drawn = jax.vmap(longer)(jax.random.split(KEY, 3))
+        assert drawn["y"].shape == (3, 5)
+        assert f(KEY)["y"].shape == (3,)
+    predict = jp.posterior_predictive(regression).with_data(x=x, coords=coords)
+    assert predict(KEY, {"b": 2.0})["y"].shape == (5,)
+    constrain = jp.constrain(regression).with_data(x=x, coords=coords)
+    np.testing.assert_array_equal(constrain({"b": 2.0})["line"], 2 * x)
+    start = jp.initial_position(regression).with_data(x=x, coords=coords)
+    assert start(KEY) == {"b": 0.0}
+    density = jp.logdensity(regression).with_data(x=x, seen=x, coords=coords)
+    wanted = stats.norm.logpdf(0.7) + stats.norm(0.7 * x, 0.5).logpdf(x).sum()
+    np.testing.assert_allclose(density({"b": 0.7}), wanted, rtol=1e-8)
+
+
+def test_wrong_data_is_refused_before_anything_runs(regression):
+    density = jp.logdensity(regression)
+    with pytest.raises(ValueError, match="from 3 to 2: pass coords="):
+        density.with_data(x=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"`seen` of shape \(3,\) has 3 along it"):
+        density.with_data(x=[1.0, 2.0], coords={"i": [0, 1]})
+    with pytest.raises(ValueError, match=r"`x` of shape \(2,\) has 2 along it"):
+        density.with_data(x=[1.0, 2.0], coords={"i": [0, 1, 2]})
+    with pytest.raises(ValueError, match="dimensions `i`, but its new value is of sha"):
+        density.with_data(x=1.0)
+    with pytest.raises(ValueError, match=r"`X` \(did you mean"):
+        density.with_data(X=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="dimension of the model is called `j`"):
+        density.with_data(coords={"j": [0]})
+
+
+# --- as JAX functions ----------------------------------------------------------------
+
+
+def test_functions_are_pytrees(regression):
+    density = jp.logdensity(regression)
+    at = {"b": 0.7}
+    shapes = sorted(leaf.shape for leaf in jax.tree.leaves(density))
+    assert shapes == [(), (3,), (3,)]
+    np.testing.assert_allclose(jax.jit(lambda f, p: f(p))(density, at), density(at))
+    sensitivity = jax.grad(lambda f: f(at), allow_int=True)(density)
+    floats = [x for x in jax.tree.leaves(sensitivity) if x.dtype == np.float64]
+    assert len(floats) == 2
+    assert all(np.any(x != 0) for x in floats)
+    again = pickle.loads(pickle.dumps(density))
+    assert again(at) == density(at)
+    assert repr(again) == "ModelFunction logdensity(position) -> array"
+
+
+def test_functions_take_their_arguments_by_name(regression):
+    predict = jp.posterior_predictive(regression)
+    assert list(inspect.signature(predict).parameters) == ["key", "draw"]
+    got = predict(draw={"b": 1.0}, key=KEY)
+    np.testing.assert_array_equal(got["y"], predict(KEY, {"b": 1.0})["y"])
+    with pytest.raises(jaxlink.KeyArgumentError, match="needs a PRNG key first"):
+        predict({"b": 1.0})
+    with pytest.raises(jaxlink.ArgumentError, match="must be a dict of arrays"):
+        predict(KEY, 1.0)
+    with pytest.raises(jaxlink.ArgumentError, match="too many"):
+        predict(KEY, {"b": 1.0}, 3)
+
+
+def test_model_without_free_variables():
+    with pm.Model() as model:
+        pm.Normal("y", 1.0, 2.0, observed=[0.5, 3.0])
+    wanted = stats.norm(1, 2).logpdf([0.5, 3.0]).sum()
+    np.testing.assert_allclose(jp.logdensity(model)({}), wanted)
+    assert jp.constrain(model)({}) == {}
+    assert jp.unconstrain(model)({}) == {}
+    assert jp.initial_position(model)(KEY) == {}
+    assert jp.ravel(model).size == 0
+    assert jp.posterior_predictive(model)(KEY, {})["y"].shape == (2,)
+
+
+def test_dims_models():
+    import pymc.dims as pmd
+
+    with pm.Model(coords={"i": range(3), "j": range(2)}) as model:
+        mu = pmd.Normal("mu", dims="i")
+        sigma = pmd.HalfNormal("sigma", dims="j")
+        pmd.Deterministic("mean", mu.mean())
+        seen = pmd.as_xtensor(np.ones((3, 2)), dims=("i", "j"))
+        pmd.Normal("y", mu, sigma, observed=seen)
+    at = {"mu": np.array([0.1, 0.2, -0.3]), "sigma_log__": np.array([0.5, -0.5])}
+    density = jp.logdensity(model)
+    np.testing.assert_allclose(density(at), model.compile_logp()(at), rtol=1e-12)
+    gradient = jax.grad(density)(at)
+    flat = np.concatenate([gradient["mu"], gradient["sigma_log__"]])
+    np.testing.assert_allclose(flat, model.compile_dlogp()(at), rtol=1e-10)
+    assert jp.log_likelihood(model)(at)["y"].shape == (3, 2)
+    np.testing.assert_allclose(jp.constrain(model)(at)["mean"], 0.0, atol=1e-15)
+    assert jp.prior(model)(KEY)["y"].shape == (3, 2)
+    predict = jp.posterior_predictive(model)
+    assert predict(KEY, jp.constrain(model)(at))["y"].shape == (3, 2)
+    assert_same(jp.unconstrain(model)(jp.constrain(model)(at)), at)
+
+
+# --- models, names and seeds ---------------------------------------------------------
+
+
+def test_model_on_the_stack(model):
+    with model:
+        assert model_of(None) is model
+    with pytest.raises(TypeError, match="no model on the context stack"):
+        jp.logdensity()
+    with pytest.raises(TypeError, match=r"must be a pm\.Model, not str"):
+        jp.logdensity("model")
+    check_names(["a"], ["a"], "thing")
+
+
+def test_seeds():
+    def words(*args, **kwargs):
+        return jax.random.key_data(key_of(*args, **kwargs)).tolist()
+
+    assert (
+        words(random_seed=5) == words(jax.random.key(5)) == words(jax.random.PRNGKey(5))
+    )
+    assert words(random_seed=np.int64(5)) == words(random_seed=5)
+    assert words() != words()
+    assert words(random_seed=[1, 2]) == words(random_seed=[1, 2])
+    assert words(random_seed=[1, 2]) != words(random_seed=[2, 1])
+    assert words(random_seed=2**40) != words(random_seed=2**40 + 1)
+    rng = np.random.default_rng(1)
+    assert words(random_seed=rng) != words(random_seed=rng)
+    assert words(random_seed=np.random.default_rng(1)) == words(
+        random_seed=np.random.default_rng(1)
+    )
+    assert words(random_seed=np.random.RandomState(1)) == words(
+        random_seed=np.random.RandomState(1)
+    )
+    with pytest.raises(TypeError, match="not both"):
+        key_of(KEY, 1)
+    with pytest.raises(ValueError, match="negative"):
+        key_of(None, -1)
+    with pytest.raises(TypeError, match="bool"):
+        key_of(None, True)
+    with pytest.raises(jaxlink.KeyArgumentError):
+        key_of(3)
