@@ -83,6 +83,7 @@ _RULES: dict[type[Op], Rule] = {}
 # registries, each with the module or package of its rules here.
 OPTIONAL = {
     "pymc.logprob": "parameter_checks",
+    "pymc.variational": "minibatch",
     "pytensor.sparse": "sparse",
     "pytensor.typed_list": "typed_list",
 }
