@@ -22,7 +22,8 @@ def normals() -> pm.Model:
             initval=[1.0, 4.0, 6.0],
             dims="component",
         )
-        sigma = pm.Gamma("sigma", 4, 10, dims="component")
+        # Arrays: what it takes as Python numbers, PyMC puts into 32 bits if it fits.
+        sigma = pm.Gamma("sigma", np.full(3, 4.0), np.full(3, 10.0), dims="component")
         pm.NormalMixture("petal", w, mu, sigma, observed=PETALS)
     return model
 
