@@ -23,8 +23,9 @@ import jax.numpy as jnp
 
 from jaxlink.pymc.context import check_names
 
-__all__ = ["KERNELS", "Kernel", "Start", "check_options", "load"]
+__all__ = ["KERNELS", "Kernel", "Shapes", "Start", "load"]
 
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
 Position = Mapping[str, jax.Array]
 LogDensity = Callable[[Position], jax.Array]
 Stats = dict[str, jax.Array]
@@ -68,15 +69,6 @@ def load(package: str) -> Any:
         ) from error
 
 
-def check_options(sampler: str, given: Mapping[str, Any], known: Any) -> None:
-    """Raise unless a sampler knows all the options that it is given."""
-    if "target_accept" in given:
-        raise ValueError(
-            "give target_accept to sample() itself, not among the options."
-        )
-    check_names(given, known, f"option of {sampler}")
-
-
 # --- BlackJAX ---
 
 
@@ -113,7 +105,7 @@ def blackjax_kernel(
     from blackjax.adaptation.step_size import dual_averaging_adaptation
     from blackjax.adaptation.window_adaptation import build_schedule
 
-    check_options("blackjax", options, _BLACKJAX_OPTIONS)
+    check_names(options, _BLACKJAX_OPTIONS, "option of BlackJAX's NUTS")
     depth = options.get("max_num_doublings", options.get("max_treedepth", 10))
     built = {
         k: options[k] for k in ("integrator", "divergence_threshold") if k in options
@@ -125,7 +117,8 @@ def blackjax_kernel(
     )
     # Rows (in a window that adapts the metric, at the end of such a window); one row
     # more, so that it can be indexed without any warm-up.
-    schedule = jnp.asarray([*build_schedule(tune).tolist(), (0, 0)], bool)
+    with jax.numpy_dtype_promotion("standard"):
+        schedule = jnp.asarray([*build_schedule(tune).tolist(), (0, 0)], bool)
 
     def init(log_density: LogDensity, start: Start, key: jax.Array) -> Any:
         del log_density, key
@@ -208,7 +201,7 @@ def numpyro_kernel(
     from numpyro.infer.hmc_util import build_adaptation_schedule
     from numpyro.infer.util import ParamInfo
 
-    check_options("numpyro", options, _NUMPYRO_OPTIONS)
+    check_names(options, _NUMPYRO_OPTIONS, "option of NumPyro's NUTS")
     depth = options.get("max_tree_depth", options.get("max_treedepth", 10))
     passed = {name: options[name] for name in _NUMPYRO_OPTIONS[2:] if name in options}
     init_kernel, sample_kernel = hmc(potential_fn_gen=_potential, algo="NUTS")
@@ -264,7 +257,7 @@ def _potential(log_density: LogDensity) -> LogDensity:
 
 def _strong(tree: Any) -> Any:
     """Arrays without weak types, so that a state stays what it is in a loop."""
-    return jax.tree.map(lambda x: jax.lax.asarray(x).astype(jnp.result_type(x)), tree)
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), tree)
 
 
 # What makes the kernel of a sampler, from the number of steps of the warm-up, the

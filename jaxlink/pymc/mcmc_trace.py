@@ -1,0 +1,141 @@
+"""What a sampler has drawn, on the host, and the DataTree that PyMC makes of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from arviz_base import dict_to_dataset
+from pymc.backends.arviz import (
+    coords_and_dims_for_inferencedata,
+    find_constants,
+    find_observations,
+)
+from xarray import DataTree
+
+from jaxlink.pymc.nuts import Shapes
+from jaxlink.pymc.results import stamped
+from jaxlink.pymc.runs import Arrays
+
+__all__ = ["Trace", "posterior_tree"]
+
+# What the statistics are stored as, whatever precision they were computed in.
+_STATS: dict[str, Any] = {
+    "diverging": np.bool_,
+    "step_size": np.float64,
+    "acceptance_rate": np.float64,
+    "energy": np.float64,
+    "lp": np.float64,
+    "tree_depth": np.int64,
+    "n_steps": np.int64,
+    "reached_max_treedepth": np.bool_,
+}
+
+
+class Trace:
+    """Values and statistics of all steps of some chains, which come in pieces.
+
+    Arguments:
+        shapes: of the values of one step.
+        chains, steps: the shape of what comes.
+        skip: how many steps, the first ones, are not kept.
+    """
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        *,
+        chains: int,
+        steps: int,
+        skip: int,
+    ):
+        kept = (chains, steps - skip)
+        self._values = {
+            name: np.empty((*kept, *value.shape), value.dtype)
+            for name, value in shapes.items()
+        }
+        self._stats = {name: np.empty(kept, dtype) for name, dtype in _STATS.items()}
+        self._skip = skip
+        self._next = -skip
+
+    def add(
+        self, values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]
+    ) -> None:
+        """Take over a piece: arrays of shape ``(chains, steps, ...)``.
+
+        If it is interrupted, the piece does not count.
+        """
+        count = stats["lp"].shape[1]
+        skip = min(max(-self._next, 0), count)
+        if skip < count:
+            place = slice(self._next + skip, self._next + count)
+            for name, kept in self._values.items():
+                kept[:, place] = values[name][:, skip:]
+            for name, kept in self._stats.items():
+                kept[:, place] = stats[name][:, skip:]
+        self._next += count
+
+    def parts(self, tune: int) -> tuple[tuple[Arrays, Arrays], tuple[Arrays, Arrays]]:
+        """Values and statistics of the warm-up, of ``tune`` steps, and of the draws."""
+        done, split = max(self._next, 0), tune - self._skip
+
+        def part(steps: slice) -> tuple[Arrays, Arrays]:
+            return (
+                {name: kept[:, steps] for name, kept in self._values.items()},
+                {name: kept[:, steps] for name, kept in self._stats.items()},
+            )
+
+        return part(slice(0, min(split, done))), part(slice(split, max(split, done)))
+
+
+def posterior_tree(
+    model: pm.Model,
+    drawn: Mapping[str, tuple[Arrays, Arrays]],
+    names: Sequence[str],
+    library: Any,
+    attrs: dict[str, Any],
+    *,
+    coords: Mapping[str, Any],
+    dims: Mapping[str, Any],
+) -> DataTree:
+    """What PyMC returns.
+
+    Arguments:
+        model: for coords, dims and data.
+        drawn: values and statistics by the prefix of their groups' names.
+        names: the values in order.
+        library: the module of what drew them.
+        attrs: of the groups of draws.
+        coords, dims: to add to the model's.
+    """
+    model_coords, model_dims = coords_and_dims_for_inferencedata(model)
+    all_coords, all_dims = {**model_coords, **coords}, {**model_dims, **dims}
+    datasets = {}
+    for prefix, (values, _) in drawn.items():
+        datasets[f"{prefix}posterior"] = dict_to_dataset(
+            {name: values[name] for name in names},
+            inference_library=library,
+            attrs=attrs,
+            coords=all_coords,
+            dims=all_dims,
+        )
+    for prefix, (_, stats) in drawn.items():
+        datasets[f"{prefix}sample_stats"] = dict_to_dataset(
+            stats, inference_library=library, attrs=attrs
+        )
+    data = {
+        "observed_data": find_observations(model),
+        "constant_data": find_constants(model),
+    }
+    for group, arrays in data.items():
+        if arrays or group == "observed_data":
+            datasets[group] = dict_to_dataset(
+                arrays,
+                inference_library=pm,
+                coords=all_coords,
+                dims=all_dims,
+                sample_dims=[],
+            )
+    return stamped(
+        DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
+    )
