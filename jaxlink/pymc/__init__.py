@@ -1,14 +1,29 @@
-"""PyMC models as plain JAX functions, and samplers on top of them."""
+"""PyMC models as plain JAX functions, and samplers on top of them.
+
+The functions of a model (`logdensity`, `prior`, ...) return plain JAX functions of dicts
+by name; those that PyMC has too (`sample`, `sample_posterior_predictive`, ...) take its
+arguments and return the ``DataTree`` that it returns.
+"""
 
 from jaxlink.pymc.density import log_likelihood, log_prior, logdensity
+from jaxlink.pymc.forward import sample_posterior_predictive, sample_prior_predictive
 from jaxlink.pymc.functions import ModelFunction
 from jaxlink.pymc.initial import initial_position
+from jaxlink.pymc.mcmc import sample
+from jaxlink.pymc.pointwise import (
+    compute_deterministics,
+    compute_log_likelihood,
+    compute_log_prior,
+)
 from jaxlink.pymc.predictive import posterior_predictive, prior
 from jaxlink.pymc.transforms import Ravel, constrain, ravel, unconstrain
 
 __all__ = [
     "ModelFunction",
     "Ravel",
+    "compute_deterministics",
+    "compute_log_likelihood",
+    "compute_log_prior",
     "constrain",
     "initial_position",
     "log_likelihood",
@@ -17,5 +32,8 @@ __all__ = [
     "posterior_predictive",
     "prior",
     "ravel",
+    "sample",
+    "sample_posterior_predictive",
+    "sample_prior_predictive",
     "unconstrain",
 ]
