@@ -1,11 +1,14 @@
 """Automatic differentiation variational inference: the family, its ELBO, the steps.
 
 The posterior of a flat unconstrained vector z is approximated by a normal distribution
-q, whose scale is diagonal (mean field) or a Cholesky factor (full rank). With
-z = mean + scale e and e standard normal, the ELBO is E[log p(z) - log q(z)], and its
-gradient is taken through z only: the part through the parameters of q within log q has
-expectation zero, and without it the noise of the gradient vanishes as q approaches the
-posterior.
+q, whose scale S is diagonal (mean field) or a Cholesky factor (full rank). With
+z = mean + S e and e standard normal, the ELBO is E[log p(z) - log q(z)]. It and its
+gradient are estimated from draws of e.
+
+Of the gradient, that part which comes from the parameters within log q has expectation
+zero. The mean field leaves it out, and then the noise vanishes as q approaches the
+posterior. With a Cholesky factor that would put the factor's inverse into the gradient,
+which can blow up in many dimensions, so there it is kept.
 
 Kucukelbir, Tran, Ranganath, Gelman, Blei (2017). Automatic Differentiation Variational
 Inference. JMLR 18(14).
@@ -20,73 +23,85 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.scipy.linalg import solve_triangular
 
-__all__ = ["Parameters", "State", "advance", "log_q", "noise", "place", "sigma_to_rho"]
+__all__ = [
+    "LogDensity",
+    "Parameters",
+    "State",
+    "advance",
+    "draws_of_step",
+    "negative_elbo",
+    "place",
+]
 
+# (key, vector) -> scalar
 LogDensity = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Parameters(NamedTuple):
-    """What is optimized. The standard deviations (mean field: ``rho`` of shape (d,)) or
-    the diagonal of the Cholesky factor (full rank: (d, d)) are softplus(rho)."""
+    """What is optimized.
+
+    The standard deviations of a mean field are softplus(rho), with rho of shape (d,).
+    The Cholesky factor of a full rank is diag(s) T, where s is the softplus of the
+    diagonal of rho, of shape (d, d), and T has a unit diagonal and the entries of rho
+    below it: so they have no units, and steps of one length suit all of them.
+    """
 
     mean: jax.Array
     rho: jax.Array
+
+    @classmethod
+    def at(cls, mean: jax.Array, sigma: jax.Array, is_full: bool) -> "Parameters":
+        """An uncorrelated normal distribution; ``mean`` and ``sigma`` of shape (d,)."""
+        rho = sigma + jnp.log(-jnp.expm1(-sigma))
+        return cls(mean, jnp.diag(rho) if is_full else rho)
 
     @property
     def scale(self) -> jax.Array:
         """Standard deviations, or the lower Cholesky factor of the covariance."""
         if self.rho.ndim == 1:
             return jax.nn.softplus(self.rho)
-        diagonal = jax.nn.softplus(jnp.diagonal(self.rho))
-        return jnp.tril(self.rho, -1) + jnp.diag(diagonal)
-
-
-def sigma_to_rho(sigma: jax.Array) -> jax.Array:
-    """The inverse of softplus."""
-    return sigma + jnp.log(-jnp.expm1(-sigma))
-
-
-def noise(key: jax.Array, samples: int, mean: jax.Array) -> jax.Array:
-    """Standard normal draws, one a row."""
-    return jax.random.normal(key, (samples, *mean.shape), mean.dtype)
+        below = jnp.tril(self.rho, -1) + jnp.eye(self.mean.size, dtype=self.rho.dtype)
+        return jax.nn.softplus(jnp.diagonal(self.rho))[:, None] * below
 
 
 def place(mean: jax.Array, scale: jax.Array, e: jax.Array) -> jax.Array:
-    """Draws of q from standard normal ones; (..., d) to (..., d)."""
+    """Draws of q from standard normal ones; both of shape (..., d)."""
     return mean + (e * scale if scale.ndim == 1 else e @ scale.T)
 
 
-def log_q(mean: jax.Array, scale: jax.Array, z: jax.Array) -> jax.Array:
-    """The log density of q at each row of ``z``."""
-    if scale.ndim == 1:
-        e, diagonal = (z - mean) / scale, scale
-    else:
-        e = solve_triangular(scale, (z - mean).T, lower=True).T
-        diagonal = jnp.diagonal(scale)
-    constant = jnp.sum(jnp.log(diagonal)) + mean.size * (0.5 * math.log(2 * math.pi))
-    return -0.5 * jnp.sum(e**2, axis=-1) - constant
+def draws_of_step(
+    parameters: Parameters, samples: int, key: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What a step draws: the key of its minibatch, e, and z; (samples, d) each."""
+    mean = parameters.mean
+    of_noise, of_batch = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    e = jax.random.normal(of_noise, (samples, mean.size), mean.dtype)
+    return of_batch, e, place(mean, parameters.scale, e)
 
 
 def negative_elbo(
     parameters: Parameters, log_p: LogDensity, samples: int, key: jax.Array
 ) -> jax.Array:
-    """An estimate by ``samples`` draws of q, all with the same minibatch."""
-    of_noise, of_batch = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    mean, scale = parameters.mean, parameters.scale
-    z = place(mean, scale, noise(of_noise, samples, mean))
-    if samples == 1:
+    """An estimate from draws of q, for all of which the minibatch is the same."""
+    of_batch, e, z = draws_of_step(parameters, samples, key)
+    if samples == 1:  # a density under vmap may cost more: it takes both branches
         log_joint = log_p(of_batch, z[0])[None]
     else:
         log_joint = jax.vmap(log_p, (None, 0))(of_batch, z)
-    held = jax.lax.stop_gradient((mean, scale))
-    return jnp.mean(log_q(*held, z) - log_joint)
+    scale = parameters.scale
+    if scale.ndim == 1:
+        mean, scale = jax.lax.stop_gradient((parameters.mean, scale))
+        e = (z - mean) / scale
+    diagonal = scale if scale.ndim == 1 else jnp.diagonal(scale)
+    log_q = -0.5 * jnp.sum(e**2 + math.log(2 * math.pi), axis=1)
+    log_q -= jnp.sum(jnp.log(diagonal))
+    return jnp.mean(log_q - log_joint.astype(log_q.dtype))
 
 
 class State(NamedTuple):
     """Where the optimization stands: the parameters, the optimizer's own state, the
-    number of steps done, and whether the next step gives NaN."""
+    number of steps made, and whether the next one was tried and gave NaN."""
 
     parameters: Parameters
     optimizer: Any
@@ -108,12 +123,12 @@ def advance(
     """Make up to ``steps`` steps, and stop before one that gives NaN.
 
     One program serves any number of steps, so where a run pauses changes no bit of it.
+    Step *i* uses the key ``fold_in(key, i)``.
 
     Returns:
         The new state, and the losses of the steps in the first places of a vector of
         length ``capacity``.
     """
-
     first = state.step
 
     def unfinished(carry: tuple[State, jax.Array]) -> jax.Array:
