@@ -9,6 +9,16 @@ here.
 What PyTensor's functions do beside computing stays theirs: they cast inputs, update
 shared variables, make copies of themselves. Checks raise, which in a JAX function they
 do not, and NumPy generators become streams of keys (see `jaxlink.generators`).
+
+Example:
+    >>> import jaxlink, pytensor, pytensor.tensor as pt
+    >>> x = pt.vector("x")
+    >>> calls = pytensor.shared(0, name="calls")
+    >>> f = pytensor.function(
+    ...     [x], x.sum(), updates={calls: calls + 1}, mode=jaxlink.MODE
+    ... )
+    >>> f([1.0, 2.0]).item(), calls.get_value().item()
+    (3.0, 1)
 """
 
 import builtins
@@ -36,6 +46,7 @@ from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.type import TensorType
 
 from jaxlink.compile import function
+from jaxlink.errors import UnsupportedOpError
 from jaxlink.function import JAXFunction
 from jaxlink.generators import Positions, Streams, Taken, is_generator, roots, taker
 from jaxlink.sparse_arrays import decode
@@ -213,10 +224,17 @@ def _as_jax_function(
     values = [out for out in outs if not is_generator(out)]
     if moved:
         values.append(Positions()(*moved))
-    with jax.enable_x64(True):
-        return function(
-            arguments, values, name=fgraph.name, host_callback=host_callback
+    try:
+        with jax.enable_x64(True):
+            return function(
+                arguments, values, name=fgraph.name, host_callback=host_callback
+            )
+    except UnsupportedOpError as error:
+        error.add_note(
+            "For a function under jaxlink.MODE, host_callback=True is written "
+            'mode=jaxlink.MODE.clone(link_kwargs={"host_callback": True}).'
         )
+        raise
 
 
 def _uncopied(out: Variable) -> Variable:

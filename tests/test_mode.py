@@ -617,10 +617,10 @@ class Nameless(Op):
 
 
 def test_what_cannot_be_compiled():
-    with pytest.raises(
-        jaxlink.UnsupportedOpError, match=r"no rule for the Op .*Nameless"
-    ):
+    match = r"no rule for the Op .*Nameless"
+    with pytest.raises(jaxlink.UnsupportedOpError, match=match) as error:
         pytensor.function([x], Nameless()(x), mode=MODE)
+    assert 'link_kwargs={"host_callback": True}' in error.value.__notes__[0]
     with pytest.raises(jaxlink.DynamicShapeError, match="depends on `x`"):
         pytensor.function([x], pt.zeros(x[0].astype("int64")), mode=MODE)
 
