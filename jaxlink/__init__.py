@@ -20,10 +20,12 @@ from jaxlink.errors import (
     UnsupportedOpError,
 )
 from jaxlink.function import JAXFunction
+from jaxlink.mode import MODE
 
 __version__ = _version("jaxlink")
 
 __all__ = [
+    "MODE",
     "ArgumentError",
     "CompileError",
     "DynamicShapeError",

@@ -5,11 +5,13 @@ by name; those that PyMC has too (`sample`, `sample_posterior_predictive`, ...) 
 arguments and return the ``DataTree`` that it returns.
 """
 
+from jaxlink.pymc.approximation import Approximation
 from jaxlink.pymc.density import log_likelihood, log_prior, logdensity
 from jaxlink.pymc.forward import sample_posterior_predictive, sample_prior_predictive
 from jaxlink.pymc.functions import ModelFunction
 from jaxlink.pymc.initial import initial_position
 from jaxlink.pymc.mcmc import sample
+from jaxlink.pymc.optimum import find_MAP
 from jaxlink.pymc.pointwise import (
     compute_deterministics,
     compute_log_likelihood,
@@ -17,14 +19,18 @@ from jaxlink.pymc.pointwise import (
 )
 from jaxlink.pymc.predictive import posterior_predictive, prior
 from jaxlink.pymc.transforms import Ravel, constrain, ravel, unconstrain
+from jaxlink.pymc.variational import fit
 
 __all__ = [
+    "Approximation",
     "ModelFunction",
     "Ravel",
     "compute_deterministics",
     "compute_log_likelihood",
     "compute_log_prior",
     "constrain",
+    "find_MAP",
+    "fit",
     "initial_position",
     "log_likelihood",
     "log_prior",
