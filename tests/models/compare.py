@@ -23,8 +23,8 @@ Draws = Mapping[str, np.ndarray]
 def samples_p_values(ours: Draws, theirs: Draws) -> Iterator[tuple[str, float]]:
     """Two samples, by variable: arrays with a leading axis of draws, ours are more.
 
-    Compares each element, and the sums and differences of the ranks of one element of
-    each two variables, which tell how these depend on one another.
+    Compares each element, and for one element of each two variables the mean product of
+    their centred ranks, which tells how these depend on one another.
     """
     assert ours.keys() == theirs.keys()
     scores = {}
@@ -40,8 +40,7 @@ def samples_p_values(ours: Draws, theirs: Draws) -> Iterator[tuple[str, float]]:
             i = len(scores) % a.shape[1]
             scores[name] = pooled_ranks(a[:, i], b[:, i])
     for (x, (a, b)), (y, (c, d)) in combinations(scores.items(), 2):
-        yield f"{x} + {y}", two_samples(a + c, b + d)
-        yield f"{x} - {y}", two_samples(a - c, b - d)
+        yield f"{x} and {y}", same_mean(a * c, b * d)
 
 
 def two_samples(a: np.ndarray, b: np.ndarray) -> float:
@@ -70,8 +69,16 @@ def two_samples(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def pooled_ranks(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    ranks = stats.rankdata(np.concatenate([a, b])) / (len(a) + len(b))
+    """Centred, between -1/2 and 1/2."""
+    ranks = (stats.rankdata(np.concatenate([a, b])) - 0.5) / (len(a) + len(b)) - 0.5
     return ranks[: len(a)], ranks[len(a) :]
+
+
+def same_mean(a: np.ndarray, b: np.ndarray) -> float:
+    """Welch's test; the numbers are bounded, so hundreds of them are enough."""
+    if np.ptp(np.concatenate([a, b])) == 0:
+        return 1.0
+    return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
 
 
 def ranks_p_values(
@@ -79,8 +86,10 @@ def ranks_p_values(
 ) -> Iterator[tuple[str, float]]:
     """Draws given values: for each given value, one of theirs among many of ours.
 
-    Among them the rank of theirs is uniform, whatever the distribution is. Compares
-    each element, and two sums of all elements of a variable with random signs.
+    Among them the rank of theirs is uniform, whatever the distribution is. Compares the
+    ranks of each element, and how far they are from the middle, which tells a wrong
+    spread; the same of two sums of all elements of a variable with random signs; and
+    the means of both over all elements.
 
     Arguments:
         ours: by variable, arrays with leading axes of given values and of draws.
@@ -108,5 +117,10 @@ def ranks_p_values(
         for i in range(u.shape[1]):
             where = f"{name}, element {i}"
             yield where, float(stats.kstest(u[:, i], "uniform").pvalue)
-            spread = np.abs(2 * u[:, i] - 1)
-            yield f"{where}, spread", float(stats.kstest(spread, "uniform").pvalue)
+            off = np.abs(2 * u[:, i] - 1)
+            yield f"{where}, spread", float(stats.kstest(off, "uniform").pvalue)
+        # Given values are independent of one another; elements need not be.
+        centred = (u[:, :-2] - 0.5).mean(1)
+        spread = ((2 * u[:, :-2] - 1) ** 2).mean(1) - 1 / 3
+        yield f"{name}, all", float(stats.ttest_1samp(centred, 0).pvalue)
+        yield f"{name}, all, spread", float(stats.ttest_1samp(spread, 0).pvalue)
