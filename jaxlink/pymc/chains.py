@@ -125,6 +125,8 @@ class Chains:
             rows = self._lanes[number].give(rows)
             return state, jax.tree.map(lambda x: x[:, :count], rows)
 
+        for chain in range(self._lanes[-1].chains.stop):
+            update(chain, (), {})
         done, pace = 0, 1
         with ThreadPoolExecutor(min(len(self._lanes), os.cpu_count() or 1)) as pool:
             while done < self._steps:

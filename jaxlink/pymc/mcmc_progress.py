@@ -28,12 +28,13 @@ _STYLES = ["split", "split+stats", "stats+split"]
 _STYLES += ["combined", "combined+stats", "stats+combined"]
 
 
-class _Speed(ProgressColumn):
+class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed or 0.0
-        if 0 < speed < 1:
-            return Text(f"{1 / speed:.1f} s/it")
-        return Text(f"{speed:.0f} it/s")
+        elapsed = task.finished_time or task.elapsed
+        if not (task.completed and elapsed):
+            return Text("")
+        rate = task.completed / elapsed
+        return Text(f"{rate:,.0f} it/s" if rate >= 1 else f"{1 / rate:.1f} s/it")
 
 
 class MCMCProgress:
@@ -64,7 +65,7 @@ class MCMCProgress:
         if "stats" in text:
             columns.append(TextColumn("{task.fields[stats]}"))
         columns += [
-            _Speed(),
+            _Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         ]
         console = Console(stderr=True, theme=default_progress_theme)
@@ -74,7 +75,9 @@ class MCMCProgress:
         )
         total = (draws + tune) * (chains if self._combined else 1)
         self._tasks = [
-            self._progress.add_task(name, total=total, phase="compiling", stats="")
+            self._progress.add_task(
+                name, start=False, total=total, phase="compiling", stats=""
+            )
             for name in names
         ]
 
@@ -96,16 +99,20 @@ class MCMCProgress:
         Arguments:
             chain: which.
             diverging: of each step since the last update, whether it diverged. Those of
-                the warm-up do not count.
+                the warm-up do not count. Without any step, the clock starts.
             stats: of the last step, the ``step_size`` and ``n_steps``.
         """
+        task = self._tasks[0 if self._combined else chain]
+        self._progress.start_task(task)
+        if not len(diverging):
+            return
         count, warming = len(diverging), max(self._tune - self._done[chain], 0)
         self._divergences[chain] += np.sum(diverging[warming:])
         self._done[chain] += count
         shown = self._divergences.sum() if self._combined else self._divergences[chain]
         step_size, gradients = stats["step_size"], stats["n_steps"]
         self._progress.update(
-            self._tasks[0 if self._combined else chain],
+            task,
             advance=count,
             phase="warm-up" if self._done[chain] < self._tune else "draws",
             stats=f"{shown} div., step {step_size:.2g}, {gradients} grad.",

@@ -131,6 +131,7 @@ class NutpieChains:
             ):
                 seed = int(high) << 32 | int(low)
                 runs[chain] = self._start(vector, seed, chain, seen)
+                update(chain, (), {})
             while len(finished) < len(runs):
                 for chain in runs.keys() - finished.keys():
                     with suppress(TimeoutError):

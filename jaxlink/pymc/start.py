@@ -56,18 +56,24 @@ class Starts:
         made: dict[int, ModelFunction] = {}
         for given in of_chains:
             if given and id(given) not in made:
-                start = initial_position(model, initvals=given, jitter=jitter)
-                self._check(jax.eval_shape(start, key))
-                made[id(given)] = start
+                made[id(given)] = self._start(model, given, jitter)
         self._starts = [made.get(id(given), default) for given in of_chains]
 
-    def _check(self, entries: Mapping[str, Any]) -> None:
+    def _start(
+        self, model: pm.Model, initvals: Mapping[Any, Any], jitter: bool
+    ) -> ModelFunction:
+        try:
+            start = initial_position(model, initvals=initvals, jitter=jitter)
+        except TypeError as error:
+            raise ValueError(f"initvals do not fit the model: {error}") from error
+        entries = jax.eval_shape(start, jax.random.key(0))
         for name, entry in self.shapes.items():
             if entries[name].shape != entry.shape:
                 raise ValueError(
-                    f"initvals give `{name}` the shape {entries[name].shape}, but the "
-                    f"model has {entry.shape}."
+                    f"initvals do not fit the model: they give `{name}` the shape "
+                    f"{entries[name].shape}, but it has {entry.shape}."
                 )
+        return start
 
     def draw(self, chain: int, key: jax.Array) -> Position:
         """A position for a chain to start from."""
