@@ -140,6 +140,20 @@ def test_one_dimension_and_three(reference):
     assert np.all(arrays["normal"][..., 0, :] != arrays["normal"][..., 1, :])
 
 
+def test_products_round_alike_for_any_batch_size():
+    matrix = RNG.normal(size=(20, 30))
+
+    def product(key, draw):
+        del key
+        return {"product": jnp.asarray(matrix) @ draw["b"]}
+
+    samples = Samples({"draw": np.arange(5)}, {"b": RNG.normal(size=(5, 30))})
+    expected = whole(samples, fn=product)
+    both = sharding(jax.devices())
+    assert_same(whole(samples, fn=product, batch_size=1), expected)
+    assert_same(whole(samples, fn=product, batch_size=2, sharding=both), expected)
+
+
 @pytest.mark.parametrize(
     ("labels", "ids"),
     [
@@ -173,18 +187,12 @@ def test_one_program_serves_all_chunks():
 
 
 def test_the_last_chunk_is_filled_with_samples():
-    """Zeros there would never end this loop."""
-
-    def rounds(key, draw):
-        del key
-        return {"rounds": jax.lax.while_loop(lambda x: x < 9, lambda x: x + draw, draw)}
-
-    samples = Samples({"draw": np.arange(3)}, {"step": np.full(3, 4)})
-    chunks = Chunks(
-        Partial(rounds), lambda f, k, d: f(k, d["step"]), samples, batch_size=2
-    )
-    [(_, _, arrays)], _ = results(chunks)
-    assert arrays["rounds"].tolist() == [12, 12, 12]
+    """At values that are none, such as zeros, a sampler might never end."""
+    chunks = chunked(grid(), batch_size=4)
+    (chains, draws), values = chunks._inputs(12, 15, 4)
+    assert (chains.tolist(), draws.tolist()) == ([0, 1, 2, 2], [4, 4, 4, 4])
+    np.testing.assert_array_equal(values["scale"], SCALE[[0, 1, 2, 2], 4])
+    np.testing.assert_array_equal(values["shift"], SHIFT[[0, 1, 2, 2], 4])
 
 
 @pytest.mark.parametrize(("width", "batch_size"), [(1, 4), (2, 15), (2, 1), (5, 4)])
@@ -307,6 +315,26 @@ def test_size_of_the_result():
     assert format_bytes(3 * 2**30) == "3 GiB"
 
 
+def test_device_holds_two_chunks_at_most():
+    """However many draws there are."""
+    samples = Samples({"draw": np.arange(2000)})
+    draws = lambda key, _: {"x": jax.random.normal(key, (100,))}  # noqa: E731
+    chunks = chunked(samples, draws, batch_size=50)
+    chunks.compile()
+    jax.block_until_ready(jax.live_arrays())
+    before = sum(x.nbytes for x in jax.live_arrays())
+    held = []
+
+    def advance(count):
+        held.append(sum(x.nbytes for x in jax.live_arrays()) - before)
+        assert count == 50
+
+    results(chunks, 2000, advance)
+    assert len(held) == 40
+    of_chunk = 50 * 100 * 8
+    assert of_chunk <= max(held) <= 2.1 * of_chunk
+
+
 # Interrupts
 
 
@@ -392,5 +420,5 @@ def test_sharding_must_be_one():
 
 def test_shapes_that_do_not_go_together():
     wrong = lambda key, draw: {"x": draw["shift"] + jnp.ones(3)}  # noqa: E731
-    with pytest.raises(ValueError, match=r"`beta` is long\. JAX says: add got"):
+    with pytest.raises(ValueError, match=r"`beta` is long\. The error was: add got"):
         chunked(grid(), wrong, hint="`beta` is long")

@@ -18,7 +18,8 @@ from pymc.backends.base import MultiTrace
 from pymc.exceptions import ImplicitFreezeWarning, ImputationWarning
 
 import jaxlink
-from jaxlink.pymc import runs
+from benchmarks import predictive
+from jaxlink.pymc import memory, runs
 from jaxlink.pymc.forward import sample_posterior_predictive, sample_prior_predictive
 from jaxlink.pymc.pointwise import (
     compute_deterministics,
@@ -26,6 +27,7 @@ from jaxlink.pymc.pointwise import (
     compute_log_prior,
 )
 from jaxlink.pymc.predictive import posterior_predictive, prior
+from jaxlink.pymc.results import predictive_tree, prior_tree
 
 KEY = jax.random.key(11)
 QUIET = {"progressbar": False}
@@ -447,6 +449,26 @@ def test_memory_limit(model, tmp_path):
     ours = sample_prior_predictive(100, model, store=tmp_path / "a", **options)
     assert ours["prior"].sizes["draw"] == 100
     assert sample_prior_predictive(20, model, **options)["prior"].sizes["draw"] == 20
+
+
+def test_results_are_not_copied(model):
+    arrays = {"flag": np.zeros((2, 3, 2)), "mu": np.zeros((2, 3, 2, 3))}
+    coords = {"chain": np.arange(2), "draw": np.arange(3)}
+    for predictions, group in [(False, "posterior_predictive"), (True, "predictions")]:
+        tree = predictive_tree(arrays, coords, model, {}, predictions=predictions)
+        for name, array in arrays.items():
+            assert np.shares_memory(tree[group][name].values, array)
+    one = {name: array[:1] for name, array in arrays.items()}
+    tree = prior_tree(one, {"chain": [0], "draw": np.arange(3)}, model, {})
+    assert np.shares_memory(tree["prior"]["mu"].values, arrays["mu"])
+    assert np.shares_memory(tree["prior_predictive"]["flag"].values, arrays["flag"])
+
+
+@pytest.mark.slow
+def test_memory_of_4000_draws_of_1000_observations():
+    size, grown = predictive.memory(draws=1000, on_disk=False)
+    assert size == 4000 * 1000 * 8
+    assert grown < 2 * (size + memory.budget("cpu"))
 
 
 def test_store_without_zarr(model, monkeypatch, tmp_path):

@@ -86,6 +86,9 @@ class Chunks:
             fits = devices * max(1, budget(self._platform) // each)
             batch_size = min(fits, samples.size)
         self.batch_size = -(-batch_size // devices) * devices
+        # XLA multiplies a single vector in another way than several, and rounds
+        # differently: a device never has less than two.
+        self._filled = max(self.batch_size, 2 * devices)
         self._program: Any = None
 
     @property
@@ -121,7 +124,7 @@ class Chunks:
             )
             raise ValueError(
                 "the model cannot be evaluated, as its shapes do not go together. "
-                f"{reason}. JAX says: {error}"
+                f"{reason}. The error was: {error}"
             ) from error
 
     def compile(self) -> None:
@@ -153,7 +156,7 @@ class Chunks:
         return inputs if stop - start == size else jax.tree.map(fill, inputs)
 
     def _placed(self, start: int, stop: int) -> Any:
-        inputs = self._inputs(start, stop, self.batch_size)
+        inputs = self._inputs(start, stop, self._filled)
         if self._mesh is None:
             return jax.device_put(inputs)
         along = PartitionSpec(self._mesh.axis_names[0])

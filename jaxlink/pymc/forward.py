@@ -41,9 +41,9 @@ def sample_prior_predictive(
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the prior and the prior predictive distribution.
 
-    Draw *i* uses the key ``fold_in(fold_in(key, 0), i)``. So the same key gives the
-    same draws for any ``batch_size`` and any number of devices, whatever ``var_names``
-    asks for, and a longer run begins with the draws of a shorter one.
+    Draw *i* uses the key ``fold_in(fold_in(key, 0), i)``. So the same (threefry) key
+    gives the same draws for any ``batch_size`` and any number of devices, whatever
+    ``var_names`` asks for, and a longer run begins with the draws of a shorter one.
 
     Arguments:
         draws: how many.
@@ -149,10 +149,10 @@ def sample_posterior_predictive(
 
     The sample with the labels *c* and *d* along ``chain`` and ``draw`` uses the key
     ``fold_in(fold_in(key, c), d)``, and likewise for other sample dimensions. So the
-    same key gives the same draws for any ``batch_size`` and any number of devices,
-    whatever ``var_names`` asks for, also where chains were reordered or draws were
-    thinned. (Labels that are not different integers in [0, 2**32), and those of a list
-    of points, count as 0, 1, 2, ...)
+    same (threefry) key gives the same draws for any ``batch_size`` and any number of
+    devices, whatever ``var_names`` asks for, also where chains were reordered or draws
+    were thinned. (Labels that are not different integers in [0, 2**32), and those of a
+    list of points, count as 0, 1, 2, ...)
 
     Ctrl-C ends the run with the draws that are finished, of all chains, and a warning.
 

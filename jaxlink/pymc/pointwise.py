@@ -105,7 +105,7 @@ def compute_log_prior(
         var_names: free random variables; default: all.
 
     The other arguments, what is returned (in a group ``log_prior``) and what is raised
-    are as for `compute_log_likelihood`, for `pymc.compute_log_prior`.
+    are as for `compute_log_likelihood`, for `pymc.stats.compute_log_prior`.
     """
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
     model, make = model_of(model), partial(log_prior, var_names=var_names)
