@@ -370,10 +370,10 @@ def test_states_that_differ_in_half_a_word_differ(walk):
 
 
 def test_a_generator_that_comes_out_spawns_as_the_one_that_went_in(walk):
-    source = generator(1)
+    source = generator(5)
     *_, after = walk[0](source)
-    assert equal(after.spawn(1)[0], generator(1).spawn(1)[0])
-    assert equal(source.spawn(1)[0], generator(1).spawn(1)[0])
+    assert equal(after.spawn(1)[0], generator(5).spawn(1)[0])
+    assert equal(source.spawn(1)[0], generator(5).spawn(1)[0])
 
 
 @pytest.mark.parametrize("name", BIT_GENERATORS)
