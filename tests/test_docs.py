@@ -40,11 +40,13 @@ def standard_promotion():
 def test_readme():
     readme = ROOT / "README.md"
     namespace = {}
-    [code] = blocks(readme, "python")
+    code, models = blocks(readme, "python")
     exec(compile(code, "README.md", "exec"), namespace)
     [session] = blocks(readme, "pycon")
     run_doctest(session, "README.md", namespace)
     assert namespace["predictions"].shape == (1000, 5)
+    exec(compile(models, "README.md", "exec"), namespace)
+    assert namespace["idata"].posterior_predictive["y"].shape == (2, 200, 4)
     for word in ("storage", "vm", "updates", "default_rng"):
         assert not re.search(rf"\b{word}\b", code)
 
@@ -66,11 +68,15 @@ def test_docstrings(name):
 
 
 def test_public_names_are_documented():
-    for name in jaxlink.__all__:
-        assert getattr(jaxlink, name).__doc__, name
+    for module in (jaxlink, importlib.import_module("jaxlink.pymc")):
+        for name in module.__all__:
+            assert getattr(module, name).__doc__, name
 
 
-@pytest.mark.parametrize("name", ["checks.md", "custom-ops.md"])
+PAGES = ["checks.md", "custom-ops.md", "mode.md", "pymc.md", "pymc-differences.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_page(name):
     path = ROOT / "docs" / name
     # Classes know their module, and errors name it.

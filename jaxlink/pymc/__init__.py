@@ -1,6 +1,6 @@
 """PyMC models as plain JAX functions, and samplers on top of them.
 
-The functions of a model (`logdensity`, `prior`, ...) return plain JAX functions of dicts
+The functions of a model (`logdensity`, `prior`, ...) are plain JAX functions of dicts
 by name; those that PyMC has too (`sample`, `sample_posterior_predictive`, ...) take its
 arguments and return the ``DataTree`` that it returns.
 """
