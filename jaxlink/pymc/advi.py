@@ -3,7 +3,8 @@
 The posterior of a flat unconstrained vector z is approximated by a normal distribution
 q, whose scale S is diagonal (mean field) or a Cholesky factor (full rank). With
 z = mean + S e and e standard normal, the ELBO is E[log p(z) - log q(z)]. It and its
-gradient are estimated from draws of e.
+gradient are estimated from draws of e, which come in pairs of opposite signs: what they
+say about the mean of a normal posterior is then exact.
 
 Of the gradient, that part which comes from the parameters within log q has expectation
 zero. The mean field leaves it out, and then the noise vanishes as q approaches the
@@ -76,7 +77,8 @@ def draws_of_step(
     """What a step draws: the key of its minibatch, e, and z; (samples, d) each."""
     mean = parameters.mean
     of_noise, of_batch = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    e = jax.random.normal(of_noise, (samples, mean.size), mean.dtype)
+    half = jax.random.normal(of_noise, (-(-samples // 2), mean.size), mean.dtype)
+    e = jnp.concatenate([half, -half])[:samples]
     return of_batch, e, place(mean, parameters.scale, e)
 
 

@@ -37,7 +37,7 @@ def fit(
     start: Mapping[Any, Any] | None = None,
     start_sigma: Mapping[str, Any] | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    mc_samples: int = 1,
+    mc_samples: int = 2,
     callbacks: Sequence[Callback] = (),
     chunk: int | None = None,
     progressbar: bool = True,
@@ -63,7 +63,7 @@ def fit(
         optimizer: from Optax. Default: Adam, whose learning rate falls along a cosine
             from 0.05 (mean field) or 0.02 (full rank) to 0 at step ``n``.
         mc_samples: how many draws the ELBO and its gradient are estimated from at each
-            step.
+            step. They come in pairs of opposite signs.
         callbacks: called with the approximation so far, the losses and the number of
             steps, whenever ``chunk`` steps were made. One that raises StopIteration
             ends the optimization.
