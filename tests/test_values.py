@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 import xarray
 from jax.experimental.sparse import BCOO, BCSR
+from pytensor.compile.ops import deep_copy_op
 from pytensor.tensor.type_other import SliceType
 from pytensor.typed_list import TypedListType, make_list
 from support import compared
@@ -93,6 +94,12 @@ def test_elements_are_found_by_value(elements):
     assert jaxlink.function([elements, x], elements.count(x))([B, A], A) == 1
     with pytest.raises(jaxlink.UnsupportedOpError, match="must be arrays of one shape"):
         fn([A, B], A, 0)
+
+
+def test_copies_of_lists_are_lists(elements):
+    fn = jaxlink.function([elements], [deep_copy_op(elements)])
+    [out] = fn([np.array([1.0, 2.0]), np.array([3.0])])
+    assert [x.tolist() for x in out] == [[1, 2], [3]]
 
 
 def test_known_lists_are_left_to_pytensor():

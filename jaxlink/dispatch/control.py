@@ -35,7 +35,7 @@ Run = Callable[..., Any]
 @rule(TypeCastingOp, DeepCopyOp)
 def identity(op: Any, node: Any) -> Run:
     del op, node
-    return lambda x: x
+    return lambda x: (x,)  # x may be a list, which would be taken for the outputs
 
 
 # --- checks --------------------------------------------------------------------------
