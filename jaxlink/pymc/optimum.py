@@ -114,8 +114,8 @@ def find_MAP(  # noqa: N802
         if old in options:
             raise TypeError(f"find_MAP has no argument {old}: use {new}.")
     methods = {name.lower(): name for name in _METHODS}
-    check_names([str(method).lower()], methods, "method of find_MAP")
-    method = methods[str(method).lower()]
+    method = methods.get(str(method).lower(), method)
+    check_names([method], list(_METHODS), "method of find_MAP")
     if compute_hessian and not return_inferencedata:
         raise ValueError("compute_hessian=True goes with return_inferencedata=True.")
     model = model_of(model)
