@@ -52,7 +52,7 @@ class Chunks:
             allows (see `memory`).
         sharding: over whose devices the samples of a chunk are divided; ``None``: all
             on JAX's default device.
-        hint: what may be the reason why shapes do not go together.
+        hint: says what may be the reason why shapes do not go together.
 
     Attributes:
         outputs: the shape and dtype of each result at one sample.
@@ -68,7 +68,7 @@ class Chunks:
         key: jax.Array | None = None,
         batch_size: int | None = None,
         sharding: Sharding | None = None,
-        hint: str = "",
+        hint: Callable[[], str] = str,
     ):
         check_batch_size(batch_size)
         self.samples = samples
@@ -118,7 +118,7 @@ class Chunks:
         except (TypeError, ValueError) as error:
             if isinstance(error, JaxlinkError):
                 raise
-            reason = self._hint or (
+            reason = self._hint() or (
                 "Check that data, coords and the variables of the trace have the "
                 "lengths that the model expects"
             )

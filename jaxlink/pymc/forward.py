@@ -269,7 +269,7 @@ def sample_posterior_predictive(
         description="Sampling ...",
         key=run_key,
         keep=kept,
-        hint=resized(samples, model),
+        hint=lambda: resized(samples, model),
         interruptible=True,
     )
     if not return_inferencedata:

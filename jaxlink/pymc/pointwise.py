@@ -220,7 +220,7 @@ def _over(
         samples,
         build,
         description="Computing ...",
-        hint=resized(samples, model),
+        hint=lambda: resized(samples, model),
     )
     result: Dataset = tree[name].to_dataset()
     return result

@@ -69,7 +69,7 @@ class Run:
         description: str,
         key: jax.Array | None = None,
         keep: Collection[str] = (),
-        hint: str = "",
+        hint: Callable[[], str] = str,
         interruptible: bool = False,
     ) -> DataTree:
         """Evaluate ``fn`` at all samples, and build the tree of the results.

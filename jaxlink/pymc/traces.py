@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pymc as pm
 from pymc.backends.base import MultiTrace
+from pytensor.compile.sharedvalue import SharedVariable
 from xarray import Dataset, DataTree
 
 from jaxlink.pymc.context import listed
@@ -181,18 +182,16 @@ def samples_of(trace: Trace, names: Sequence[str], model: pm.Model) -> Samples:
 
 
 def resized(samples: Samples, model: pm.Model) -> str:
-    """Which values are not as long as the model's dimensions are now: a hint, for this
-    may be meant, or the reason why shapes do not go together."""
+    """Which values are not as long as the model's dimensions are now. This may be
+    meant, or be the reason why shapes do not go together."""
     found = []
     for name, value in samples.values.items():
-        shape = value.shape[len(samples.shape) :]
-        for dim, length in zip(
-            model.named_vars_to_dims.get(name) or (), shape, strict=False
-        ):
+        dims = model.named_vars_to_dims.get(name) or ()
+        for dim, length in zip(dims, value.shape[len(samples.shape) :], strict=False):
             now = model.dim_lengths.get(dim) if dim is not None else None
-            if now is not None and int(now.eval()) != length:
+            if isinstance(now, SharedVariable) and now.get_value() != length:
                 found.append(
                     f"`{name}` of the trace has {length} along `{dim}`, which is now "
-                    f"{int(now.eval())} long"
+                    f"{now.get_value()} long"
                 )
     return "; ".join(found)
