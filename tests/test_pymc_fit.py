@@ -463,6 +463,16 @@ def test_nan_on_the_way():
     assert "`root` is nan" in str(error.value)
 
 
+def test_nan_without_a_gradient():
+    with pm.Model() as model:
+        a = pm.Normal("a", 3.0)
+        pm.Potential("gap", pm.math.switch(a > 1.0, np.nan, 0.0))
+    with pytest.raises(FloatingPointError, match="the loss is nan, of the terms") as e:
+        fit(2_000, model=model, key=KEY, start={"a": 0.0}, **QUIET)
+    assert "`gap` is nan" in str(e.value)
+    assert "the optimizer makes" not in str(e.value)
+
+
 def test_optimizer_that_gives_nan():
     broken = optax.scale(np.nan)
     with pytest.raises(FloatingPointError, match=r"in step 1 .* the optimizer makes"):

@@ -210,6 +210,11 @@ def test_discrete_variables():
     assert point["n"].dtype == "int64"
     with pytest.warns(UserWarning, match="`n` have no gradients: .* 'Powell'"):
         point = find_MAP(model=model, vars=["mu", "n"], tol=1e-8, **QUIET)
+    # It is rounded to the nearest integer, which Powell's method may not land on.
+    start = {"mu": np.array(1.0), "n": np.array(2)}
+    objective = Objective(model, start, ["mu", "n"], lambda *_: None)
+    values = [objective.value(np.array([1.0, n])) for n in (2.4, 2.6, 3.0)]
+    assert values[0] != values[1] == values[2]
     counts = np.arange(20)
     # Given n, mu is (1 + 7 - n) / 2.
     best = stats.poisson.logpmf(counts, 4.5) - (6.0 - counts) ** 2 / 4
@@ -243,6 +248,7 @@ def test_interrupt(small, monkeypatch):
     def value_and_gradient(self, x):
         calls.append(x)
         if len(calls) == 5:
+            plain(self, x + 10.0)
             raise KeyboardInterrupt
         return plain(self, x)
 

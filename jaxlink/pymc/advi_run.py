@@ -145,7 +145,7 @@ class ADVIRun:
             reasons.append(f"its gradient in {listed(names)} is not finite")
         if found:
             reasons.append(f"of the terms of the log density, {'; '.join(found)}")
-        if not names:
+        if not names and not np.isnan(loss):
             reasons.append("the update that the optimizer makes is not finite")
         return (
             f"NaN occurred in step {int(state.step) + 1:,} of the optimization: "
