@@ -133,12 +133,13 @@ def test_same_key_same_draws(gaussian, sampler):
 
 @pytest.mark.parametrize("sampler", SOME)
 def test_max_treedepth(gaussian, sampler):
-    tree = run(
-        gaussian, 20, tune=0, chains=2, nuts_sampler=sampler, nuts={"max_treedepth": 1}
-    )
+    kwargs = {"nuts_sampler": sampler, "nuts": {"max_treedepth": 1}, "jitter": False}
+    tree = run(gaussian, 20, tune=0, chains=2, **kwargs)
     stats = tree["sample_stats"]
     assert (stats["tree_depth"] <= 1).all()
     assert (stats["n_steps"] == 1).all()
+    # Chains that start at the same place part at once.
+    assert (np.diff(tree["sample_stats"]["lp"].values, axis=0) != 0).any()
 
 
 def test_funnel_diverges():
