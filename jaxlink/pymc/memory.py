@@ -9,8 +9,8 @@ __all__ = ["budget", "bytes_per_sample", "format_bytes"]
 
 # What a chunk may take on one device. An accelerator is fast when it is full. A CPU is
 # fast when a chunk fits its cache, and where draws take different numbers of rounds:
-# 4,000 draws of 1,000 Poisson numbers took 3.6 times as long in one chunk as in those
-# of this size (`python -m benchmarks.predictive` prints it).
+# 4,000 draws of 1,000 Poisson numbers took over three times as long at once as in
+# chunks of this size (`python -m benchmarks.predictive` prints it).
 ACCELERATOR_BYTES = 256 * 2**20
 CPU_BYTES = 8 * 2**20
 
