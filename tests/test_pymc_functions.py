@@ -424,10 +424,13 @@ def test_rules_of_resampling_are_pymcs(name, caplog):
 
 def test_implicit_freezing_is_warned_of(model):
     with (
-        pytest.warns(pm.exceptions.ImplicitFreezeWarning, match="`p` is drawn anew"),
+        pytest.warns(
+            pm.exceptions.ImplicitFreezeWarning, match="`p` is drawn"
+        ) as froze,
         pytest.warns(UserWarning, match=r"Potentials \(`pull`\)"),
     ):
         jp.posterior_predictive(model, ["n"], sample_vars=["p"])
+    assert froze[0].filename == __file__
 
 
 @pytest.mark.filterwarnings("ignore:the model has Potentials")
@@ -513,6 +516,23 @@ def test_wrong_data_is_refused_before_anything_runs(regression):
         density.with_data(X=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="dimension of the model is called `j`"):
         density.with_data(coords={"j": [0]})
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: jp.sample_prior_predictive(10**9, progressbar=False),
+        lambda: jp.sample_posterior_predictive([{"b": 0.0}], progressbar=False),
+        lambda: jp.sample(10**9, progressbar=False),
+    ],
+)
+def test_observed_data_of_the_wrong_length_are_refused_early(run):
+    with pm.Model(coords={"i": [0, 1, 2]}):
+        x = pm.Data("x", [1.0, 2.0, 3.0], dims="i")
+        pm.Normal("y", pm.Normal("b") * x, observed=[1.0, 2.0, 3.0], dims="i")
+        pm.set_data({"x": [1.0, 2.0]}, coords={"i": [3, 4]})
+        with pytest.raises(ValueError, match="of `y` have 3 along `i`, which has 2"):
+            run()
 
 
 # --- as JAX functions ----------------------------------------------------------------

@@ -267,8 +267,8 @@ def test_no_convergence(small):
 def test_progress_bar(small, capsys):
     find_MAP(model=small)
     shown = " ".join(capsys.readouterr().err.split())
-    assert "log density = -" in shown
-    assert "|gradient|" in shown
+    assert "logp = -" in shown
+    assert "|grad|" in shown
 
 
 def test_saddle_point():

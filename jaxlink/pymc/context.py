@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +12,10 @@ import pymc as pm
 
 from jaxlink.random_state import as_key
 
-__all__ = ["RandomSeed", "check_names", "key_of", "listed", "model_of"]
+__all__ = ["HERE", "RandomSeed", "check_names", "key_of", "listed", "model_of"]
+
+# Warnings are about the line that called jaxlink.
+HERE = (str(Path(__file__).parent),)
 
 RandomSeed = int | Sequence[int] | np.ndarray | np.random.Generator | None
 

@@ -11,7 +11,7 @@ from pytensor.graph.basic import Constant
 
 from jaxlink.pymc.context import check_names, listed
 
-__all__ = ["ModelData"]
+__all__ = ["ModelData", "check_observed"]
 
 Dims = tuple[str | None, ...]
 
@@ -128,3 +128,29 @@ def _check_shape(
                 f"dimension `{dim}` is of length {lengths[dim]}, but `{name}` of shape "
                 f"{shape} has {length} along it: pass `{name}` of the same length."
             )
+
+
+def check_observed(model: pm.Model) -> None:
+    """Raise unless the observed data are of the lengths that their dimensions have now.
+
+    Raises:
+        ValueError: naming what is of another length.
+    """
+    for rv in model.observed_RVs:
+        value = model.rvs_to_values[rv]
+        if isinstance(value, Constant):
+            shape = value.data.shape
+        elif isinstance(value, SharedVariable):
+            shape = value.get_value(borrow=True).shape
+        else:
+            continue  # an expression, such as that of a minibatch
+        dims = model.named_vars_to_dims.get(rv.name) or ()
+        for dim, length in zip(dims, shape, strict=False):
+            labels = model.coords.get(dim)
+            if labels is not None and len(labels) != length:
+                raise ValueError(
+                    f"the observed data of `{rv.name}` have {length} along `{dim}`, "
+                    f"which has {len(labels)} coordinates now. Set observed data of "
+                    "that length too, for which they must be a pm.Data, or ask for "
+                    "predictions (predictions=True), which go without them."
+                )

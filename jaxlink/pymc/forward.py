@@ -11,6 +11,7 @@ from pytensor.graph.traversal import ancestors
 from xarray import DataTree
 
 from jaxlink.pymc.context import RandomSeed, check_names, key_of, model_of
+from jaxlink.pymc.data import check_observed
 from jaxlink.pymc.predictive import posterior_predictive, prior
 from jaxlink.pymc.results import extend, predictive_tree, prior_tree
 from jaxlink.pymc.runs import Arrays, Run
@@ -70,7 +71,8 @@ def sample_prior_predictive(
 
     Raises:
         TypeError: there is no model; both a key and a seed; or as the types say.
-        ValueError: the model has no such variables, no draws are asked for.
+        ValueError: the model has no such variables, no draws are asked for, or observed
+            data are not of the length of their dimensions.
         MemoryError: the result would be larger than ``memory_limit``.
         FileExistsError, ImportError: about the store.
 
@@ -97,6 +99,8 @@ def sample_prior_predictive(
     else:
         names = _names(var_names)
     run_key = key_of(key, random_seed)
+    if return_inferencedata:
+        check_observed(model)
     fn = prior(model, names)
     drawn = set(ancestors([model[name] for name in names])) & set(model.basic_RVs)
     _log.info(f"Sampling: {sorted(drawn, key=lambda var: var.name)}")
@@ -235,6 +239,8 @@ def sample_posterior_predictive(
         if not return_inferencedata:
             return {}
         return trace if extend_inferencedata else DataTree()
+    if return_inferencedata and not predictions:
+        check_observed(model)
     fn = posterior_predictive(
         model,
         names,

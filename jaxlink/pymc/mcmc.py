@@ -18,7 +18,8 @@ from xarray import DataTree
 
 from jaxlink.pymc.chains import STARTING, STEPPING, Chains, chain_keys
 from jaxlink.pymc.chunks import check_batch_size, mesh_of
-from jaxlink.pymc.context import RandomSeed, check_names, key_of, listed, model_of
+from jaxlink.pymc.context import HERE, RandomSeed, check_names, key_of, listed, model_of
+from jaxlink.pymc.data import check_observed
 from jaxlink.pymc.density import logdensity
 from jaxlink.pymc.functions import ModelFunction
 from jaxlink.pymc.lanes import lanes_of
@@ -27,7 +28,6 @@ from jaxlink.pymc.mcmc_trace import Trace, posterior_tree
 from jaxlink.pymc.memory import budget
 from jaxlink.pymc.nutpie import NutpieChains
 from jaxlink.pymc.nuts import KERNELS, Shapes, load
-from jaxlink.pymc.runs import HERE
 from jaxlink.pymc.start import InitVals, Starts, start_chains
 from jaxlink.pymc.transforms import Ravel, constrain
 
@@ -160,6 +160,7 @@ def sample(
     library = load(nuts_sampler)
     run_key = key_of(key, random_seed)
     _check_variables(model)
+    check_observed(model)
     values = _values(model, var_names, keep_untransformed)
     progress = MCMCProgress(progressbar, chains, draws, tune)
     starts = Starts(model, chains, initvals, jitter)

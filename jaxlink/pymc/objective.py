@@ -89,14 +89,14 @@ class Objective:
     def value(self, x: np.ndarray) -> float:
         """The negative log density."""
         value = float(self._value(*self._args(x)))
-        return self._reached(x, value, f"log density = {-value:,.8g}")
+        return self._reached(x, value, f"logp = {-value:,.8g}")
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The negative log density, and its gradient."""
         out, slope = self._value_and_gradient(*self._args(x))
         gradient = np.asarray(slope).astype(float)
-        standing = f"log density = {-float(out):,.8g}, |gradient| = "
-        standing += f"{np.linalg.norm(gradient):,.3g}"
+        norm = np.linalg.norm(gradient)
+        standing = f"logp = {-float(out):,.8g}, |grad| = {norm:.2g}"
         return self._reached(x, float(out), standing), gradient
 
     def hessian(self, x: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import pymc as pm
 from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
 from xarray import DataArray, Dataset, DataTree
 
+from jaxlink.pymc.context import HERE
 from jaxlink.pymc.mcmc_trace import posterior_tree
-from jaxlink.pymc.runs import HERE
 
 __all__ = ["inverse_hessian", "optimum_tree"]
 

@@ -9,7 +9,7 @@ import pymc as pm
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 
-from jaxlink.pymc.context import check_names, listed, model_of
+from jaxlink.pymc.context import HERE, check_names, listed, model_of
 from jaxlink.pymc.functions import ModelFunction, compile_model
 from jaxlink.pymc.volatile import changed_data, plan, unnamed_shared
 
@@ -181,5 +181,5 @@ def _warn_of_potentials(model: pm.Model, what: str) -> None:
             f"the model has Potentials ({names}), which {what} sampling ignores: its "
             "draws are not from the distribution that the log density has.",
             UserWarning,
-            stacklevel=3,
+            skip_file_prefixes=HERE,
         )

@@ -8,7 +8,8 @@ from typing import Any
 import pymc as pm
 from xarray import DataTree
 
-from jaxlink.pymc.runs import HERE, Arrays
+from jaxlink.pymc.context import HERE
+from jaxlink.pymc.runs import Arrays
 
 __all__ = ["extend", "predictive_tree", "prior_tree", "stamped"]
 

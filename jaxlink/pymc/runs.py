@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -13,19 +12,17 @@ from jax.sharding import Sharding
 from xarray import DataTree
 
 from jaxlink.pymc.chunks import Call, Chunks, check_batch_size, evaluate, mesh_of
+from jaxlink.pymc.context import HERE
 from jaxlink.pymc.memory import format_bytes
 from jaxlink.pymc.progress import progress_bar
 from jaxlink.pymc.samples import Samples
 from jaxlink.pymc.store import BLOCK_BYTES, ZarrStore
 
-__all__ = ["HERE", "Arrays", "Run"]
+__all__ = ["Arrays", "Run"]
 
 Arrays = Mapping[str, np.ndarray]
 # (arrays of shape (*sample shape, ...), labels of the sample dimensions) -> a tree
 Build = Callable[[Arrays, Mapping[str, Any]], DataTree]
-
-# Warnings are about the line that called jaxlink.
-HERE = (str(Path(__file__).parent),)
 
 
 @dataclass(frozen=True)

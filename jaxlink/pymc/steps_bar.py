@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 __all__ = ["StepsBar", "steps_bar"]
@@ -41,20 +42,18 @@ def steps_bar(show: bool, total: int | None, description: str) -> Iterator[Steps
         total: the number of steps, if it is known.
         description: what is being done.
     """
-    timed = [] if total is None else [TimeRemainingColumn()]
     progress = Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=10),
+        TextColumn("{task.completed:,}") if total is None else MofNCompleteColumn(),
         _Rate(),
-        TimeElapsedColumn(),
-        *timed,
-        TextColumn("{task.fields[standing]}"),
+        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
+        TextColumn("{task.fields[standing]}", table_column=Column(no_wrap=True)),
         console=Console(stderr=True, theme=default_progress_theme),
         disable=not show,
     )
     with progress:
-        task = progress.add_task("Compiling ...", total=total, start=False, standing="")
+        task = progress.add_task("Compiling", total=total, start=False, standing="")
 
         def advance(count: int, standing: str) -> None:
             progress.start_task(task)

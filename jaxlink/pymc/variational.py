@@ -12,9 +12,8 @@ import pymc as pm
 from jaxlink.pymc.advi import Parameters
 from jaxlink.pymc.advi_run import ADVIRun
 from jaxlink.pymc.approximation import Approximation
-from jaxlink.pymc.context import RandomSeed, check_names, key_of, listed, model_of
+from jaxlink.pymc.context import HERE, RandomSeed, check_names, key_of, listed, model_of
 from jaxlink.pymc.initial import initial_position
-from jaxlink.pymc.runs import HERE
 from jaxlink.pymc.steps_bar import steps_bar
 from jaxlink.pymc.transforms import Ravel, ravel
 
@@ -120,7 +119,7 @@ def fit(
         model, flat, jax.random.fold_in(key, 1), parameters, optimizer, mc_samples, n
     )
     try:
-        with steps_bar(progressbar, n, "Fitting ...") as bar:
+        with steps_bar(progressbar, n, "Fitting") as bar:
             while run.done < n:
                 bar(run.advance(chunk), f"Average loss = {run.average_loss:,.5g}")
                 if chunk is not None and (run.done % chunk == 0 or run.done == n):

@@ -20,7 +20,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, general_toposort
 from pytensor.tensor.random.type import RandomType
 
-from jaxlink.pymc.context import listed
+from jaxlink.pymc.context import HERE, listed
 
 __all__ = ["Plan", "changed_data", "plan", "unnamed_shared"]
 
@@ -126,7 +126,7 @@ def _warn_of_implicit(
             "sample_vars to draw it anew, or in freeze_vars to keep its values without "
             "this warning.",
             ImplicitFreezeWarning,
-            stacklevel=4,
+            skip_file_prefixes=HERE,
         )
 
 
