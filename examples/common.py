@@ -1,0 +1,117 @@
+"""What the examples share: their options, tables, bands and figures."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import matplotlib.pyplot as plt
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from xarray import DataArray, DataTree
+
+# Colours that colour-blind readers tell apart.
+BLUE, SKY, ORANGE, GREEN, GREY = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#9A9A9A"
+
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "figure.titlesize": "large",
+    "figure.titleweight": "bold",
+    "font.size": 10,
+    "legend.frameon": False,
+}
+
+
+def parse(doc: str, argv: Sequence[str] | None, **defaults: int) -> argparse.Namespace:
+    """The options of an example, whose figures are drawn from now on without a screen.
+
+    Arguments:
+        doc: the example's docstring.
+        argv: the arguments; ``None``: those of the command line.
+        defaults: other defaults of the numbers.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--draws", type=int, default=1000, help="of each chain")
+    parser.add_argument("--tune", type=int, default=1000, help="of each chain")
+    parser.add_argument("--chains", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="output folder")
+    parser.set_defaults(**defaults)
+    options = parser.parse_args(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
+    plt.switch_backend("agg")
+    plt.rcParams.update(STYLE)
+    return options
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Any]) -> None:
+    """A table, whose first column holds names and the others numbers."""
+    table = Table(columns[0], title=title)
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = (cell if isinstance(cell, str) else number(cell) for cell in row)
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def number(value: float) -> str:
+    """Three digits, or all of those before the point."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def print_summary(title: str, idata: DataTree, var_names: Sequence[str]) -> None:
+    """What ArviZ says about some variables, and the number of divergences."""
+    summary = az.summary(idata, var_names=list(var_names), round_to="none")
+    columns = ["mean", "sd", "eti89_lb", "eti89_ub", "ess_bulk", "r_hat"]
+    rows = [
+        (escape(name), *row[:5], f"{row[5]:.3f}" if np.isfinite(row[5]) else "-")
+        for name, row in zip(summary.index, summary[columns].to_numpy(), strict=True)
+    ]
+    print_table(title, ["", "mean", "sd", "5.5 %", "94.5 %", "ESS", "R-hat"], rows)
+    statistics = idata.children.get("sample_stats", {})
+    if "diverging" in statistics:
+        diverging = statistics["diverging"]
+        print(f"{int(diverging.sum())} of {diverging.size} draws diverged.")
+
+
+def band(ax: Any, x: Any, draws: DataArray, colour: str, label: str) -> None:
+    """The median of a curve, and the band in which it is with a probability of 89 %."""
+    low, middle, high = np.asarray(
+        draws.quantile([0.055, 0.5, 0.945], ("chain", "draw"))
+    )
+    ax.fill_between(x, low, high, color=colour, alpha=0.25, lw=0)
+    ax.plot(x, middle, color=colour, lw=2, label=f"{label} (89 % band)")
+
+
+def count_bars(ax: Any, values: Any, observed: Any, draws: DataArray) -> None:
+    """How often each value was observed (bars), and how often it is predicted to be.
+
+    Arguments:
+        ax: where to draw.
+        values: the values, integers.
+        observed: the observations.
+        draws: predicted observations, along the last dimension.
+    """
+    counts = [(np.asarray(draws) == value).sum(-1) for value in values]
+    low, middle, high = np.quantile(counts, [0.055, 0.5, 0.945], axis=(1, 2))
+    seen = [np.sum(observed == value) for value in values]
+    ax.bar(values, seen, color=SKY, alpha=0.6, label="observed")
+    ax.vlines(values, low, high, color="black", lw=1.5)
+    ax.plot(values, middle, "o", color="black", ms=4, label="predicted (89 % interval)")
+
+
+def save(figure: plt.Figure, options: argparse.Namespace, name: str) -> None:
+    """Write a figure, and say where it is."""
+    path = options.out / f"{name}.png"
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    print(f"The figure is in {path}.")
