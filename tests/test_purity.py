@@ -82,6 +82,38 @@ def test_import_and_compilation_leave_no_trace():
     assert changed == [[], []]
 
 
+def test_models_leave_no_trace_and_need_no_samplers():
+    changed, errors = run(
+        SNAPSHOT
+        + """
+    import pymc as pm
+    before = state()
+    for package in ("blackjax", "numpyro", "nutpie", "optax", "zarr"):
+        sys.modules[package] = None
+    import jaxlink
+    from jaxlink import pymc as jp
+    warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+    with pm.Model() as model:
+        mu = pm.Normal("mu")
+    key = jax.random.key(0)
+    jax.grad(jp.logdensity(model))(jp.constrain(model)(jp.prior(model)(key)))
+    errors = []
+    for call in (
+        lambda: jp.sample(model=model),
+        lambda: jp.fit(model=model),
+        lambda: jp.sample_prior_predictive(model=model, store="unwritten.zarr"),
+    ):
+        try:
+            call()
+        except ImportError as error:
+            errors.append(str(error).split("pip")[1])
+    print(json.dumps([differences(before, state()), errors]))
+    """
+    )
+    assert changed == []
+    assert errors == [" install blackjax", " install optax", " install zarr"]
+
+
 def test_third_party_conversions_leave_no_trace():
     """One that is registered with jax_funcify is used, whatever it does to the setting
     that PyTensor's module flips."""

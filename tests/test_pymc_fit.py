@@ -1,8 +1,10 @@
 """Variational fits of PyMC models: the optimum and the ELBO in closed form, the trees
 that PyMC returns, the law of keys, and what is said of mistakes."""
 
+import importlib.util
 import logging
 import signal
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -513,3 +515,13 @@ def test_arguments(kwargs, error, message):
 def test_arguments_of_sample(fits, kwargs, error, message):
     with pytest.raises(error, match=message):
         fits["advi"].sample(**kwargs)
+
+
+def test_without_optax(monkeypatch):
+    """Nothing but the default optimizer needs it."""
+    monkeypatch.setitem(sys.modules, "optax", None)
+    with pytest.raises(ImportError, match="pip install optax"):
+        fit(5, model=regression(), **QUIET)
+    for name in ("advi", "advi_run", "approximation", "variational"):
+        spec = importlib.util.find_spec(f"jaxlink.pymc.{name}")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -2,12 +2,11 @@
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pymc as pm
 
 from jaxlink.pymc.advi import (
@@ -22,6 +21,12 @@ from jaxlink.pymc.context import listed
 from jaxlink.pymc.density import logdensity
 from jaxlink.pymc.transforms import Ravel
 from jaxlink.pymc.unsound import shown, unsound_terms
+
+if TYPE_CHECKING:
+    from optax import GradientTransformation
+
+if TYPE_CHECKING:
+    import optax
 
 __all__ = ["ADVIRun"]
 
@@ -50,7 +55,7 @@ class ADVIRun:
         flat: Ravel,
         key: jax.Array,
         parameters: Parameters,
-        optimizer: optax.GradientTransformation,
+        optimizer: "GradientTransformation",
         samples: int,
         n: int,
     ):

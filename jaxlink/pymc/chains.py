@@ -127,24 +127,30 @@ class Chains:
 
         for chain in range(self._lanes[-1].chains.stop):
             update(chain, (), {})
-        done, pace = 0, 1
+        done = count = 0
+        target, pace = CALL, 1
         with ThreadPoolExecutor(min(len(self._lanes), os.cpu_count() or 1)) as pool:
             while done < self._steps:
-                count = min(pace, self._capacity, self._steps - done)
                 before = perf_counter()
                 of_lanes = [
                     pool.submit(advance, number, state, done, count)
                     for number, state in enumerate(states)
                 ]
                 states, parts = zip(*(each.result() for each in of_lanes), strict=True)
-                values, stats = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-                yield values, stats
-                done += count
-                for chain, diverging in enumerate(stats["diverging"]):
-                    last = {name: stat[chain, -1] for name, stat in stats.items()}
-                    update(chain, diverging, last)
+                if count:
+                    values, stats = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+                    yield values, stats
+                    done += count
+                    for chain, diverging in enumerate(stats["diverging"]):
+                        last = {name: stat[chain, -1] for name, stat in stats.items()}
+                        update(chain, diverging, last)
                 spent = max(perf_counter() - before, 1e-6)
-                pace = max(1, min(2 * count, int(count * CALL / spent)))
+                if count:
+                    pace = max(1, min(2 * count, int(count * target / spent)))
+                else:
+                    # What a call costs without any step must not be most of its cost.
+                    target += 4 * spent
+                count = min(pace, self._capacity, self._steps - done)
 
     def _arguments(self, number: int, state: Any, first: int, count: int) -> Any:
         steps = np.int32(first), np.int32(count)

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pymc as pm
 
 from jaxlink.random_state import as_key
 
-__all__ = ["HERE", "RandomSeed", "check_names", "key_of", "listed", "model_of"]
+__all__ = ["HERE", "RandomSeed", "check_names", "key_of", "listed", "load", "model_of"]
 
 # Warnings are about the line that called jaxlink.
 HERE = (str(Path(__file__).parent),)
@@ -69,6 +70,27 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
 def listed(names: Iterable[str]) -> str:
     """Names, for an error."""
     return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def load(package: str, what: str) -> Any:
+    """The module of an optional package.
+
+    Arguments:
+        package: its name.
+        what: what needs it, for the error.
+
+    Raises:
+        ImportError: it is not installed, with how to install it.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ImportError(
+            f"{what} needs the package {package}, which is not installed: "
+            f"pip install {package}"
+        ) from error
 
 
 def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:

@@ -18,7 +18,15 @@ from xarray import DataTree
 
 from jaxlink.pymc.chains import STARTING, STEPPING, Chains, chain_keys
 from jaxlink.pymc.chunks import check_batch_size, mesh_of
-from jaxlink.pymc.context import HERE, RandomSeed, check_names, key_of, listed, model_of
+from jaxlink.pymc.context import (
+    HERE,
+    RandomSeed,
+    check_names,
+    key_of,
+    listed,
+    load,
+    model_of,
+)
 from jaxlink.pymc.data import check_observed
 from jaxlink.pymc.density import logdensity
 from jaxlink.pymc.functions import ModelFunction
@@ -27,7 +35,7 @@ from jaxlink.pymc.mcmc_progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.mcmc_trace import Trace, posterior_tree
 from jaxlink.pymc.memory import budget
 from jaxlink.pymc.nutpie import NutpieChains
-from jaxlink.pymc.nuts import KERNELS, Shapes, load
+from jaxlink.pymc.nuts import KERNELS, Shapes
 from jaxlink.pymc.start import InitVals, Starts, start_chains
 from jaxlink.pymc.transforms import Ravel, constrain
 
@@ -157,7 +165,7 @@ def sample(
             "nutpie runs chains in threads on one device: leave out sharding and "
             'chain_method, or use nuts_sampler="blackjax".'
         )
-    library = load(nuts_sampler)
+    library = load(nuts_sampler, f'nuts_sampler="{nuts_sampler}"')
     run_key = key_of(key, random_seed)
     _check_variables(model)
     check_observed(model)

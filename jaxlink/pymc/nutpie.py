@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxlink.pymc.chains import Rows, Update
-from jaxlink.pymc.nuts import load
+from jaxlink.pymc.context import load
 from jaxlink.pymc.transforms import Ravel
 
 __all__ = ["NutpieChains"]
@@ -64,7 +64,7 @@ class NutpieChains:
         target_accept: float,
         options: Mapping[str, Any],
     ):
-        self._nutpie = load("nutpie")
+        self._nutpie = load("nutpie", 'nuts_sampler="nutpie"')
         self._ravel, self._keys = ravel, keys
         # nutpie needs a warm-up: one step, which is dropped, stands for none.
         self._dropped = max(1 - tune, 0)

@@ -15,15 +15,14 @@ Stan's reference manual, "HMC algorithm parameters", for the schedule of the war
 """
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxlink.pymc.context import check_names
+from jaxlink.pymc.context import check_names, load
 
-__all__ = ["KERNELS", "Kernel", "Shapes", "Start", "load"]
+__all__ = ["KERNELS", "Kernel", "Shapes", "Start"]
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 Position = Mapping[str, jax.Array]
@@ -50,23 +49,6 @@ class Kernel(NamedTuple):
 
     init: Callable[[LogDensity, Start, jax.Array], Any]
     step: Callable[[LogDensity, Any, jax.Array, Any], tuple[Any, Position, Stats]]
-
-
-def load(package: str) -> Any:
-    """The module of a sampler's package.
-
-    Raises:
-        ImportError: it is not installed, with how to install it.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise ImportError(
-            f'nuts_sampler="{package}" needs the package {package}, which is not '
-            f"installed: pip install {package}"
-        ) from error
 
 
 # --- BlackJAX ---
@@ -100,7 +82,7 @@ def blackjax_kernel(
     matrix (diagonal by default) in windows that double, after whose ends dual averaging
     starts again. At the end the step size is the average over the last window.
     """
-    blackjax = load("blackjax")
+    blackjax = load("blackjax", 'nuts_sampler="blackjax"')
     from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
     from blackjax.adaptation.step_size import dual_averaging_adaptation
     from blackjax.adaptation.window_adaptation import build_schedule
@@ -196,7 +178,7 @@ def numpyro_kernel(
     tune: int, target_accept: float, options: Mapping[str, Any]
 ) -> Kernel:
     """NumPyro's NUTS, which warms up on its own."""
-    load("numpyro")
+    load("numpyro", 'nuts_sampler="numpyro"')
     from numpyro.infer.hmc import hmc
     from numpyro.infer.hmc_util import build_adaptation_schedule
     from numpyro.infer.util import ParamInfo

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import xarray
 from xarray import Dataset, DataTree
 
+from jaxlink.pymc.context import load
+
 __all__ = ["ZarrStore"]
 
 # A block is one Zarr chunk of each variable; it is held in memory until it is written.
@@ -26,12 +28,7 @@ class ZarrStore:
     """
 
     def __init__(self, store: Any, mode: Literal["w-", "w"] = "w-"):
-        try:
-            import zarr
-        except ImportError as error:
-            raise ImportError(
-                "store= writes Zarr, which is not installed: pip install zarr."
-            ) from error
+        zarr = load("zarr", "store=")
         if mode not in ("w-", "w"):
             raise ValueError(f'store_mode must be "w-" or "w", not {mode!r}.')
         self._store = os.fspath(store) if isinstance(store, os.PathLike) else store

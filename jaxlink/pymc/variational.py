@@ -2,20 +2,33 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
-import optax
 import pymc as pm
 
 from jaxlink.pymc.advi import Parameters
 from jaxlink.pymc.advi_run import ADVIRun
 from jaxlink.pymc.approximation import Approximation
-from jaxlink.pymc.context import HERE, RandomSeed, check_names, key_of, listed, model_of
+from jaxlink.pymc.context import (
+    HERE,
+    RandomSeed,
+    check_names,
+    key_of,
+    listed,
+    load,
+    model_of,
+)
 from jaxlink.pymc.initial import initial_position
 from jaxlink.pymc.steps_bar import steps_bar
 from jaxlink.pymc.transforms import Ravel, ravel
+
+if TYPE_CHECKING:
+    from optax import GradientTransformation
+
+if TYPE_CHECKING:
+    import optax
 
 __all__ = ["fit"]
 
@@ -35,7 +48,7 @@ def fit(
     random_seed: RandomSeed = None,
     start: Mapping[Any, Any] | None = None,
     start_sigma: Mapping[str, Any] | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: "GradientTransformation | None" = None,
     mc_samples: int = 2,
     callbacks: Sequence[Callback] = (),
     chunk: int | None = None,
@@ -78,6 +91,8 @@ def fit(
         ValueError: the model has no free variables or discrete ones; the loss is not
             finite at the start, with the terms of the log density that are not; an
             unknown name or a number out of range.
+        ImportError: Optax is not installed.
+        ImportError: Optax is not installed.
         FloatingPointError: the optimization came upon NaN, with the variables and the
             terms in which it did.
 
@@ -102,9 +117,11 @@ def fit(
     _check_variables(model)
     key = key_of(key, random_seed)
     if optimizer is None:
+        optax = load("optax", "fit without an optimizer of your own")
         rate = _FULL_RATE if is_full else _MEAN_RATE
-        optimizer = optax.adam(optax.cosine_decay_schedule(rate, max(n, 1)))
-    if not hasattr(optimizer, "update"):
+        package = load("optax", "the default optimizer of fit")
+        optimizer = package.adam(package.cosine_decay_schedule(rate, max(n, 1)))
+    elif not hasattr(optimizer, "update"):
         raise TypeError(
             "optimizer must be an optax.GradientTransformation, such as "
             f"optax.adam(0.01), not {type(optimizer).__name__}."
