@@ -25,9 +25,6 @@ from jaxlink.pymc.unsound import shown, unsound_terms
 if TYPE_CHECKING:
     from optax import GradientTransformation
 
-if TYPE_CHECKING:
-    import optax
-
 __all__ = ["ADVIRun"]
 
 # A stretch without a fixed length: at most so many steps, and for about how long.

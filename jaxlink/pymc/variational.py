@@ -27,9 +27,6 @@ from jaxlink.pymc.transforms import Ravel, ravel
 if TYPE_CHECKING:
     from optax import GradientTransformation
 
-if TYPE_CHECKING:
-    import optax
-
 __all__ = ["fit"]
 
 # (approximation so far, losses so far, number of steps so far)
@@ -119,8 +116,7 @@ def fit(
     if optimizer is None:
         optax = load("optax", "fit without an optimizer of your own")
         rate = _FULL_RATE if is_full else _MEAN_RATE
-        package = load("optax", "the default optimizer of fit")
-        optimizer = package.adam(package.cosine_decay_schedule(rate, max(n, 1)))
+        optimizer = optax.adam(optax.cosine_decay_schedule(rate, max(n, 1)))
     elif not hasattr(optimizer, "update"):
         raise TypeError(
             "optimizer must be an optax.GradientTransformation, such as "
