@@ -127,30 +127,32 @@ class Chains:
 
         for chain in range(self._lanes[-1].chains.stop):
             update(chain, (), {})
-        done = count = 0
-        target, pace = CALL, 1
         with ThreadPoolExecutor(min(len(self._lanes), os.cpu_count() or 1)) as pool:
-            while done < self._steps:
-                before = perf_counter()
+
+            def together(states: Any, first: int, count: int) -> tuple[Any, Rows]:
                 of_lanes = [
-                    pool.submit(advance, number, state, done, count)
+                    pool.submit(advance, number, state, first, count)
                     for number, state in enumerate(states)
                 ]
-                states, parts = zip(*(each.result() for each in of_lanes), strict=True)
-                if count:
-                    values, stats = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-                    yield values, stats
-                    done += count
-                    for chain, diverging in enumerate(stats["diverging"]):
-                        last = {name: stat[chain, -1] for name, stat in stats.items()}
-                        update(chain, diverging, last)
-                spent = max(perf_counter() - before, 1e-6)
-                if count:
-                    pace = max(1, min(2 * count, int(count * target / spent)))
-                else:
-                    # What a call costs without any step must not be most of its cost.
-                    target += 4 * spent
-                count = min(pace, self._capacity, self._steps - done)
+                states, rows = zip(*(each.result() for each in of_lanes), strict=True)
+                return states, jax.tree.map(lambda *xs: np.concatenate(xs), *rows)
+
+            began = perf_counter()
+            states, _ = together(states, 0, 0)
+            overhead = perf_counter() - began
+            done, count = 0, 1
+            while done < self._steps:
+                began = perf_counter()
+                states, (values, stats) = together(states, done, count)
+                yield values, stats
+                done += count
+                for chain, diverging in enumerate(stats["diverging"]):
+                    last = {name: stat[chain, -1] for name, stat in stats.items()}
+                    update(chain, diverging, last)
+                # What a call costs without any step must not be most of its time.
+                fits = (CALL + 4 * overhead) / max(perf_counter() - began, 1e-6)
+                count = max(1, int(count * min(2, fits)))
+                count = min(count, self._capacity, self._steps - done)
 
     def _arguments(self, number: int, state: Any, first: int, count: int) -> Any:
         steps = np.int32(first), np.int32(count)

@@ -114,9 +114,8 @@ def sample(
             ``"split+stats"`` (the default) or ``"combined+stats"``.
         chain_method: ``"parallel"`` runs each chain in a thread, so that chains use all
             cores of a CPU and none waits for the others; ``"vectorized"`` steps all in
-            one program by ``jax.vmap``, which fills an accelerator, and suits a CPU for
-            hundreds of chains of a small model. Default: by the device. nutpie's are
-            parallel.
+            one program by ``jax.vmap``, which fills an accelerator. Default: by the
+            device. nutpie's are parallel.
         sharding: over whose devices the chains are spread; default: all on JAX's
             default device.
         compute_convergence_checks: whether PyMC's checks are made at the end, which
