@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -197,5 +198,5 @@ def _warn_of_64_bit(name: str, fgraph: FunctionGraph) -> None:
         'jax.config.update("jax_enable_x64", True) first, or build the graph in 32 '
         'bits (pytensor.config.floatX = "float32").',
         PrecisionWarning,
-        stacklevel=3,
+        skip_file_prefixes=(str(Path(__file__).parent),),
     )

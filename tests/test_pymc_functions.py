@@ -219,6 +219,19 @@ def test_ravel():
         flat.ravel({**position, "b_log__": jnp.ones(2)})
 
 
+def test_ravel_of_mixed_precision():
+    shapes = {
+        name: jax.ShapeDtypeStruct((), dtype)
+        for name, dtype in (("a", np.float32), ("b", np.float64))
+    }
+    flat = jp.Ravel(shapes)
+    vector = flat.ravel({"a": 1.5, "b": 0.1})
+    assert vector.dtype == np.float64
+    position = flat.unravel(vector)
+    assert position["a"].dtype == np.float32
+    assert position["b"] == 0.1
+
+
 def test_ravel_refuses_discrete_variables(model):
     with pytest.raises(ValueError, match="discrete variables `n`"):
         jp.ravel(model)

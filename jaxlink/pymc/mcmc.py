@@ -91,7 +91,8 @@ def sample(
         random_seed: instead of a key, as in PyMC.
         var_names: the free variables and deterministics to keep; default: all.
         nuts_sampler: whose NUTS draws. BlackJAX and NumPyro run in JAX altogether;
-            nutpie calls JAX for the log density, and adapts in fewer steps.
+            nutpie calls JAX for the log density, adapts in fewer steps, and keeps all
+            positions in memory.
         target_accept: the acceptance rate that the step size is adapted to, in (0, 1);
             default: 0.8.
         initvals: values to start from, as `initial_position` takes them, or a list of

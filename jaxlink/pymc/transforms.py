@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pymc as pm
 from pymc.util import get_default_varnames
 
@@ -137,8 +138,14 @@ class Ravel:
                 raise ValueError(
                     f"`{name}` must be of shape {entry.shape}, but is {value.shape}."
                 )
-            entries.append(value.ravel())
-        return jnp.concatenate(entries) if entries else jnp.zeros(0)
+            entries.append(value.ravel().astype(self._dtype))
+        return jnp.concatenate([jnp.zeros(0, self._dtype), *entries])
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """That holds all entries."""
+        dtypes = [entry.dtype for entry in self.shapes.values()]
+        return np.result_type(*dtypes) if dtypes else jnp.result_type(float)
 
     def unravel(self, vector: Any) -> dict[str, jax.Array]:
         """The position of a vector.
