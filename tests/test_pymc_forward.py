@@ -486,12 +486,12 @@ def interrupt(monkeypatch):
 
     def after(chunks):
         @contextmanager
-        def bar(show, total):
-            del show, total
+        def bar(show, total, unit, description):
+            del show, total, unit, description
             left = [chunks]
 
-            def advance(count, description):
-                del description
+            def advance(count, standing):
+                del standing
                 left[0] -= count > 0
                 if not left[0]:
                     signal.raise_signal(signal.SIGINT)

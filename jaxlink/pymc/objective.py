@@ -9,7 +9,7 @@ import numpy as np
 import pymc as pm
 
 from jaxlink.pymc.density import logdensity
-from jaxlink.pymc.steps_bar import StepsBar
+from jaxlink.pymc.progress import Bar
 from jaxlink.pymc.transforms import Ravel
 
 __all__ = ["Objective"]
@@ -38,7 +38,7 @@ class Objective:
     """
 
     def __init__(
-        self, model: pm.Model, start: Position, names: Sequence[str], bar: StepsBar
+        self, model: pm.Model, start: Position, names: Sequence[str], bar: Bar
     ):
         self._density = logdensity(model, jacobian=False)
         if self._density.takes_key:

@@ -15,7 +15,7 @@ from jaxlink.pymc.context import HERE, RandomSeed, check_names, key_of, listed, 
 from jaxlink.pymc.initial import initial_position
 from jaxlink.pymc.objective import Objective
 from jaxlink.pymc.optimum_tree import inverse_hessian, optimum_tree
-from jaxlink.pymc.steps_bar import steps_bar
+from jaxlink.pymc.progress import progress_bar
 from jaxlink.pymc.transforms import constrain
 from jaxlink.pymc.unsound import shown, unsound_terms
 
@@ -134,7 +134,7 @@ def find_MAP(  # noqa: N802
     key = key_of(key, random_seed)
     draw = _starts(model, names, initvals, jitter)
 
-    with steps_bar(progressbar, None, "Maximizing") as bar:
+    with progress_bar(progressbar, None, "step", "Maximizing") as bar:
         objective = Objective(model, draw(key, 0), names, bar)
         _begin(model, objective, draw, jitter_max_retries if jitter else 0, key, method)
         try:

@@ -1,4 +1,4 @@
-"""The progress of a run over samples, as a bar of rich."""
+"""The progress of a run, as a bar of rich."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,46 +15,59 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 __all__ = ["Bar", "progress_bar"]
 
-# (samples that were done since, what is being done now)
+# (units that were done since, how it stands)
 Bar = Callable[[int, str], None]
 
 
 class _Rate(ProgressColumn):
+    def __init__(self, unit: str):
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
         if not (task.completed and task.elapsed):
             return Text("")
-        rate = task.completed / task.elapsed
-        return Text(f"{rate:,.0f} draws/s" if rate >= 1 else f"{1 / rate:.1f} s/draw")
+        rate, unit = task.completed / task.elapsed, self._unit
+        if rate >= 1:
+            return Text(f"{rate:,.0f} {unit}s/s")
+        return Text(f"{1 / rate:.1f} s/{unit}")
 
 
 @contextmanager
-def progress_bar(show: bool, total: int) -> Iterator[Bar]:
+def progress_bar(
+    show: bool, total: int | None, unit: str, description: str
+) -> Iterator[Bar]:
     """A bar that lasts as long as the context; it says that it compiles at first, and
-    times what comes after.
+    times what comes after the first call.
 
     Arguments:
         show: whether there is one.
-        total: the number of samples.
+        total: the number of units, if it is known.
+        unit: what is counted, in the singular.
+        description: what is being done.
     """
     progress = Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=10),
+        TextColumn("{task.completed:,}") if total is None else MofNCompleteColumn(),
+        _Rate(unit),
+        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
+        TextColumn("{task.fields[standing]}", table_column=Column(no_wrap=True)),
         console=Console(stderr=True, theme=default_progress_theme),
         disable=not show,
     )
     with progress:
-        task = progress.add_task("Compiling ...", total=total, start=False)
+        task = progress.add_task("Compiling", total=total, start=False, standing="")
 
-        def advance(count: int, description: str) -> None:
+        def advance(count: int, standing: str) -> None:
             progress.start_task(task)
-            progress.update(task, advance=count, description=description)
+            progress.update(
+                task, advance=count, description=description, standing=standing
+            )
 
         yield advance

@@ -125,10 +125,11 @@ class Run:
                 warnings.filterwarnings("ignore", "Found .* dimension to be longer")
                 empty = tree(0, 0, chunks.empty(0))
             store.create(empty, along, width)
-        with progress_bar(self.progressbar, samples.size) as bar:
+        shown = self.progressbar, samples.size, "draw", description
+        with progress_bar(*shown) as bar:
             chunks.compile()
-            bar(0, description)
-            columns = evaluate(chunks, width, finished, lambda n: bar(n, description))
+            bar(0, "")
+            columns = evaluate(chunks, width, finished, lambda n: bar(n, ""))
         if columns < total:
             if not (interruptible and columns):
                 raise KeyboardInterrupt

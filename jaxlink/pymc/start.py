@@ -8,9 +8,9 @@ import numpy as np
 import pymc as pm
 from pymc.exceptions import SamplingError
 
-from jaxlink.pymc.density import logdensity
 from jaxlink.pymc.functions import ModelFunction
 from jaxlink.pymc.initial import initial_position
+from jaxlink.pymc.unsound import shown, unsound_terms
 
 __all__ = ["InitVals", "Starts", "start_chains"]
 
@@ -133,7 +133,7 @@ def start_chains(
     reason = _why_unusable(model, positions[chain], float(logps[chain]), gradient)
     tries = f" (and at {retries} others before)" if retries else ""
     raise SamplingError(
-        f"cannot start chain {chain} at {_shown(positions[chain])}{tries}: {reason} "
+        f"cannot start chain {chain} at {shown(positions[chain])}{tries}: {reason} "
         "Nothing was sampled. Check the priors and the data, or give initvals."
     )
 
@@ -149,20 +149,5 @@ def _why_unusable(
             f"the log density is {logp:.4g}, but its derivative with respect to "
             f"{', '.join(wrong)} is not finite."
         )
-    terms = jax.device_get(logdensity(model, sum=False)(position))
-    found = []
-    for name, term in terms.items():
-        wrong = ~np.isfinite(term)
-        if wrong.any():
-            values = ", ".join(f"{x:.4g}" for x in np.unique(term[wrong])[:3])
-            of = f" in {wrong.sum()} of {wrong.size} entries" if wrong.size > 1 else ""
-            found.append(f"`{name}` is {values}{of}")
+    found = unsound_terms(model, position, jax.random.key(0), jacobian=True)
     return f"the log density is {logp}. Of its terms, {'; '.join(found)}."
-
-
-def _shown(position: Position) -> str:
-    shown = {
-        name: np.array2string(entry, precision=4, threshold=6)
-        for name, entry in position.items()
-    }
-    return "{" + ", ".join(f"{name}: {entry}" for name, entry in shown.items()) + "}"

@@ -21,7 +21,7 @@ from jaxlink.pymc.context import (
     model_of,
 )
 from jaxlink.pymc.initial import initial_position
-from jaxlink.pymc.steps_bar import steps_bar
+from jaxlink.pymc.progress import progress_bar
 from jaxlink.pymc.transforms import Ravel, ravel
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def fit(
         model, flat, jax.random.fold_in(key, 1), parameters, optimizer, mc_samples, n
     )
     try:
-        with steps_bar(progressbar, n, "Fitting") as bar:
+        with progress_bar(progressbar, n, "step", "Fitting") as bar:
             while run.done < n:
                 bar(run.advance(chunk), f"Average loss = {run.average_loss:,.5g}")
                 if chunk is not None and (run.done % chunk == 0 or run.done == n):
