@@ -219,6 +219,19 @@ def test_ravel():
         flat.ravel({**position, "b_log__": jnp.ones(2)})
 
 
+def test_ravel_of_other_data():
+    with pm.Model(coords={"i": [0, 1]}) as model:
+        pm.Data("x", [1.0, 2.0], dims="i")
+        pm.Normal("b", dims="i")
+        pm.Normal("a")
+    flat = jp.ravel(model)
+    longer = flat.with_data(x=[1.0, 2.0, 3.0], coords={"i": [0, 1, 2]})
+    assert (flat.size, longer.size) == (3, 4)
+    assert longer.unravel(jnp.arange(4.0))["b"].tolist() == [0, 1, 2]
+    with pytest.raises(TypeError, match="given shapes"):
+        jp.Ravel(flat.shapes).with_data(x=[1.0])
+
+
 def test_ravel_of_mixed_precision():
     shapes = {
         name: jax.ShapeDtypeStruct((), dtype)

@@ -110,9 +110,24 @@ class Ravel:
 
     Attributes:
         shapes: the shape and dtype of each entry of a position, by name.
+        start: a function that returns a position, for `with_data`.
     """
 
     shapes: Mapping[str, jax.ShapeDtypeStruct]
+    start: ModelFunction | None = None
+
+    @classmethod
+    def of(cls, start: ModelFunction) -> "Ravel":
+        """The vectors of the positions that ``start`` returns for a key."""
+        entries = jax.eval_shape(start, jax.random.key(0))
+        return cls({name: entries[name] for name in start.outputs or ()}, start)
+
+    def with_data(self, *args: Any, **kwargs: Any) -> "Ravel":
+        """The same for other data, on which the shapes may depend: takes what
+        `ModelFunction.with_data` takes."""
+        if self.start is None:
+            raise TypeError("these are vectors of given shapes, which no data change.")
+        return Ravel.of(self.start.with_data(*args, **kwargs))
 
     @property
     def size(self) -> int:
@@ -194,6 +209,4 @@ def ravel(model: pm.Model | None = None) -> Ravel:
         raise ValueError(
             f"a vector of floats cannot hold the discrete variables {listed(discrete)}."
         )
-    start = initial_position(model)
-    entries = jax.eval_shape(start, jax.random.key(0))
-    return Ravel({var.name: entries[var.name] for var in model.value_vars})
+    return Ravel.of(initial_position(model))
