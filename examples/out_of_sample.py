@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     ax.set_xlabel("new patients, by predicted progress")
     ax.set_ylabel("progress of the disease after a year (score)")
-    ax.legend(ncols=2)
+    ax.legend(ncols=2, loc="upper left")
     save(figure, options, "out_of_sample")
 
 

@@ -2,19 +2,20 @@
 
 The flow of the Nile at Aswan, 1871-1930 (Cobb, 1978), is a level that walks at random,
 seen with noise. The level is stepped by `pytensor.scan` inside of the model. NUTS draws
-all levels together, given all years: these are the smoothed states.
+all levels together, given all years: these are the smoothed states. ArviZ draws them
+with their 50 % and 89 % intervals.
 
     uv run examples/state_space.py
 """
 
 from collections.abc import Sequence
 
+import arviz as az
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import pymc as pm
 import pytensor
-from common import BLUE, GREY, band, parse, print_summary, save
+from common import parse, print_summary, save
 
 from jaxlink import pymc as jp
 
@@ -34,6 +35,7 @@ FLOW = np.array(  # 10^8 m^3 in a year
 
 def build_model() -> pm.Model:
     with pm.Model(coords={"year": YEARS}) as model:
+        pm.Data("years", YEARS, dims="year")  # for the figure
         step = pm.HalfNormal("step", 40)
         noise = pm.HalfNormal("noise", 200)
         first = pm.Normal("first", 1000, 300)
@@ -70,13 +72,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     low, high = (1 - after / before).quantile([0.055, 0.945]).values
 
-    figure, ax = plt.subplots(figsize=(9, 4.5))
-    ax.plot(YEARS, FLOW, "o-", ms=4, lw=0.6, color=GREY, label="measured flow")
-    band(ax, YEARS, level, BLUE, "level")
+    plot = az.plot_lm(
+        idata,
+        x="years",
+        y="level",
+        y_obs="flow",
+        group="posterior",
+        ci_prob=(0.5, 0.89),
+        smooth=False,
+        figure_kwargs={"figsize": (9, 4.5)},
+    )
+    figure = plot.viz["figure"].item()
+    ax = figure.axes[0]
     ax.set_title(f"Around 1899 the Nile lost {low:.0%} to {high:.0%} of its flow")
     ax.set_xlabel("year")
-    ax.set_ylabel("flow at Aswan ($10^8$ m$^3$ per year)")
-    ax.legend()
+    ax.set_ylabel("flow at Aswan, and its level\n($10^8$ m$^3$ per year)")
     save(figure, options, "state_space")
 
 
