@@ -12,8 +12,11 @@ import pytensor.tensor as pt
 import pytest
 from distributions import CASES
 from distributions.harness import KEY, compiled, inputs_of
+from pymc.distributions.dist_math import SplineWrapper
+from scipy.interpolate import InterpolatedUnivariateSpline
 from support import check
 
+import jaxlink
 from jaxlink import pymc as jp
 
 _NONE = "PyMC has no log density of it"
@@ -117,9 +120,34 @@ def test_car(sparse):
     assert_density_is_pymcs(model, {"x": np.array([1.0, 0.3, -0.7, 2.0])})
 
 
+@pytest.mark.filterwarnings("ignore:SplineWrapper should implement:FutureWarning")
 def test_interpolated():
     with pm.Model() as model:
         points, heights = np.array([0.0, 1.0, 3.0, 4.0]), np.array([0.0, 2.0, 1.0, 0.5])
         pm.Interpolated("x", points, heights, default_transform=None)
     for x in (0.4, 1.7, 3.9):
         assert_density_is_pymcs(model, {"x": np.array(x)})
+    assert jp.logdensity(model)({"x": 4.5}) == -np.inf
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("outside", ["zeros", "const", "extrapolate"])
+def test_splines(degree, outside):
+    knots = np.array([-1.0, 0.0, 0.5, 2.0, 2.5, 4.0])
+    fitted = InterpolatedUnivariateSpline(
+        knots, knots**3 - knots, k=degree, ext=outside
+    )
+    x = pt.vector("x")
+    between = np.array([-0.9, -0.1, 0.3, 1.9, 2.4, 3.3])
+    outer = np.array([-3.0, 7.0])
+    check([x], SplineWrapper(fitted)(x), [between], rtol=1e-9, grad_rtol=1e-9)
+    fn = jaxlink.function([x], SplineWrapper(fitted)(x))
+    at = np.concatenate([knots, outer])
+    np.testing.assert_allclose(fn(at), fitted(at), rtol=1e-9, atol=1e-9)
+
+
+def test_spline_that_raises_is_refused():
+    fitted = InterpolatedUnivariateSpline([0.0, 1.0], [0.0, 1.0], k=1, ext="raise")
+    x = pt.vector("x")
+    with pytest.raises(jaxlink.UnsupportedOpError, match="outside of its knots"):
+        jaxlink.function([x], SplineWrapper(fitted)(x))

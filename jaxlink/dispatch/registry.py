@@ -82,6 +82,7 @@ _RULES: dict[type[Op], Rule] = {}
 # Packages that PyTensor does not import itself, and whose import adds to its
 # registries, each with the module or package of its rules here.
 OPTIONAL = {
+    "pymc.distributions": "splines",
     "pymc.logprob": "parameter_checks",
     "pymc.variational": "minibatch",
     "pytensor.sparse": "sparse",

@@ -1,0 +1,48 @@
+"""The splines of SciPy's that PyMC interpolates densities with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from pymc.distributions.dist_math import SplineWrapper
+from scipy.interpolate import PPoly
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.errors import UnsupportedOpError
+
+# What a spline is outside of its knots, as SciPy numbers it.
+EXTRAPOLATED, ZERO, REFUSED, CONSTANT = range(4)
+
+
+@rule(SplineWrapper)
+def spline(op: Any, node: Any) -> Callable[..., Any]:
+    """A polynomial between each two knots, chosen by the value."""
+    knots, coefficients = op.spline.get_knots(), op.spline.get_coeffs()
+    degree = len(coefficients) - len(knots) + 1
+    # SciPy leaves out that the first and the last knot are repeated.
+    padded = np.pad(knots, degree, mode="edge")
+    pieces = PPoly.from_spline((padded, coefficients, degree))
+    inner = slice(degree, len(pieces.x) - degree)
+    starts, powers = pieces.x[inner][:-1], pieces.c[:, inner][:, : len(knots) - 1]
+    outside = op.spline.ext
+    if outside == REFUSED:
+        raise UnsupportedOpError(
+            f"`{op}` raises an error outside of its knots, which JAX cannot. "
+            'Make the spline with ext="zeros", "const" or "extrapolate".'
+        )
+    dtype = node.outputs[0].type.dtype
+
+    def run(x: Any) -> Any:
+        x = x.astype(dtype)
+        at = jnp.clip(x, knots[0], knots[-1]) if outside == CONSTANT else x
+        piece = jnp.clip(jnp.searchsorted(starts, at, "right") - 1, 0, len(starts) - 1)
+        step = at - jnp.asarray(starts, dtype)[piece]
+        y = jnp.zeros_like(step)
+        for power in jnp.asarray(powers, dtype):
+            y = y * step + power[piece]
+        if outside == ZERO:
+            y = jnp.where((x >= knots[0]) & (x <= knots[-1]), y, 0)
+        return y
+
+    return run
