@@ -2,6 +2,7 @@
 which Ops the tests compare with PyTensor."""
 
 import os
+import signal
 
 import pytest
 
@@ -14,6 +15,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ["PYTENSOR_FLAGS"] = ",".join(
     filter(None, [os.environ.get("PYTENSOR_FLAGS"), "cxx=", "linker=py"])
 )
+
+# A process that a shell starts in the background ignores Ctrl-C, which tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Names of Ops whose values, and whose gradients, were compared; of all workers.
 COMPARED: dict[str, set[str]] = {"values": set(), "gradients": set()}
