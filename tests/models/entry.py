@@ -18,11 +18,9 @@ class Entry:
             predicts what it observed.
         no_prior: why its prior cannot be drawn, in PyMC either.
         no_predictive: why its posterior predictive cannot be drawn, in PyMC either.
-        slow: whether it is left to the slow run.
     """
 
     build: Callable[[], pm.Model]
     predict: Callable[[pm.Model], Mapping[str, Sequence[str]]] | None = None
     no_prior: str | None = None
     no_predictive: str | None = None
-    slow: bool = False

@@ -60,4 +60,4 @@ def statespace() -> pm.Model:
     return model
 
 
-MODELS = {"r2d2": Entry(r2d2), "statespace": Entry(statespace, slow=True)}
+MODELS = {"r2d2": Entry(r2d2), "statespace": Entry(statespace)}
