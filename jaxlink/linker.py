@@ -24,6 +24,7 @@ from jaxlink.errors import (
     UnsupportedOpError,
     raise_all,
 )
+from jaxlink.rewrites.derivatives import settle_derivatives
 from jaxlink.rewrites.masks import with_masks
 from jaxlink.static import kind_of
 from jaxlink.steps import Step, describe_node, made_at
@@ -84,7 +85,7 @@ def link(
             one error lists all obstacles.
     """
     obstacles: list[CompileError] = []
-    fgraph = with_masks(fgraph, varying)
+    fgraph = settle_derivatives(with_masks(fgraph, varying))
     steps = list(_steps(fgraph, obstacles, host_callback))
     function = GraphFunction(list(fgraph.inputs), list(fgraph.outputs), steps)
     function.demands = follow_demands(function.inputs, steps, obstacles, why_not_static)

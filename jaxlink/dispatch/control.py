@@ -25,6 +25,8 @@ except ModuleNotFoundError:  # before PyTensor 3.3.5, which has no lazy one eith
 
     LazyIfElse = None
 
+__all__ = ["IfElse"]
+
 Run = Callable[..., Any]
 
 

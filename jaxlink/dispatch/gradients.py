@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from pytensor.compile.ops import ViewOp
 from pytensor.gradient import (
     DisconnectedGrad,
@@ -13,12 +14,19 @@ from pytensor.gradient import (
     UndefinedGrad,
     ZeroGrad,
 )
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import ArgumentError
 from jaxlink.static import is_static, name_of
 
-__all__ = ["ClippedGradient", "ScaledGradient", "undifferentiable"]
+__all__ = [
+    "ClippedGradient",
+    "MaskedGradient",
+    "ScaledGradient",
+    "undifferentiable",
+]
 
 Run = Callable[..., Any]
 
@@ -41,6 +49,27 @@ class ClippedGradient(ViewOp):
     def __init__(self, clip_lower_bound: Any, clip_upper_bound: Any):
         self.clip_lower_bound = clip_lower_bound
         self.clip_upper_bound = clip_upper_bound
+
+
+class MaskedGradient(Op):
+    """``x``, whose derivative is exactly zero where ``mask`` is false (see
+    `jaxlink.rewrites.supports`). Both broadcast; of several masks one that is true is
+    enough."""
+
+    __props__ = ()
+
+    def make_node(self, x: Any, mask: Any) -> Apply:
+        shape = [
+            n if flag else m
+            for n, m, flag in zip(
+                x.type.shape, mask.type.shape, x.type.broadcastable, strict=True
+            )
+        ]
+        return Apply(self, [x, mask], [x.type.clone(shape=shape)()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        x, mask = inputs
+        output_storage[0][0] = np.broadcast_arrays(x, mask)[0].copy()
 
 
 @rule(ZeroGrad, DisconnectedGrad)
@@ -79,6 +108,20 @@ def clipped_gradient(op: Any, node: Any) -> Run:
 
     clip.defvjp(lambda x: (x, None), backward)
     return lambda x: clip(jnp.asarray(x))
+
+
+@rule(MaskedGradient, inner=True)
+def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
+    del op, node, link
+
+    def run(x: Any, mask: Any) -> Any:
+        if is_static(x) or (is_static(mask) and np.all(mask)):
+            return x
+        # For XLA this is x. The derivative of the first operand passes through the
+        # mask in both modes and all orders; the second has none.
+        return jnp.where(mask, x, jax.lax.stop_gradient(x))
+
+    return run
 
 
 @rule(UndefinedGrad)

@@ -5,8 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytensor.scalar as ps
 from jax import lax
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
 from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Argmax, MulWithoutZeros
@@ -14,9 +17,9 @@ from pytensor.tensor.math import Argmax, MulWithoutZeros
 from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.scalar.arithmetic import convert
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical
+from jaxlink.static import canonical, evaluate
 
-__all__ = ["REDUCTIONS"]
+__all__ = ["REDUCTIONS", "Attained", "ReadAttained"]
 
 
 def prod_without_zeros(x: Any, axis: Any) -> Any:
@@ -80,13 +83,18 @@ def extremum(reduce: Callable[..., Any], x: Any, axis: Any, **kwargs: Any) -> An
 
     @fn.defjvp
     def fn_jvp(primals: Any, tangents: Any) -> Any:
-        (x,), (t,) = primals, tangents
+        # Computed once: rounded otherwise, no element would equal the extremum.
+        (x,), (t,) = lax.optimization_barrier(primals), tangents
         out = fn(x)
-        over = tuple(range(x.ndim)) if axis is None else axis
-        attained = x == jnp.expand_dims(out, over)
+        attained = _attained(x, out, axis)
         return out, jnp.sum(jnp.where(attained, t, 0), axis=axis)
 
     return fn(x)
+
+
+def _attained(x: Any, extremum: Any, axis: Any) -> Any:
+    over = tuple(range(x.ndim)) if axis is None else axis
+    return x == jnp.expand_dims(extremum, over)
 
 
 @rule(Argmax)
@@ -114,3 +122,73 @@ def cumulative(op: CumOp, node: Any) -> Callable[..., Any]:
     if node.inputs[0].type.dtype == "bool":
         return lambda x: fn(x.astype("int32"), axis=op.axis).astype(bool)
     return lambda x: fn(x, axis=op.axis, dtype=x.dtype)
+
+
+# --- a maximum or minimum whose places are known -------------------------------------
+
+
+class Attained(Op):
+    """Where an operand attains its extremum, which ``reduction`` computes."""
+
+    __props__ = ("reduction",)
+
+    def __init__(self, reduction: CAReduce):
+        self.reduction = reduction
+
+    def make_node(self, x: Any) -> Apply:
+        return Apply(self, [x], [x.type.clone(dtype="bool")()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        (x,) = inputs
+        (out,) = evaluate(self.reduction.make_node(*node.inputs), [x])
+        output_storage[0][0] = np.asarray(_attained(x, out, self.reduction.axis))
+
+
+class ReadAttained(Op):
+    """The maximum or minimum of the first operand, with `Attained` for its
+    derivative."""
+
+    __props__ = ("reduction",)
+
+    def __init__(self, reduction: CAReduce):
+        self.reduction = reduction
+
+    def make_node(self, x: Any, attained: Any) -> Apply:
+        return Apply(self, [x, attained], [self.reduction(x).type()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        reduction = self.reduction.make_node(node.inputs[0])
+        (output_storage[0][0],) = evaluate(reduction, inputs[:1])
+
+
+@rule(Attained)
+def attained(op: Attained, node: Any) -> Callable[..., Any]:
+    reduce = reduction(op.reduction, op.reduction.make_node(*node.inputs))
+
+    @jax.custom_jvp
+    def run(x: Any) -> Any:
+        return _attained(x, reduce(x), op.reduction.axis)
+
+    @run.defjvp
+    def run_jvp(primals: Any, tangents: Any) -> Any:
+        del tangents
+        where = lax.optimization_barrier(run(*lax.optimization_barrier(primals)))
+        return where, np.zeros(where.shape, jax.dtypes.float0)
+
+    return lambda x: run(jnp.asarray(x))
+
+
+@rule(ReadAttained)
+def read_attained(op: ReadAttained, node: Any) -> Callable[..., Any]:
+    reduce = reduction(op.reduction, op.reduction.make_node(node.inputs[0]))
+
+    @jax.custom_jvp
+    def run(x: Any, attained: Any) -> Any:
+        return reduce(x)
+
+    @run.defjvp
+    def run_jvp(primals: Any, tangents: Any) -> Any:
+        kept = jnp.where(primals[1], tangents[0], 0)
+        return run(*primals), jnp.sum(kept, axis=op.reduction.axis)
+
+    return lambda x, attained: run(jnp.asarray(x), attained)

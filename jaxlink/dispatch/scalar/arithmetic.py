@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from jaxlink.checks import check
+from jaxlink.dispatch.decisions import decided
 from jaxlink.static import canonical
 
 __all__ = [
@@ -61,11 +62,11 @@ def convert(x: Any, dtype: Any) -> Any:
 
 def maximum(x: Any, y: Any) -> Any:
     # The first operand wins a tie and takes all of the gradient, as in PyTensor.
-    return jnp.where((x >= y) | _isnan(x), x, y)
+    return jnp.where(decided((x >= y) | _isnan(x), x, y), x, y)
 
 
 def minimum(x: Any, y: Any) -> Any:
-    return jnp.where((x <= y) | _isnan(x), x, y)
+    return jnp.where(decided((x <= y) | _isnan(x), x, y), x, y)
 
 
 def _isnan(x: Any) -> Any:
@@ -74,14 +75,15 @@ def _isnan(x: Any) -> Any:
 
 def clip(x: Any, low: Any, high: Any) -> Any:
     # Not jnp.clip: where low > high, low wins.
-    return jnp.where(x < low, low, jnp.where(x > high, high, x))
+    below, above = decided(x < low, x, low), decided(x > high, x, high)
+    return jnp.where(below, low, jnp.where(above, high, x))
 
 
 def absolute(x: Any) -> Any:
     if x.dtype.kind != "f":
         return jnp.abs(x)
     # The gradient at zero is zero, as in PyTensor, where that of jnp.abs is one.
-    return x * lax.stop_gradient(jnp.sign(x))
+    return x * decided(jnp.sign(x), x)
 
 
 # --- division ------------------------------------------------------------------------
@@ -104,7 +106,7 @@ def _mod(x: Any, y: Any) -> Any:
 @_mod.defjvp
 def _mod_jvp(primals: Any, tangents: Any) -> Any:
     # JAX divides once more for its gradient, and may round to the next quotient.
-    (x, y), (t_x, t_y) = primals, tangents
+    (x, y), (t_x, t_y) = lax.optimization_barrier(primals), tangents
     return _mod(x, y), t_x - t_y * floor_divide(x, y)
 
 

@@ -102,7 +102,8 @@ def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
 def erfcx(x: Any) -> Any:
     """JAX's; far out the series DLMF 7.12.1, where JAX 0.11 has a gap."""
     far = x > 8
-    near = special.erfcx(jnp.where(far, 0, x))
+    # One by one: JAX 0.12 cannot take the second derivative for an array.
+    near = jnp.vectorize(special.erfcx)(jnp.where(far, 0, x))
     y = jnp.where(far, x, 8)
     z = 1 / (2 * y * y)
     total = jnp.ones_like(x)
