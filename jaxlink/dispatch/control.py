@@ -1,6 +1,7 @@
 """Inner graphs, conditions, checks, and Ops that only change a gradient."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from pytensor.graph.basic import Constant
 from pytensor.raise_op import CheckAndRaise
 
 from jaxlink.checks import check
+from jaxlink.dispatch.gradients import with_masked_gradient
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
@@ -112,18 +114,24 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
             jax.eval_shape(branch_function(branch), *values) for branch in branches
         ]
         _check_same_shapes(node, *forms)
-        chosen: tuple[Any, ...] = jax.lax.cond(
-            jnp.asarray(condition).astype(bool),
-            *(branch_function(branch, *forms) for branch in branches),
-            *values,
+        chosen = jnp.asarray(condition).astype(bool)
+        # Under vmap both branches run, so each keeps its derivatives to itself.
+        then, other = (
+            partial(_shielded, branch_function(branch, *forms), taken)
+            for branch, taken in zip(branches, (chosen, ~chosen), strict=True)
         )
-        return chosen
+        outs: tuple[Any, ...] = jax.lax.cond(chosen, then, other, *values)
+        return outs
 
     return Linked(select, tuple(sorted(static)), tuple(sorted(wished)))
 
 
 if LazyIfElse is not None:
     rule(LazyIfElse, inner=True)(lazy_if_else)
+
+
+def _shielded(branch: Run, taken: Any, *values: Any) -> Any:
+    return branch(*(with_masked_gradient(value, taken) for value in values))
 
 
 def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "MaskedGradient",
     "ScaledGradient",
     "undifferentiable",
+    "with_masked_gradient",
 ]
 
 Run = Callable[..., Any]
@@ -53,8 +54,7 @@ class ClippedGradient(ViewOp):
 
 class MaskedGradient(Op):
     """``x``, whose derivative is exactly zero where ``mask`` is false (see
-    `jaxlink.rewrites.supports`). Both broadcast; of several masks one that is true is
-    enough."""
+    `jaxlink.rewrites.derivatives.shields`). Both broadcast."""
 
     __props__ = ()
 
@@ -114,14 +114,18 @@ def clipped_gradient(op: Any, node: Any) -> Run:
 def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
     del op, node, link
 
-    def run(x: Any, mask: Any) -> Any:
-        if is_static(x) or (is_static(mask) and np.all(mask)):
-            return x
-        # For XLA this is x. The derivative of the first operand passes through the
-        # mask in both modes and all orders; the second has none.
-        return jnp.where(mask, x, jax.lax.stop_gradient(x))
+    return with_masked_gradient
 
-    return run
+
+def with_masked_gradient(x: Any, mask: Any) -> Any:
+    """``x``, whose derivative is exactly zero where ``mask`` is false. What has no
+    derivative stays as it is."""
+    is_known = is_static(x) or (is_static(mask) and np.all(mask))
+    if is_known or not jnp.issubdtype(getattr(x, "dtype", bool), jnp.inexact):
+        return x
+    # For XLA this is x. The derivative of the first operand passes through the mask in
+    # both modes and all orders; the second has none.
+    return jnp.where(mask, x, jax.lax.stop_gradient(x))
 
 
 @rule(UndefinedGrad)

@@ -15,9 +15,24 @@ import pytensor.scalar as ps
 import pytensor.tensor as pt
 from pytensor.compile.ops import TypeCastingOp
 from pytensor.graph.basic import Constant, Variable
-from pytensor.tensor.basic import Join, MakeVector, ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.basic import (
+    ExtractDiag,
+    Join,
+    MakeVector,
+    ScalarFromTensor,
+    TensorFromScalar,
+)
+from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.shape import Reshape, SpecifyShape
+from pytensor.tensor.special import (
+    LogAddExp,
+    LogSoftmax,
+    LogSumExp,
+    Softmax,
+    XLog1PY,
+    XLogY,
+)
 from pytensor.tensor.subtensor import (
     AdvancedIncSubtensor,
     AdvancedSubtensor,
@@ -83,6 +98,10 @@ def spread(walk: Walk, node: Any, supports: Sequence[Support | None]) -> list[Sp
         return list(rule(walk, node, supports[0]))
     if isinstance(node.op, IfElse) and len(supports) == len(node.outputs):
         return _if_else(node, supports)
+    return _mixed(node, supports)
+
+
+def _mixed(node: Any, supports: Sequence[Support | None]) -> list[Spread]:
     anywhere = either([s and s.any() for s in supports])
     return [Spread(anywhere, singular=True, exact=False)] * len(node.inputs)
 
@@ -225,19 +244,21 @@ def _used(mask: Support, by_mask: Any, *more: Support) -> Any:
     return lambda: by_mask if any(m.is_built for m in masks) else None
 
 
+@_spreads(LogAddExp, XLogY, XLog1PY)
+def _elementwise(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    ndim = node.outputs[0].type.ndim
+    if any(var.type.ndim != ndim for var in node.inputs):
+        return _mixed(node, [support])
+    return [Spread(support, singular=True)] * len(node.inputs)
+
+
 # --- reductions ----------------------------------------------------------------------
 
 
 @_spreads(CAReduce)
 def _reduction(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     x = node.inputs[0]
-    axes = range(x.type.ndim) if node.op.axis is None else node.op.axis
-    order: list[Any] = []
-    for i in range(x.type.ndim):
-        order.append("x" if i in axes else len([o for o in order if o != "x"]))
-    flags = [flag or i in axes for i, flag in enumerate(x.type.broadcastable)]
-    if support is not EVERYWHERE and not support.is_scalar:
-        support = support.map(lambda mask: mask.dimshuffle(order), flags)
+    support = _spread_out(node, support)
     scalar_op = node.op.scalar_op
     if not isinstance(scalar_op, ps.Maximum | ps.Minimum):
         return [Spread(support, not isinstance(scalar_op, ps.Add))]
@@ -248,6 +269,53 @@ def _reduction(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
 
     walk.chosen[node.outputs[0]] = _used(attained, by_mask)
     return [Spread(both(support, attained))]
+
+
+def _spread_out(node: Any, support: Support | None) -> Support | None:
+    """The support of a reduction's operand: along the axes that are reduced, that of
+    the result."""
+    if support is EVERYWHERE or support.is_scalar:
+        return support
+    x, axis = node.inputs[0].type, node.op.axis
+    axes = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
+    kept = [i for i in range(x.ndim) if i not in axes]
+    order = [kept.index(i) if i in kept else "x" for i in range(x.ndim)]
+    flags = [i not in kept or x.broadcastable[i] for i in range(x.ndim)]
+    return support.map(lambda mask: mask.dimshuffle(order), flags)
+
+
+@_spreads(LogSumExp)
+def _log_sum_exp(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    return [Spread(_spread_out(node, support), singular=True)]
+
+
+@_spreads(Softmax, LogSoftmax)
+def _softmax(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    axis = node.op.axis
+    ndim = node.inputs[0].type.ndim
+    axes = range(ndim) if axis is None else np.atleast_1d(axis) % ndim
+    return [Spread(support and support.any(axes), singular=True, exact=False)]
+
+
+@_spreads(Blockwise)
+def _blockwise(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    """Each element of the batch on its own."""
+    if support is EVERYWHERE or support.is_scalar:
+        return [Spread(support, singular=True)] * len(node.inputs)
+    n_batch = node.op.batch_ndim(node)
+    core = range(n_batch, node.outputs[0].type.ndim)
+
+    def of(var: Variable) -> Support:
+        n_core = var.type.ndim - n_batch
+        flags = support.broadcastable[:n_batch]
+        order = [*range(n_batch), *["x"] * n_core]
+        own = support.any(core).map(
+            lambda mask: mask[(..., *[0] * len(core))].dimshuffle(order),
+            [*flags, *[True] * n_core],
+        )
+        return own.any(i for i in range(n_batch) if var.type.broadcastable[i])
+
+    return [Spread(of(var), singular=True, exact=False) for var in node.inputs]
 
 
 # --- shapes --------------------------------------------------------------------------
@@ -278,6 +346,21 @@ def _dimshuffle(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
         for i in range(x.type.ndim)
     ]
     return [Spread(support.map(undo, flags))]
+
+
+@_spreads(ExtractDiag)
+def _extract_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    """The diagonal is the last axis of the result."""
+    if support is EVERYWHERE or support.is_scalar:
+        return [Spread(support)]
+    ndim = node.inputs[0].type.ndim
+    matrix = {node.op.axis1 % ndim, node.op.axis2 % ndim}
+    kept = [i for i in range(ndim) if i not in matrix]
+    order = [kept.index(i) if i in kept else "x" for i in range(ndim)]
+    flags = [i in matrix or support.broadcastable[kept.index(i)] for i in range(ndim)]
+    rows = support.any([ndim - 2])
+    spread_out = rows.map(lambda mask: mask[..., 0].dimshuffle(order), flags)
+    return [Spread(rows if rows.is_scalar else spread_out, exact=False)]
 
 
 @_spreads(Reshape)
