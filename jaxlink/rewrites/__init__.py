@@ -21,6 +21,45 @@ from jaxlink.rewrites.symbolic import settle_distributions
 
 __all__ = ["prepare", "rng_roots"]
 
+# The rewrites that PyTensor tags "shape_unsafe". The first would lose the error of an
+# index out of bounds or of a wrong length, or need the length of a selection, so they
+# are left out. The others lose the error of shapes that no longer matter, as in
+# ``x * y / y``. They stay, since the gradients that PyTensor builds are finite because
+# of them: its stabilizing rewrites look for the products that these put in order.
+WITHOUT_ERRORS = (
+    "bool_idx_to_nonzero",
+    "extract_diag_lift_pass",
+    "local_adv_idx_to_slice",
+    "local_advanced_read_of_write_constant_indices",
+    "local_blockwise_alloc_inputs",
+    "local_blockwise_inc_subtensor",
+    "local_join_of_alloc",
+    "local_read_of_write_same_indices",
+    "local_reshape_chain",
+    "local_reshape_to_dimshuffle",
+    "local_second_to_alloc",
+    "local_slice_read_of_write",
+    "local_specify_shape_alloc",
+    "local_subtensor_merge_integer",
+    "local_subtensor_of_batch_dims",
+    "local_subtensor_of_expand_dims",
+    "local_useless_alloc",
+    "local_useless_reshape",
+)
+STABILIZING = (
+    "det_of_factorized_matrix",
+    "det_of_matrix_factorized_elsewhere",
+    "det_of_triangular",
+    "local_0_dot_x",
+    "local_abs_mul_unit",
+    "local_add_canonizer",
+    "local_elemwise_alloc",
+    "local_mul_canonizer",
+    "local_second_sink",
+    "local_useless_fill",
+    "local_useless_switch",
+)
+
 # What of PyTensor's own rewrites is left out, and why.
 _EXCLUDED = (
     "fusion",  # XLA fuses
@@ -36,7 +75,7 @@ _EXCLUDED = (
     "local_view_op",  # likewise
     "psd_solve_to_chol_solve",  # reads the lower triangle, whatever `lower` says
     "random_unsafe",  # would change draws
-    "shape_unsafe",  # would lose the error of mismatched shapes
+    *WITHOUT_ERRORS,
 )
 
 
