@@ -14,18 +14,26 @@ from typing import Any
 
 from jax.experimental import checkify
 
-__all__ = ["Checks", "check", "making"]
+__all__ = ["Checks", "check", "failing_at_call", "making", "may_fail_when_linked"]
 
 
 @dataclass
 class Checks:
-    """Whether a program makes its checks, and whether it left out any."""
+    """Which checks a program makes, and whether it left out any of these.
+
+    Arguments:
+        enabled: whether it makes checks at all.
+        silent: whether they count that PyTensor does not make either: of what is nan
+            there without an error, such as a failed Cholesky factorization.
+    """
 
     enabled: bool
+    silent: bool = True
     left_out: bool = False
 
 
 _current: ContextVar[Checks] = ContextVar("_current")
+_failing_at_call: ContextVar[bool] = ContextVar("_failing_at_call", default=False)
 
 
 @contextmanager
@@ -38,15 +46,37 @@ def making(checks: Checks) -> Iterator[None]:
         _current.reset(token)
 
 
-def check(condition: Any, message: str) -> None:
+@contextmanager
+def failing_at_call() -> Iterator[None]:
+    """Link with checks that are known to fail: calls raise what these find."""
+    token = _failing_at_call.set(True)
+    try:
+        yield
+    finally:
+        _failing_at_call.reset(token)
+
+
+def may_fail_when_linked() -> bool:
+    """Whether a check that is known to fail is an error of compiling."""
+    return not _failing_at_call.get()
+
+
+def check(condition: Any, message: str, *, silent: bool = False) -> None:
     """Check a traced scalar: ``message`` is raised where it is false.
 
     A condition that costs something to compute may be a function that does so: it is
     called only if the check is made.
+
+    Arguments:
+        message: what failed, after the name of the exception that PyTensor raises, if
+            that is not a ValueError: ``"IndexError: ..."``.
+        silent: whether PyTensor gives nan and raises nothing.
     """
     checks = _current.get(None)
     if checks is None:
         return  # in a pullback: JAX traces it after the program, which has its checks
+    if silent and not checks.silent:
+        return
     if checks.enabled:
         condition = condition() if callable(condition) else condition
         checkify.debug_check(condition, message.replace("{", "{{").replace("}", "}}"))

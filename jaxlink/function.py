@@ -17,6 +17,7 @@ from typing import Any
 import jax
 from pytensor.graph.fg import FunctionGraph
 
+from jaxlink.checks import Checks
 from jaxlink.errors import ArgumentError
 from jaxlink.packing import pack, unpack
 from jaxlink.program import Program
@@ -177,7 +178,8 @@ class JAXFunction:
             >>> error.get()[:29]
             'AssertionError: x > 0, please'
         """
-        return JAXFunction(self._program.checked(), self._data)
+        program = self._program.with_checks(Checks(enabled=True))
+        return JAXFunction(program, self._data)
 
     @property
     def data(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Program:
     jitted: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.variants[self.static_data, self.checks.enabled] = self
+        self.variants[self._variant_key(self.static_data, self.checks)] = self
 
         def run(data: Sequence[Any], *args: Any) -> Any:
             return self.run(data, *args)
@@ -90,16 +90,23 @@ class Program:
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program whose shapes follow from ``values``."""
-        return self._variant(values, self.checks.enabled)
+        return self._variant(values, self.checks)
 
-    def checked(self) -> "Program":
-        """The program that makes its checks."""
-        return self._variant(self.static_data, True)
+    def with_checks(self, checks: Checks) -> "Program":
+        """The program that makes these checks."""
+        return self._variant(self.static_data, checks)
 
-    def _variant(self, static_data: tuple[StaticValue, ...], check: bool) -> "Program":
-        if (static_data, check) not in self.variants:
-            replace(self, static_data=static_data, checks=Checks(check))
-        return self.variants[static_data, check]
+    def _variant(
+        self, static_data: tuple[StaticValue, ...], checks: Checks
+    ) -> "Program":
+        key = self._variant_key(static_data, checks)
+        if key not in self.variants:
+            replace(self, static_data=static_data, checks=Checks(*key[1:]))
+        return self.variants[key]
+
+    @staticmethod
+    def _variant_key(static_data: tuple[StaticValue, ...], checks: Checks) -> Any:
+        return static_data, checks.enabled, checks.silent
 
     def __str__(self) -> str:
         outs = [describe(var.type) for var in self.fgraph.outputs]

@@ -38,10 +38,17 @@ def _all(op: Any, node: Any) -> Iterable[int]:
     return range(len(node.inputs))
 
 
+def _shape(op: Any, lengths: Iterable[Any]) -> tuple[int, ...]:
+    shape = tuple(map(int, lengths))
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{op} cannot make an array of the shape {shape}.")
+    return shape
+
+
 @rule(Alloc, static=_lengths, lazy=True)
 def alloc(op: Alloc, node: Any) -> Callable[..., Any]:
     def run(value: Any, *lengths: Any) -> Any:
-        shape = tuple(map(int, lengths))
+        shape = _shape(op, lengths)
         known = reversed(node.inputs[0].type.shape)
         for dim, n, m in zip(known, value.shape[::-1], shape[::-1], strict=False):
             if dim is None and n == 1 and m != 1:
@@ -57,7 +64,7 @@ def alloc(op: Alloc, node: Any) -> Callable[..., Any]:
 
 @rule(AllocEmpty, static=_all, lazy=True)
 def alloc_empty(op: AllocEmpty, node: Any) -> Callable[..., Any]:
-    return lambda *lengths: jnp.zeros(tuple(map(int, lengths)), canonical(op.dtype))
+    return lambda *lengths: jnp.zeros(_shape(op, lengths), canonical(op.dtype))
 
 
 @rule(Eye, static=_all, lazy=True)

@@ -18,9 +18,18 @@ __all__: list[str] = []
 @rule(Join)
 def join(op: Join, node: Any) -> Callable[..., Any]:
     dtype = node.outputs[0].type.dtype
-    return lambda *xs: jnp.concatenate(
-        [jnp.asarray(x, canonical(dtype)) for x in xs], axis=op.axis
-    )
+
+    def run(*xs: Any) -> Any:
+        if len({tuple(np.delete(x.shape, op.axis)) for x in xs}) > 1:
+            raise ValueError(
+                f"{op} cannot join arrays of shapes "
+                f"{', '.join(str(x.shape) for x in xs)}: they differ in more than "
+                f"dimension {op.axis}."
+            )
+        parts = [jnp.asarray(x, canonical(dtype)) for x in xs]
+        return jnp.concatenate(parts, axis=op.axis)
+
+    return run
 
 
 @rule(Split, static=(1,))
@@ -43,6 +52,8 @@ def split(op: Split, node: Any) -> Callable[..., Any]:
 def repeat(op: Repeat, node: Any) -> Callable[..., Any]:
     def run(x: Any, repeats: Any) -> Any:
         counts = np.broadcast_to(repeats, x.shape[op.axis])
+        if (counts < 0).any():
+            raise ValueError(f"{op} got negative repeats of {node.inputs[0]}.")
         source = np.repeat(np.arange(x.shape[op.axis]), counts)
         return jnp.take(x, source, axis=op.axis, mode="clip")
 

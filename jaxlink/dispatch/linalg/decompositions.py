@@ -21,6 +21,7 @@ from pytensor.tensor.linalg.decomposition.svd import SVD
 from jaxlink.dispatch.linalg.support import (
     Function,
     adjoint,
+    check_square,
     demand,
     in_lapack_dtype,
     mirror,
@@ -52,7 +53,7 @@ def cholesky(op: Cholesky, node: Any) -> Function:
         demand(node, ok, "the matrix is not positive definite")
         return factor if op.lower else adjoint(factor)
 
-    return in_lapack_dtype(node, run)
+    return in_lapack_dtype(node, run, square=(0,))
 
 
 # --- eigenvalues ---------------------------------------------------------------------
@@ -84,12 +85,16 @@ def eigh(op: Eigh, node: Any) -> Function:
                 "declares the eigenvectors of a complex matrix as real. Use eigvalsh "
                 "for the eigenvalues, or eig."
             )
-    return in_lapack_dtype(node, lambda x, b=None: _eigh(node, x, b, op.lower))
+    return in_lapack_dtype(
+        node, lambda x, b=None: _eigh(node, x, b, op.lower), square=(0, 1)
+    )
 
 
 @rule(Eigvalsh)
 def eigvalsh(op: Eigvalsh, node: Any) -> Function:
-    return in_lapack_dtype(node, lambda x, b=None: _eigh(node, x, b, op.lower)[0])
+    return in_lapack_dtype(
+        node, lambda x, b=None: _eigh(node, x, b, op.lower)[0], square=(0, 1)
+    )
 
 
 @rule(Eig)
@@ -100,6 +105,7 @@ def eig(op: Eig, node: Any) -> Function:
     dtype = out if complex_ else np.empty(0, out).real.dtype
 
     def run(x: Any) -> Any:
+        check_square(node, x)
         values, vectors = _eig(jnp.asarray(x, canonical(dtype)))
         demand(node, ~jnp.isnan(values).any(), _DIVERGED)
         return values, vectors

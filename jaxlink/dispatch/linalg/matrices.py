@@ -11,7 +11,13 @@ from pytensor.tensor.linalg.summary import Det, SLogDet
 
 from jaxlink.dispatch.linalg.pinv import pseudo_inverse
 from jaxlink.dispatch.linalg.solvers import solve_general
-from jaxlink.dispatch.linalg.support import Function, demand, in_lapack_dtype, mirror
+from jaxlink.dispatch.linalg.support import (
+    Function,
+    check_square,
+    demand,
+    in_lapack_dtype,
+    mirror,
+)
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.static import canonical, describe, name_of
@@ -25,13 +31,15 @@ _SQUARINGS = 32
 @rule(Det)
 def det(op: Det, node: Any) -> Function:
     return in_lapack_dtype(
-        node, lambda x: jnp.linalg.det(x) if x.size else jnp.ones((), x.dtype)
+        node,
+        lambda x: jnp.linalg.det(x) if x.size else jnp.ones((), x.dtype),
+        square=(0,),
     )
 
 
 @rule(SLogDet)
 def slogdet(op: SLogDet, node: Any) -> Function:
-    return in_lapack_dtype(node, lambda x: tuple(jnp.linalg.slogdet(x)))
+    return in_lapack_dtype(node, lambda x: tuple(jnp.linalg.slogdet(x)), square=(0,))
 
 
 @rule(MatrixInverse)
@@ -41,7 +49,7 @@ def matrix_inverse(op: MatrixInverse, node: Any) -> Function:
         demand(node, ok, "the matrix is singular")
         return inverse
 
-    return in_lapack_dtype(node, run)
+    return in_lapack_dtype(node, run, square=(0,))
 
 
 @rule(MatrixPinv)
@@ -69,7 +77,9 @@ def tensorinv(op: TensorInv, node: Any) -> Function:
         size = 1
         for length in left:
             size *= length
-        inverse, ok = solve_general(x.reshape(size, -1), jnp.eye(size, dtype=x.dtype))
+        matrix = x.reshape(size, -1)
+        check_square(node, matrix)
+        inverse, ok = solve_general(matrix, jnp.eye(size, dtype=x.dtype))
         demand(node, ok, "the tensor is singular")
         return inverse.reshape(*right, *left)
 
@@ -78,7 +88,9 @@ def tensorinv(op: TensorInv, node: Any) -> Function:
 
 @rule(Expm)
 def expm(op: Expm, node: Any) -> Function:
-    return in_lapack_dtype(node, lambda x: jsl.expm(x, max_squarings=_SQUARINGS))
+    return in_lapack_dtype(
+        node, lambda x: jsl.expm(x, max_squarings=_SQUARINGS), square=(0,)
+    )
 
 
 @rule(BlockDiagonal)

@@ -15,10 +15,21 @@ from jaxlink.static import canonical
 __all__: list[str] = []
 
 
+def _matmul(node: Any, x: Any, y: Any) -> Any:
+    if x.shape[-1] != y.shape[max(y.ndim - 2, 0)]:
+        raise ValueError(
+            f"{node.op} cannot multiply operands of shapes {x.shape} and {y.shape}: "
+            f"{x.shape[-1]} columns and {y.shape[max(y.ndim - 2, 0)]} rows."
+        )
+    return jnp.matmul(x, y)
+
+
 @rule(Dot, Dot22)
 def dot(op: Any, node: Any) -> Callable[..., Any]:
     dtype = node.outputs[0].type.dtype
-    return lambda x, y: jnp.matmul(*(jnp.asarray(a, canonical(dtype)) for a in (x, y)))
+    return lambda x, y: _matmul(
+        node, *(jnp.asarray(a, canonical(dtype)) for a in (x, y))
+    )
 
 
 @rule(BatchedDot)
@@ -26,14 +37,14 @@ def batched_dot(op: BatchedDot, node: Any) -> Callable[..., Any]:
     def run(x: Any, y: Any) -> Any:
         if x.shape[0] != y.shape[0]:
             raise ValueError(f"{op} got {x.shape[0]} and {y.shape[0]} matrices.")
-        return jnp.matmul(x, y)
+        return _matmul(node, x, y)
 
     return run
 
 
 @rule(Dot22Scalar)
 def scaled_dot(op: Dot22Scalar, node: Any) -> Callable[..., Any]:
-    return lambda x, y, scale: scale * jnp.matmul(x, y)
+    return lambda x, y, scale: scale * _matmul(node, x, y)
 
 
 def _scaled_sum(z: Any, beta: Any, alpha: Any, product: Any) -> Any:
@@ -44,7 +55,7 @@ def _scaled_sum(z: Any, beta: Any, alpha: Any, product: Any) -> Any:
 
 @rule(Gemm)
 def gemm(op: Gemm, node: Any) -> Callable[..., Any]:
-    return lambda z, alpha, x, y, beta: _scaled_sum(z, beta, alpha, jnp.matmul(x, y))
+    return lambda z, alpha, x, y, beta: _scaled_sum(z, beta, alpha, _matmul(node, x, y))
 
 
 @rule(Gemv)
@@ -53,6 +64,6 @@ def gemv(op: Gemv, node: Any) -> Callable[..., Any]:
 
     def run(*operands: Any) -> Any:
         y, alpha, a, x, beta = (jnp.asarray(o, canonical(dtype)) for o in operands)
-        return _scaled_sum(y, beta, alpha, jnp.matmul(a, x))
+        return _scaled_sum(y, beta, alpha, _matmul(node, a, x))
 
     return run

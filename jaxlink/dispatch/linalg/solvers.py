@@ -3,6 +3,7 @@
 What cannot be solved is nan, as in PyTensor, and an error under ``checkify``.
 """
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from jaxlink.dispatch.linalg.decompositions import lower_cholesky
 from jaxlink.dispatch.linalg.pinv import pseudo_inverse
 from jaxlink.dispatch.linalg.support import (
     Function,
+    check_rows,
+    check_square,
     demand,
     in_lapack_dtype,
     mirror,
@@ -75,7 +78,7 @@ def solve(op: Solve, node: Any) -> Function:
     }
     if op.assume_a not in solvers:
         raise UnsupportedOpError(f"jaxlink cannot solve with assume_a={op.assume_a!r}.")
-    return in_lapack_dtype(node, solvers[op.assume_a])
+    return in_lapack_dtype(node, solvers[op.assume_a], square=(0,), rows=(0, 1))
 
 
 _ZERO_DIAGONAL = "an element of the diagonal is zero"
@@ -93,7 +96,7 @@ def solve_triangular(op: SolveTriangular, node: Any) -> Function:
         demand(node, ok, _ZERO_DIAGONAL)
         return nan_unless(ok, x)
 
-    return in_lapack_dtype(node, run)
+    return in_lapack_dtype(node, run, square=(0,), rows=(0, 1))
 
 
 @rule(CholeskySolve)
@@ -102,7 +105,7 @@ def cholesky_solve(op: CholeskySolve, node: Any) -> Function:
         demand(node, (jnp.diagonal(c) != 0).all(), _ZERO_DIAGONAL)
         return jsl.cho_solve((c, op.lower), b)
 
-    return in_lapack_dtype(node, run)
+    return in_lapack_dtype(node, run, square=(0,), rows=(0, 1))
 
 
 @rule(TensorSolve)
@@ -121,8 +124,12 @@ def tensorsolve(op: TensorSolve, node: Any) -> Function:
             axes = {axis % a.ndim for axis in op.axes}
             rest = [axis for axis in range(a.ndim) if axis not in axes]
             a = jnp.transpose(a, (*rest, *(axis % a.ndim for axis in op.axes)))
-        unknown = a.shape[b.ndim :]
-        x, ok = solve_general(a.reshape(b.size, -1), b.reshape(-1))
+        known, unknown = a.shape[: b.ndim], a.shape[b.ndim :]
+        matrix = a.reshape(math.prod(known), -1)
+        b = b.reshape(-1)
+        check_square(node, matrix)
+        check_rows(node, [matrix, b])
+        x, ok = solve_general(matrix, b)
         demand(node, ok, "the tensor is singular")
         return x.reshape(unknown)
 
@@ -153,6 +160,7 @@ def lstsq(op: Lstsq, node: Any) -> Function:
     def run(x: Any, y: Any, rcond: Any) -> Any:
         dtype = canonical("float64")
         x, y, rcond = (jnp.asarray(v, dtype) for v in (x, y, rcond))
+        check_rows(node, [x, y])
         m, n = x.shape
         values = jnp.linalg.svd(x, compute_uv=False)
         demand(node, ~jnp.isnan(values).any(), "the matrix is not finite")

@@ -25,7 +25,7 @@ def multivariate_normal(op: ptr.MvNormalRV) -> Callable[..., Array]:
         if cholesky
         else (symmetric_root, "positive semidefinite")
     )
-    message = f"the covariance of a draw of `{op.name}` is not {wanted}."
+    message = f"LinAlgError: the covariance of a draw of `{op.name}` is not {wanted}."
 
     def draw(key: Array, shape: Shape, dtype: Any, mean: Array, cov: Array) -> Array:
         root = factor(cov)
