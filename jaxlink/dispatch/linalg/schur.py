@@ -5,6 +5,7 @@ PyTensor they have no gradient; what is computed from them has (`solve_sylvester
 `solve_discrete_are`), and TRSYL has.
 """
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,12 +18,15 @@ from jaxlink.dispatch.linalg.qz import Pencil, columns, qz, rows
 from jaxlink.dispatch.linalg.reordering import eigenvalues, positive, select_first
 from jaxlink.dispatch.linalg.support import (
     Function,
+    check_rows,
+    check_square,
     demand,
     nan_unless,
     without_gradient,
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
+from jaxlink.loops import sealed
 from jaxlink.static import canonical, describe
 
 __all__: list[str] = []
@@ -64,17 +68,21 @@ def qz_rule(op: QZ, node: Any) -> Function:
         outs = (alpha, beta) if op.return_eigenvalues else ()
         return converged, ordered, p.s, p.t, *outs, p.q, p.z
 
-    decompose = without_gradient(decompose, "QZ")
+    run_sealed = partial(sealed, decompose)
+    decompose_without_gradient = without_gradient(run_sealed, "QZ")
     dtype = node.outputs[0].type.dtype
 
     def run(*operands: Any) -> Any:
         a, b = (jnp.asarray(x, canonical(dtype)) for x in operands)
+        check_square(node, a)
+        check_square(node, b, 1)
+        check_rows(node, [a, b])
         if a.size == 0:
             return tuple(
                 jnp.zeros((0,) * out.type.ndim, canonical(out.type.dtype))
                 for out in node.outputs
             )
-        converged, ordered, *outs = decompose(a, b)
+        converged, ordered, *outs = decompose_without_gradient(a, b)
         demand(node, converged, _DIVERGED)
         demand(node, ordered | ~converged, _NOT_ORDERED)
         return tuple(nan_unless(converged & ordered, out) for out in outs)
@@ -98,14 +106,16 @@ def schur(op: Schur, node: Any) -> Function:
         p = _equal_diagonals(positive(p))
         return converged, ordered, p.s, p.z
 
-    decompose = without_gradient(decompose, "Schur")
+    run_sealed = partial(sealed, decompose)
+    decompose_without_gradient = without_gradient(run_sealed, "Schur")
     dtype = node.outputs[0].type.dtype
 
     def run(a: Any) -> Any:
         a = jnp.asarray(a, canonical(dtype))
+        check_square(node, a)
         if a.size == 0:
             return a, a
-        converged, ordered, *outs = decompose(a)
+        converged, ordered, *outs = decompose_without_gradient(a)
         demand(node, converged, _DIVERGED)
         demand(node, ordered | ~converged, _NOT_ORDERED)
         return tuple(nan_unless(converged & ordered, out) for out in outs)
@@ -181,6 +191,10 @@ def trsyl(op: TRSYL, node: Any) -> Function:
 
     def run(*operands: Any) -> Any:
         a, b, c = (jnp.asarray(x, canonical(dtype)) for x in operands)
+        check_square(node, a)
+        check_square(node, b, 1)
+        check_rows(node, [a, c])
+        check_rows(node, [b, c.T])
         if c.size == 0:
             return c
         used = -1 if c.dtype.kind == "f" else 0

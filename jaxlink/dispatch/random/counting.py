@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from jaxlink.checks import check
+from jaxlink.loops import while_loop
 from jaxlink.static import canonical
 
 Shape = tuple[int, ...]
@@ -78,9 +79,7 @@ def invert(
         return k, probability, above
 
     k, none, some = (jnp.broadcast_to(x, shape) for x in (some * 0, none, some))
-    return jax.lax.while_loop(
-        lambda state: jnp.any(going_on(*state)), step, (k, none, some)
-    )[0]
+    return while_loop(lambda state: jnp.any(going_on(*state)), step, (k, none, some))[0]
 
 
 def whole(base: Array, offset: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor.tensor.random.basic as ptr
@@ -10,6 +9,7 @@ from jax import Array, random
 
 from jaxlink.dispatch.random.counting import require
 from jaxlink.dispatch.random.rows import sampler
+from jaxlink.loops import while_loop
 from jaxlink.static import canonical
 
 Shape = tuple[int, ...]
@@ -60,7 +60,7 @@ def below(key: Array, shape: Shape, span: Array) -> Array:
 
     key, subkey = random.split(key)
     start = (key, *propose(subkey))
-    return jax.lax.while_loop(lambda s: jnp.any(s[2]), step, start)[1]
+    return while_loop(lambda s: jnp.any(s[2]), step, start)[1]
 
 
 def double_width_product(x: Array, y: Array) -> tuple[Array, Array]:

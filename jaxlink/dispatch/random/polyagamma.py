@@ -40,6 +40,7 @@ from jax import Array
 from jaxlink.dispatch.random.gamma import standard_gamma
 from jaxlink.dispatch.random.primitives import open_uniform
 from jaxlink.dispatch.random.rows import sampler
+from jaxlink.loops import while_loop
 
 Shape = tuple[int, ...]
 
@@ -102,7 +103,7 @@ def _by_rejection(
         return key, jnp.where(kept, total + x, total), jnp.where(kept, left - 1, left)
 
     state = (key, jnp.zeros_like(h), pieces)
-    return jax.lax.while_loop(lambda s: jnp.any(s[2] > 0), step, state)[1]
+    return while_loop(lambda s: jnp.any(s[2] > 0), step, state)[1]
 
 
 def _inverse_gaussian(key: Array, h: Array, c: Array) -> Array:

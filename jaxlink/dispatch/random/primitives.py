@@ -10,6 +10,8 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import erfcx
 
+from jaxlink.loops import while_loop
+
 Shape = tuple[int, ...]
 
 # From here on a normal's tail is taken by an expansion of its own.
@@ -101,4 +103,4 @@ def rejection(
         return key, jnp.where(done, draw, proposal), done | accepted
 
     state = (key, start, jnp.isnan(start))
-    return jax.lax.while_loop(lambda s: ~jnp.all(s[2]), step, state)[1]
+    return while_loop(lambda s: ~jnp.all(s[2]), step, state)[1]

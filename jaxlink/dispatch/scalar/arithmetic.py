@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxlink.checks import check
 from jaxlink.dispatch.decisions import decided
+from jaxlink.loops import while_loop
 from jaxlink.static import canonical
 
 __all__ = [
@@ -206,7 +207,7 @@ def _integer_power(x: Any, y: Any) -> Any:
         return base * base, exponent >> 1, out
 
     start = (x, jnp.maximum(y, 0), jnp.ones_like(x))
-    return lax.while_loop(lambda state: jnp.any(state[1] > 0), step, start)[2]
+    return while_loop(lambda state: jnp.any(state[1] > 0), step, start)[2]
 
 
 # --- functions whose own derivative or value is not good enough ----------------------

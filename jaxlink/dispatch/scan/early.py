@@ -111,16 +111,24 @@ def _step(body: Body, state: State, xs: Sequence[Any]) -> State:
 
 
 def _while(body: Body, given: Given, limit: Any) -> State:
-    def element(seq: Any, i: Any) -> Any:
-        return jax.lax.dynamic_index_in_dim(seq, i, keepdims=False)
+    start = _state(given.start)
 
-    return jax.lax.while_loop(
-        lambda state: ~state.over & (state.made < limit),
-        lambda state: _step(
-            body, state, [element(s, state.made) for s in given.sequences]
-        ),
-        _state(given.start),
-    )
+    def active(state: State) -> Any:
+        return ~state.over & (state.made < limit)
+
+    def step(state: State) -> State:
+        # A lane of vmap that is at its end repeats its first step, as in `_bounded`.
+        # (A condition in each lane would do so too, but checkify cannot take it.)
+        here = _in_this_lane(active(state))
+        i = jnp.where(here, state.made, 0)
+        xs = [
+            jax.lax.dynamic_index_in_dim(seq, i, keepdims=False)
+            for seq in given.sequences
+        ]
+        carry = _choose(here, state.carry, start.carry)
+        return _choose(here, _step(body, state._replace(carry=carry), xs), state)
+
+    return jax.lax.while_loop(lambda state: _in_any_lane(active(state)), step, start)
 
 
 def _bounded(
@@ -156,6 +164,18 @@ def _(axis_size: int, in_batched: Any, condition: Any) -> Any:
     del axis_size
     batched = in_batched[0]
     return _in_any_lane(jnp.any(condition, 0) if batched else condition), False
+
+
+@custom_vmap
+def _in_this_lane(condition: Any) -> Any:
+    """``condition``, which without vmap is known to hold wherever it is asked for."""
+    return jnp.ones_like(condition)
+
+
+@_in_this_lane.def_vmap
+def _(axis_size: int, in_batched: Any, condition: Any) -> Any:
+    del axis_size
+    return condition, in_batched[0]
 
 
 def _last_steps(body_of: Any, given: Given, truncate: int) -> State:

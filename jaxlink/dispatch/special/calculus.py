@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxlink.loops import while_loop
+
 __all__ = ["decaying_integral", "horner", "negligible", "newton", "smooth", "trapezoid"]
 
 Function = Callable[..., Any]
@@ -158,4 +160,4 @@ def newton(step: Function, start: Any, tolerance: float, most: int = 100) -> Any
         return i + 1, y, active
 
     active = jnp.ones_like(start, bool)
-    return lax.while_loop(go_on, body, (jnp.asarray(0), start, active))[1]
+    return while_loop(go_on, body, (jnp.asarray(0), start, active))[1]

@@ -15,10 +15,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.scipy import special
 
 from jaxlink.dispatch.special.calculus import smooth
+from jaxlink.loops import while_loop
 
 __all__ = ["hyp2f1"]
 
@@ -48,7 +48,7 @@ def _sum(term_after: Callable[..., Any], first: Any, second: Any) -> tuple[Any, 
         return n + 1, after, y, total + after, weighted + (k + 1) * after
 
     start = (jnp.asarray(1), second, first, first + second, second)
-    return lax.while_loop(go_on, body, start)[3:]
+    return while_loop(go_on, body, start)[3:]
 
 
 def _series(a: Any, b: Any, c: Any, z: Any) -> tuple[Any, Any]:
@@ -91,7 +91,7 @@ def _toward_one(a: Any, b: Any, c: Any, d: Any, f: Any, slope: Any) -> Any:
         return i + 1, to, jnp.where(going, value, f), slope
 
     start = (jnp.asarray(0), jnp.full_like(d, 0.5), f, slope)
-    return lax.while_loop(go_on, body, start)[2]
+    return while_loop(go_on, body, start)[2]
 
 
 def _unit_interval(a: Any, b: Any, c: Any, z: Any, d: Any) -> Any:

@@ -1,0 +1,52 @@
+"""Loops without checks, in a form that ``checkify`` takes under ``vmap`` too.
+
+``checkify`` rewrites the programs of all loops, and refuses a ``while_loop`` under
+``vmap``, whose condition then is one for each lane. A loop that makes no checks need
+not be looked into: `sealed` makes a single operation of it, however often it is mapped.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.custom_batching import custom_vmap
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+__all__ = ["sealed", "while_loop"]
+
+
+def sealed(fn: Callable[..., Any], *operands: Any) -> Any:
+    """``fn(*operands)`` as one operation, into which ``checkify`` does not look.
+
+    Arguments:
+        fn: it makes no checks, closes over nothing traced, and is not differentiated.
+    """
+
+    @custom_vmap
+    def call(*operands: Any) -> Any:
+        return fn(*operands)
+
+    @call.def_vmap
+    def _(axis_size: int, in_batched: Any, *operands: Any) -> Any:
+        axes = jax.tree.map(lambda batched: 0 if batched else None, tuple(in_batched))
+        out = sealed(jax.vmap(fn, axes, axis_size=axis_size), *operands)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return call(*operands)
+
+
+def while_loop(cond: Callable[..., Any], body: Callable[..., Any], start: Any) -> Any:
+    """`jax.lax.while_loop`, sealed. ``cond`` and ``body`` make no checks."""
+    leaves, form = jax.tree.flatten(start)
+
+    def loop(*leaves: Any) -> Any:
+        end = jax.lax.while_loop(cond, body, jax.tree.unflatten(form, leaves))
+        return jax.tree.leaves(end)
+
+    # What the two close over may be traced.
+    jaxpr = jax.make_jaxpr(loop)(*leaves)
+
+    def run(closed_over: Any, *leaves: Any) -> Any:
+        return jaxpr_as_fun(ClosedJaxpr(jaxpr.jaxpr, closed_over))(*leaves)
+
+    return jax.tree.unflatten(form, sealed(run, jaxpr.consts, *leaves))
