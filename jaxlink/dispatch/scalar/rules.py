@@ -17,7 +17,7 @@ from jax.scipy import special
 from pytensor.tensor.math import MulWithoutZeros
 
 from jaxlink.dispatch.registry import find_rule, foreign_conversion, rule
-from jaxlink.dispatch.scalar import arithmetic
+from jaxlink.dispatch.scalar import arithmetic, elementary
 from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.special.tables import SPECIAL
 from jaxlink.errors import UnsupportedOpError
@@ -48,14 +48,14 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.Clip: arithmetic.clip,
     ps.Identity: lambda x: x,
     ps.Conj: jnp.conj,
-    ps.Sign: jnp.sign,
+    ps.Sign: elementary.sign,
     ps.Ceil: jnp.ceil,
     ps.Floor: jnp.floor,
     ps.Trunc: jnp.trunc,
     ps.RoundHalfToEven: jnp.round,
     ps.RoundHalfAwayFromZero: lambda x: lax.round(x, lax.RoundingMethod.AWAY_FROM_ZERO),
     ps.Exp: jnp.exp,
-    ps.Exp2: jnp.exp2,
+    ps.Exp2: elementary.exp2,
     ps.Expm1: arithmetic.expm1,
     ps.Log: jnp.log,
     ps.Log2: jnp.log2,
@@ -68,8 +68,8 @@ ARITHMETIC: dict[type[ps.ScalarOp], Function] = {
     ps.ArcCos: jnp.arccos,
     ps.ArcTan: jnp.arctan,
     ps.ArcTan2: arithmetic.arctan2,
-    ps.Sinh: arithmetic.sinh,
-    ps.Cosh: jnp.cosh,
+    ps.Sinh: elementary.sinh,
+    ps.Cosh: elementary.cosh,
     ps.Tanh: jnp.tanh,
     ps.ArcSinh: jnp.arcsinh,
     ps.ArcCosh: jnp.arccosh,
