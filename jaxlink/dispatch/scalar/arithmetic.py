@@ -30,7 +30,6 @@ __all__ = [
     "mod",
     "mul_without_zeros",
     "power",
-    "sinh",
 ]
 
 Function = Callable[..., Any]
@@ -235,11 +234,3 @@ def _arctan2_jvp(primals: Any, tangents: Any) -> Any:
     far = jnp.isinf(radius)
     cos, sin = (jnp.where(far, 0, part / radius) for part in (x, y))
     return arctan2(y, x), t_y * (cos / radius) - t_x * (sin / radius)
-
-
-def sinh(x: Any) -> Any:
-    if x.dtype.kind != "c":
-        return jnp.sinh(x)
-    # JAX's complex one is a difference of exponentials, which loses small numbers.
-    a, b = x.real, x.imag
-    return lax.complex(jnp.sinh(a) * jnp.cos(b), jnp.cosh(a) * jnp.sin(b))
