@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 __all__ = ["cosh", "exp2", "sign", "sinh"]
@@ -37,7 +38,7 @@ def _sinh(x: Any) -> Any:
     inverse = 1 / (1 + u)
     size = (0.5 * u * (1 + inverse)) * ((1 + u) + inverse)
     # Half of the least numbers would be subnormal, which XLA takes as zero.
-    tiny = jnp.abs(x) < jnp.finfo(x.dtype).eps
+    tiny = jnp.abs(x) < np.finfo(x.dtype).eps
     return jnp.where(tiny, x, jnp.sign(x) * size)
 
 
@@ -60,7 +61,7 @@ def exp2(x: Any) -> Any:
 def _exp2(x: Any) -> Any:
     # 2^x = 2^(x - n) 2^n with the nearest whole number n, so that exp gets a small
     # argument. 2^n may be out of range where 2^x is not: it is a product of two.
-    info = jnp.finfo(x.dtype)
+    info = np.finfo(x.dtype)
     # Beyond these 2^x is infinity or zero.
     end = info.maxexp + info.nmant + 2
     x = jnp.clip(x, -end, end)
