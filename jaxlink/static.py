@@ -26,6 +26,7 @@ __all__ = [
     "StaticValue",
     "as_literal",
     "canonical",
+    "cast",
     "describe",
     "dtype_of",
     "evaluate",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 Kind = Literal["array", "sparse", "list", "generator", "other"]
+
+_NUMPY = np.ndarray, np.generic
 
 
 def kind_of(type_: Any) -> Kind:
@@ -62,6 +65,18 @@ def dtype_of(type_: Any) -> str:
 def canonical(dtype: Any) -> np.dtype:
     """The dtype that JAX uses for ``dtype`` now: 32-bit types while x64 is off."""
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """``x`` in the dtype that JAX uses for ``dtype``; NumPy stays NumPy."""
+    dtype = canonical(dtype)
+    if x.dtype == dtype:
+        return x
+    if x.dtype != bool or dtype.kind not in "fc" or isinstance(x, _NUMPY):
+        return x.astype(dtype)
+    # XLA makes a select of convert(x) * y, which is 0 and not nan where x is false and
+    # y infinite or nan. It makes nothing of this.
+    return jnp.where(x, dtype.type(1), dtype.type(0))
 
 
 def is_static(value: Any) -> bool:

@@ -13,7 +13,7 @@ from jax.experimental.sparse import BCOO, BCSR
 
 from jaxlink.errors import ArgumentError
 from jaxlink.sparse_arrays import from_outside, from_scipy, is_scipy
-from jaxlink.static import StaticValue, canonical, describe, kind_of, to_jax
+from jaxlink.static import StaticValue, canonical, cast, describe, kind_of, to_jax
 
 __all__ = ["bind", "capture", "fix", "is_typed_key", "plain", "refusal", "within"]
 
@@ -34,7 +34,7 @@ def bind(what: str, type_: Any, value: Any) -> Any:
     if kind == "sparse":
         return _bind_sparse(what, type_, value)
     _check_array(what, type_, value)
-    return jnp.asarray(value, canonical(type_.dtype))
+    return jnp.asarray(cast(jnp.asarray(value), type_.dtype), canonical(type_.dtype))
 
 
 def capture(what: str, type_: Any, value: Any) -> Any:

@@ -127,3 +127,46 @@ def test_x64_off():
         for value, wanted in zip(got, expected, strict=True):
             assert value.dtype == canonical(wanted.dtype)
             np.testing.assert_allclose(value, wanted.astype(value.dtype), rtol=1e-5)
+
+
+def _masked_products(y):
+    """Of what is not finite, with a boolean that XLA could make a select of."""
+    log, b = pt.log(y), y > 0
+    mask, factor = ps.bool("mask"), ps.get_scalar_type(y.type.dtype)("factor")
+    composite = Elemwise(ps.Composite([mask, factor], [ps.mul(mask, factor)]))
+    float_, square = y.type.dtype, y[:, None] * pt.ones(y.shape[0])
+    return [
+        *(b * log, log * b, b.astype(float_) * log, b.astype("int8") * log),
+        *(pt.and_(b, y < 5) * log, b * (y < 5) * log, ~b * log, 3 * b * log * y),
+        *(pt.isnan(y) * log, pt.neq(y, 2) * (1 / (y - 2)), b / (1 / log)),
+        *(pt.sqr(b) * log, b[::-1] * log, b[:, None] * log, composite(b, log)),
+        *(pt.switch(b, np.array(True), y > 7) * log, pt.outer(b, log)),
+        *(pt.prod(pt.stack([b, log]), axis=0), pt.concatenate([b, log])[:5] * log),
+        *(pt.dot(b[:2], log[:2]), (b * log)[:3].mean(), (b.any() * log)),
+        *(pt.zeros_like(y)[:3].set(b[:3]) * log, y[b].sum() * b),
+        *(pt.eye(y.shape[0]) * square, pt.tri(y.shape[0]) * square),
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_boolean_factor_is_one_or_zero(dtype):
+    """Zero times infinity is nan, also under ``jit``."""
+    y = pt.vector("y", dtype=dtype)
+    outputs = _masked_products(y)
+    agrees([y], outputs, [[-1, 0, np.inf, 2, np.nan]])
+
+
+def test_an_input_that_a_boolean_is_given_for():
+    x, y = pt.vectors("x", "y")
+    fn = jaxlink.function([x, y], x * y)
+    product = fn(np.array([False, True]), np.array([np.inf, np.inf]))
+    np.testing.assert_array_equal(product, [np.nan, np.inf])
+
+
+def test_gradient_of_a_masked_product():
+    """That of what is masked is zero, for the other factor is."""
+    x, y = pt.vectors("x", "y")
+    fn = jaxlink.function([x, y], ((y > 0) * x + x * (y > 0)).sum())
+    at = np.array([-1, 0, np.inf, 2, np.nan])
+    gradient = jax.jit(jax.grad(fn))(np.full(5, 3.0), at)
+    np.testing.assert_array_equal(gradient, [0, 0, 2, 2, 0])

@@ -25,7 +25,7 @@ from pytensor.tensor.extra_ops import Bartlett, FillDiagonal, FillDiagonalOffset
 from pytensor.tensor.type_other import MakeSlice
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.static import canonical, cast
 
 __all__: list[str] = []
 
@@ -69,7 +69,10 @@ def alloc_empty(op: AllocEmpty, node: Any) -> Callable[..., Any]:
 
 @rule(Eye, static=_all, lazy=True)
 def eye(op: Eye, node: Any) -> Callable[..., Any]:
-    return lambda n, m, k: jnp.eye(int(n), int(m), int(k), dtype=canonical(op.dtype))
+    def run(n: Any, m: Any, k: Any) -> Any:
+        return cast(jnp.eye(int(n), int(m), int(k), dtype=bool), op.dtype)
+
+    return run
 
 
 @rule(ARange, static=_all, lazy=True)
@@ -94,10 +97,9 @@ def make_vector(op: MakeVector, node: Any) -> Callable[..., Any]:
     dtype = node.outputs[0].type.dtype
 
     def run(*scalars: Any) -> Any:
-        to = canonical(dtype)
         if not scalars:
-            return jnp.zeros((0,), to)
-        return jnp.stack([jnp.asarray(x, to) for x in scalars])
+            return jnp.zeros((0,), canonical(dtype))
+        return jnp.stack([cast(x, dtype) for x in scalars])
 
     return run
 

@@ -10,7 +10,7 @@ from pytensor.tensor.basic import Join, Split
 from pytensor.tensor.extra_ops import Repeat
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.static import cast
 
 __all__: list[str] = []
 
@@ -26,8 +26,7 @@ def join(op: Join, node: Any) -> Callable[..., Any]:
                 f"{', '.join(str(x.shape) for x in xs)}: they differ in more than "
                 f"dimension {op.axis}."
             )
-        parts = [jnp.asarray(x, canonical(dtype)) for x in xs]
-        return jnp.concatenate(parts, axis=op.axis)
+        return jnp.concatenate([cast(x, dtype) for x in xs], axis=op.axis)
 
     return run
 

@@ -33,7 +33,7 @@ from jaxlink.checks import check
 from jaxlink.dispatch.indexing.windows import Window, known_lengths
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import OutOfBoundsError
-from jaxlink.static import canonical, is_static, name_of
+from jaxlink.static import canonical, cast, is_static, name_of
 
 __all__ = ["nothing", "writes_by_mask"]
 
@@ -295,7 +295,7 @@ def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
 
     def run(x: Any, y: Any, *values: Any) -> Any:
         index = _bind(op.idx_list, values)
-        x, y = jnp.asarray(x), jnp.asarray(y).astype(canonical(dtype))
+        x, y = jnp.asarray(x), cast(jnp.asarray(y), dtype)
         _check_known(index, x.shape, what)
         y = y.reshape(y.shape[extra:])
         windows, inside, index = _windows(op, node, index, x.shape)
@@ -317,7 +317,7 @@ def _write_by_mask(op: AdvancedIncSubtensor) -> Callable[..., Any]:
                 f"a mask of shape {mask.shape} does not fit an array of shape {x.shape}"
             )
         rest = x.shape[mask.ndim :]
-        y = jnp.asarray(y).astype(x.dtype)
+        y = cast(jnp.asarray(y), x.dtype)
         y = y.reshape(y.shape[1:]) if y.ndim > len(rest) else y
         mask = jnp.expand_dims(mask, range(mask.ndim, x.ndim))
         new = y if op.set_instead_of_inc else (x + y).astype(x.dtype)

@@ -20,7 +20,7 @@ from jaxlink.dispatch.linalg.support import (
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical, describe, name_of
+from jaxlink.static import cast, describe, name_of
 
 __all__: list[str] = []
 
@@ -96,4 +96,4 @@ def expm(op: Expm, node: Any) -> Function:
 @rule(BlockDiagonal)
 def block_diagonal(op: BlockDiagonal, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
-    return lambda *xs: jsl.block_diag(*(jnp.asarray(x, canonical(dtype)) for x in xs))
+    return lambda *xs: jsl.block_diag(*(cast(x, dtype) for x in xs))

@@ -10,7 +10,7 @@ from pytensor.tensor.blas.gemv import Gemv
 from pytensor.tensor.math import Dot
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.static import cast
 
 __all__: list[str] = []
 
@@ -27,9 +27,7 @@ def _matmul(node: Any, x: Any, y: Any) -> Any:
 @rule(Dot, Dot22)
 def dot(op: Any, node: Any) -> Callable[..., Any]:
     dtype = node.outputs[0].type.dtype
-    return lambda x, y: _matmul(
-        node, *(jnp.asarray(a, canonical(dtype)) for a in (x, y))
-    )
+    return lambda x, y: _matmul(node, *(cast(a, dtype) for a in (x, y)))
 
 
 @rule(BatchedDot)
@@ -63,7 +61,7 @@ def gemv(op: Gemv, node: Any) -> Callable[..., Any]:
     dtype = node.outputs[0].type.dtype
 
     def run(*operands: Any) -> Any:
-        y, alpha, a, x, beta = (jnp.asarray(o, canonical(dtype)) for o in operands)
+        y, alpha, a, x, beta = (cast(o, dtype) for o in operands)
         return _scaled_sum(y, beta, alpha, _matmul(node, a, x))
 
     return run

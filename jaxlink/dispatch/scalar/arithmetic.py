@@ -15,7 +15,7 @@ from jax import lax
 from jaxlink.checks import check
 from jaxlink.dispatch.decisions import decided
 from jaxlink.loops import while_loop
-from jaxlink.static import canonical
+from jaxlink.static import canonical, cast
 
 __all__ = [
     "absolute",
@@ -35,12 +35,6 @@ __all__ = [
 Function = Callable[..., Any]
 
 
-def cast(x: Any, dtype: Any) -> Any:
-    """``x`` in the dtype that JAX uses for ``dtype``; NumPy stays NumPy."""
-    dtype = canonical(dtype)
-    return x if x.dtype == dtype else x.astype(dtype)
-
-
 def convert(x: Any, dtype: Any) -> Any:
     """``x`` converted as in C: integers wrap, where JAX saturates them.
 
@@ -50,7 +44,7 @@ def convert(x: Any, dtype: Any) -> Any:
     if x.dtype.kind == "c" and to.kind != "c":
         x = (x != 0) if to.kind == "b" else x.real
     if x.dtype.kind != "f" or to.kind not in "iu":
-        return x.astype(canonical(to))
+        return cast(x, to)
     wrapped = x.astype(canonical("int64")).astype(canonical(to))
     if to != np.uint64:
         return wrapped
