@@ -43,6 +43,7 @@ __all__ = [
     "order_of",
     "ordered",
     "pointers",
+    "sorted_within_lines",
     "to_dense",
     "transposed",
 ]
@@ -188,16 +189,26 @@ def to_dense(entries: Entries) -> jax.Array:
     return zeros.at[entries.rows, entries.columns].add(entries.data, mode="drop")
 
 
-def ordered(entries: Entries, format: str, *, inner: bool = False) -> Entries:
+def ordered(entries: Entries, format: str) -> Entries:
     """The stored entries in the order of a format, then padding.
 
-    Within a row (csr) or a column (csc) they keep their order, unless ``inner``.
+    Within a row (csr) or a column (csc) they keep their order.
     """
     kept = entries.structured()
-    rows, columns = kept.rows, kept.columns
-    major, minor = (columns, rows) if format == "csc" else (rows, columns)
-    order = order_of((minor, major) if inner else (major,))
-    return _taken(kept, order)
+    return _taken(kept, order_of([_lines(kept, format)[0]]))
+
+
+def sorted_within_lines(entries: Entries, format: str) -> Entries:
+    """The stored entries in the order of a format and within its lines, then others,
+    which keep their derivatives."""
+    major, minor = _lines(entries.structured(), format)
+    return _taken(entries, order_of((minor, major)))
+
+
+def _lines(entries: Entries, format: str) -> tuple[Any, Any]:
+    """The line of a format (row or column) of each entry, and its place in that."""
+    rows, columns = entries.rows, entries.columns
+    return (columns, rows) if format == "csc" else (rows, columns)
 
 
 def pointers(lines: Any, count: int) -> jax.Array:

@@ -127,6 +127,11 @@ MORE = {
         ps.remove0(ps.CSR(v, S.indices, S.indptr, S.shape)),
         [S.data * [1, 0, 1, 1, 1]],
     ),
+    "clean": (
+        [v],
+        ps.clean(ps.CSR(v, S.indices[::-1], S.indptr, S.shape)),
+        [S.data * [1, 0, 1, 1, 1]],
+    ),
     "constant": ([y], ps.structured_dot(ps.as_sparse(S), y), [D43]),
     "constant_sum": ([y], ps.as_sparse(S) + ps.csr_from_dense(y), [B]),
     "shared": ([y], ps.dot(ps.shared(S.tocsc(), name="X"), y), [D43]),
@@ -175,6 +180,8 @@ def _from_dense(name):
 FROM_DENSE = {
     "itself": lambda x: (x, []),
     "csc_itself": lambda x: (x, []),
+    "clean": lambda x: (ps.clean(x), []),
+    "csc_sorted": lambda x: (ps.ensure_sorted_indices(x), []),
     "exp": lambda x: (ps.math.structured_exp(x), []),
     "csc_exp": lambda x: (ps.math.structured_exp(x), []),
     "dot": lambda x: (ps.dot(x, z), [D43]),
@@ -192,7 +199,10 @@ FROM_DENSE = {
 }
 
 
-OFTEN = ("itself", "csc_exp", "dot", "true_dot", "sum", "add", "multiply_vector")
+OFTEN = (
+    *("itself", "clean", "csc_sorted", "csc_exp", "dot", "true_dot", "sum", "add"),
+    "multiply_vector",
+)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +238,8 @@ def test_duplicates_and_explicit_zeros(format):
     outputs += [MIXED[n][2](x, w) for n in ("add", "multiply", "eq")]
     outputs += [MIXED[n][2](x, v) for n in ("multiply_vector", "add_vector", "dot")]
     outputs += [build(x) for build in (lambda x: x[[2, 0, 0]], *PARTS.values())]
+    in_order = ps.ensure_sorted_indices(x)
+    outputs += [ps.csm_data(in_order), ps.csm_indices(in_order)]
     _values([x, y, w, v], outputs, [a, b, D34, V4])
 
 
