@@ -17,15 +17,18 @@ Entries are in any order, and several may share a position: they add up. Only wh
 asks for the order of a format, as `ordered` does, pays for it.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental.sparse import BCOO
+
+if TYPE_CHECKING:
+    from jax.experimental.sparse import BCOO
 
 __all__ = [
     "Entries",
@@ -38,11 +41,14 @@ __all__ = [
     "from_scipy",
     "group",
     "in_common_form",
+    "is_bcoo",
+    "is_bcsr",
     "is_scipy",
     "merged",
     "order_of",
     "ordered",
     "pointers",
+    "same_pattern",
     "sorted_within_lines",
     "to_dense",
     "transposed",
@@ -89,13 +95,35 @@ def is_scipy(value: Any) -> bool:
     return hasattr(value, "tocoo")
 
 
-def from_scipy(matrix: Any) -> BCOO:
+def is_bcoo(value: Any) -> bool:
+    """Whether ``value`` is a sparse matrix as jaxlink has it."""
+    return _is(value, "BCOO")
+
+
+def is_bcsr(value: Any) -> bool:
+    """Whether ``value`` is a sparse matrix of JAX by rows."""
+    return _is(value, "BCSR")
+
+
+# To import JAX's module takes a second: not before there is a sparse matrix.
+def _is(value: Any, name: str) -> bool:
+    module = sys.modules.get("jax.experimental.sparse")
+    return isinstance(value, getattr(module, name, ()))
+
+
+def _bcoo(*args: Any, **kwargs: Any) -> "BCOO":
+    from jax.experimental.sparse import BCOO
+
+    return BCOO(*args, **kwargs)
+
+
+def from_scipy(matrix: Any) -> "BCOO":
     """A SciPy sparse matrix as a BCOO, in the order in which it stores its elements."""
     coo = matrix.tocoo()
     indices = np.stack([coo.row, coo.col], axis=1).astype("int32")
     dtype = jax.dtypes.canonicalize_dtype(coo.data.dtype)
     canonical = bool(getattr(matrix, "has_canonical_format", False))
-    return BCOO(
+    return _bcoo(
         (jnp.asarray(coo.data, dtype), jnp.asarray(indices)),
         shape=matrix.shape,
         indices_sorted=canonical and matrix.format == "csr",
@@ -103,7 +131,7 @@ def from_scipy(matrix: Any) -> BCOO:
     )
 
 
-def from_outside(matrix: BCOO) -> BCOO:
+def from_outside(matrix: "BCOO") -> "BCOO":
     """``matrix`` with all that is out of bounds as padding."""
     m, n = matrix.shape
     # Column by column, so that this vanishes into what reads the columns.
@@ -111,7 +139,7 @@ def from_outside(matrix: BCOO) -> BCOO:
     within = (rows < m) & (columns < n)
     rows, columns = jnp.where(within, rows, m), jnp.where(within, columns, n)
     indices = jnp.stack([rows, columns], axis=1).astype("int32")
-    return BCOO(
+    return _bcoo(
         (matrix.data, indices),
         shape=matrix.shape,
         indices_sorted=matrix.indices_sorted,
@@ -119,12 +147,12 @@ def from_outside(matrix: BCOO) -> BCOO:
     )
 
 
-def in_common_form(matrix: BCOO, all_: Sequence[BCOO]) -> BCOO:
+def in_common_form(matrix: "BCOO", all_: Sequence["BCOO"]) -> "BCOO":
     """``matrix``, one of ``all_``, in a form that each of them can have: with room for
     as many entries, and with the promises that all of them make."""
     missing = max(other.nse for other in all_) - matrix.nse
     padding = jnp.broadcast_to(jnp.asarray(matrix.shape, "int32"), (missing, 2))
-    return BCOO(
+    return _bcoo(
         (
             jnp.pad(matrix.data, (0, missing)),
             jnp.concatenate([matrix.indices.astype("int32"), padding]),
@@ -134,7 +162,17 @@ def in_common_form(matrix: BCOO, all_: Sequence[BCOO]) -> BCOO:
     )
 
 
-def decode(matrix: BCOO) -> Entries:
+def same_pattern(matrix: "BCOO", data: Any) -> "BCOO":
+    """A matrix like ``matrix`` of other ``data``, which is 0 where that has none."""
+    return _bcoo(
+        (data, matrix.indices),
+        shape=matrix.shape,
+        indices_sorted=matrix.indices_sorted,
+        unique_indices=matrix.unique_indices,
+    )
+
+
+def decode(matrix: "BCOO") -> Entries:
     """The entries of ``matrix``."""
     m, n = matrix.shape
     rows, columns = matrix.indices[:, 0], matrix.indices[:, 1]
@@ -149,7 +187,7 @@ def decode(matrix: BCOO) -> Entries:
     )
 
 
-def encode(entries: Entries) -> BCOO:
+def encode(entries: Entries) -> "BCOO":
     """The matrix of ``entries``; what is out of bounds becomes padding."""
     m, n = entries.shape
     alive, stored = entries.alive, entries.stored
@@ -157,7 +195,7 @@ def encode(entries: Entries) -> BCOO:
     columns = jnp.where(stored, entries.columns, entries.columns + (n + 1))
     rows, columns = jnp.where(alive, rows, m), jnp.where(alive, columns, n)
     indices = jnp.stack([rows, columns], axis=1).astype("int32")
-    return BCOO(
+    return _bcoo(
         (entries.data, indices), shape=entries.shape, unique_indices=entries.unique
     )
 

@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.sparse import BCOO
 from pytensor.graph.basic import AbstractApply, Variable
 
 from jaxlink.dispatch.registry import Rule
 from jaxlink.errors import DynamicShapeError, RuleError
+from jaxlink.sparse_arrays import is_bcoo
 from jaxlink.static import (
     canonical,
     describe,
@@ -83,7 +83,7 @@ class Step:
         if is_static(value) or kind not in ("array", "sparse"):
             return value
         dtype = canonical(type_.dtype)
-        is_array = isinstance(value, jax.Array if kind == "array" else BCOO)
+        is_array = is_bcoo(value) if kind == "sparse" else isinstance(value, jax.Array)
         if not is_array or value.dtype != dtype or value.ndim != type_.ndim:
             raise RuleError(
                 f"the rule of {self.node.op} returned {value!r}, but its output is "

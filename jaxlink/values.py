@@ -4,22 +4,30 @@ An array comes in as a JAX array, a sparse matrix as a ``jax.experimental.sparse
 a typed list as a Python list of what it holds.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.sparse import BCOO, BCSR
 
 from jaxlink.errors import ArgumentError
-from jaxlink.sparse_arrays import from_outside, from_scipy, is_scipy
+from jaxlink.sparse_arrays import (
+    from_outside,
+    from_scipy,
+    is_bcoo,
+    is_bcsr,
+    is_scipy,
+    same_pattern,
+)
 from jaxlink.static import StaticValue, canonical, cast, describe, kind_of, to_jax
+
+if TYPE_CHECKING:
+    from jax.experimental.sparse import BCOO
 
 __all__ = ["bind", "capture", "fix", "is_typed_key", "plain", "refusal", "within"]
 
 # What JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
-_SPARSE = (BCOO, BCSR)
 
 
 def bind(what: str, type_: Any, value: Any) -> Any:
@@ -55,7 +63,9 @@ def capture(what: str, type_: Any, value: Any) -> Any:
 
 def plain(what: str, type_: Any, value: Any) -> Any:
     """``value`` as JAX takes it, if it is of a library that names dimensions (an
-    ``xarray.DataArray`` for an xtensor) or a sparse matrix of SciPy."""
+    ``xarray.DataArray`` for an xtensor) or a sparse matrix of SciPy, or holds some."""
+    if kind_of(type_) == "list" and isinstance(value, list | tuple):
+        return [plain(*element) for element in _elements(what, type_, value)]
     if kind_of(type_) == "sparse" and is_scipy(value):
         return from_scipy(value)
     if not (hasattr(type_, "dims") and hasattr(value, "dims")):
@@ -84,10 +94,11 @@ def refusal(what: str, type_: Any, value: Any) -> ArgumentError | None:
     if kind == "list" and isinstance(value, list | tuple):
         found = (refusal(*element) for element in _elements(what, type_, value))
         return next(filter(None, found), None)
-    accepted: tuple[type, ...] = _ARRAY_LIKE
-    if kind in ("list", "sparse"):
-        accepted = _SPARSE if kind == "sparse" else (list, tuple)
-    if isinstance(value, accepted):
+    if kind == "sparse":
+        accepted = is_bcoo(value) or is_bcsr(value)
+    else:
+        accepted = isinstance(value, list | tuple if kind == "list" else _ARRAY_LIKE)
+    if accepted:
         return None
     return _refused(what, describe(type_), value)
 
@@ -113,10 +124,10 @@ def _elements(what: str, type_: Any, value: Any) -> list[tuple[str, Any, Any]]:
     return [(f"{what}[{i}]", type_.ttype, element) for i, element in enumerate(value)]
 
 
-def _bind_sparse(what: str, type_: Any, value: Any) -> BCOO:
-    if not isinstance(value, _SPARSE):
+def _bind_sparse(what: str, type_: Any, value: Any) -> "BCOO":
+    matrix = value.to_bcoo() if is_bcsr(value) else value
+    if not is_bcoo(matrix):
         raise _refused(what, describe(type_), value)
-    matrix = value.to_bcoo() if isinstance(value, BCSR) else value
     if matrix.n_batch or matrix.n_dense or matrix.ndim != 2:
         raise ArgumentError(
             f"{what} must be {describe(type_)}, one sparse matrix, but has "
@@ -125,13 +136,7 @@ def _bind_sparse(what: str, type_: Any, value: Any) -> BCOO:
         )
     _check_dtype_and_shape(what, type_, matrix.data, matrix.shape)
     data = jnp.asarray(matrix.data, canonical(type_.dtype))
-    same = BCOO(
-        (data, matrix.indices),
-        shape=matrix.shape,
-        indices_sorted=matrix.indices_sorted,
-        unique_indices=matrix.unique_indices,
-    )
-    return from_outside(same)
+    return from_outside(same_pattern(matrix, data))
 
 
 def _refused(what: str, expected: str, value: Any) -> ArgumentError:

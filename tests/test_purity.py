@@ -317,3 +317,22 @@ def test_large_constants_in_inner_graphs_are_no_text():
     )
     fn = jaxlink.function([mu], out.sum())
     assert len(fn.lower(0.0).as_text()) < 20_000
+
+
+def test_sparse_matrices_of_jax_are_imported_when_one_is_met():
+    """The import takes about a second."""
+    loaded = run("""
+    import sys, warnings
+    import jax, pytensor.tensor as pt, pytensor.sparse, scipy.sparse
+    import jaxlink, json
+    warnings.simplefilter("ignore", jaxlink.PrecisionWarning)
+    x = pt.matrix("x")
+    found = ["jax.experimental.sparse" in sys.modules]
+    jax.grad(jaxlink.function([x], pt.exp(x).sum()))(jax.numpy.ones((2, 2)))
+    found.append("jax.experimental.sparse" in sys.modules)
+    y = pytensor.sparse.csr_matrix("y")
+    total = jaxlink.function([y], pytensor.sparse.sp_sum(y))
+    out = total(scipy.sparse.eye(3, format="csr"))
+    print(json.dumps([*found, float(out)]))
+    """)
+    assert loaded == [False, False, 3.0]

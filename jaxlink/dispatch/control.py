@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.sparse import BCOO
 from pytensor.compile.ops import DeepCopyOp, TypeCastingOp
 from pytensor.graph.basic import Constant
 from pytensor.raise_op import CheckAndRaise
@@ -17,7 +16,7 @@ from jaxlink.dispatch.gradients import with_masked_gradient
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError, CompileError
 from jaxlink.random_state import Stream
-from jaxlink.sparse_arrays import in_common_form
+from jaxlink.sparse_arrays import in_common_form, is_bcoo
 from jaxlink.static import is_static, to_dynamic
 
 try:
@@ -146,7 +145,7 @@ def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:
 def _in_common_form(values: Sequence[Any], *forms: Sequence[Any]) -> tuple[Any, ...]:
     """``values`` in what both branches can give: sparse matrices may differ in room."""
     return tuple(
-        in_common_form(value, both) if both and isinstance(value, BCOO) else value
+        in_common_form(value, both) if both and is_bcoo(value) else value
         for value, *both in zip(values, *forms, strict=True)
     )
 

@@ -23,16 +23,18 @@ def distinguish_structured(fgraph: FunctionGraph, node: Any) -> list[Variable] |
     del fgraph
     if "pytensor.sparse" not in sys.modules:
         return None
-    # Importing these imports PyTensor's package, so only where it is used already.
+    # Importing these imports PyTensor's package, so only where it is used already, and
+    # ours imports JAX's, so only where one of its Ops is met.
     from pytensor.sparse.basic import DenseFromSparse
     from pytensor.sparse.math import SpSum
 
-    from jaxlink.dispatch.sparse.arithmetic import StructuredSum
-    from jaxlink.dispatch.sparse.conversion import RegularDenseFromSparse
-
     op = node.op
     if type(op) is DenseFromSparse and not op.sparse_grad:
+        from jaxlink.dispatch.sparse.conversion import RegularDenseFromSparse
+
         return [RegularDenseFromSparse(structured=False)(*node.inputs)]
     if type(op) is SpSum and op.structured:
+        from jaxlink.dispatch.sparse.arithmetic import StructuredSum
+
         return [StructuredSum(op.axis, sparse_grad=True)(*node.inputs)]
     return None

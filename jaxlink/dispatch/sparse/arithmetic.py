@@ -16,7 +16,7 @@ from pytensor.sparse import math as psm
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.scalar.arithmetic import cast
-from jaxlink.dispatch.sparse.conversion import Run, same_pattern, times
+from jaxlink.dispatch.sparse.conversion import Run, times
 from jaxlink.sparse_arrays import (
     Entries,
     concatenated,
@@ -26,6 +26,7 @@ from jaxlink.sparse_arrays import (
     group,
     merged,
     ordered,
+    same_pattern,
     to_dense,
 )
 from jaxlink.static import canonical

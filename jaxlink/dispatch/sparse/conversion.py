@@ -29,25 +29,16 @@ from jaxlink.sparse_arrays import (
     merged,
     ordered,
     pointers,
+    same_pattern,
     sorted_within_lines,
     to_dense,
     transposed,
 )
 from jaxlink.static import canonical
 
-__all__ = ["RegularDenseFromSparse", "lines_of", "same_pattern", "times"]
+__all__ = ["RegularDenseFromSparse", "lines_of", "times"]
 
 Run = Callable[..., Any]
-
-
-def same_pattern(matrix: BCOO, data: Any) -> BCOO:
-    """A matrix like ``matrix`` of other ``data``, which is 0 where that has none."""
-    return BCOO(
-        (data, matrix.indices),
-        shape=matrix.shape,
-        indices_sorted=matrix.indices_sorted,
-        unique_indices=matrix.unique_indices,
-    )
 
 
 def times(entries: Entries, y: Any) -> Any:
