@@ -12,7 +12,7 @@ import numpy as np
 from jaxlink import values
 from jaxlink.errors import ArgumentError, KeyArgumentError, StaticArgumentError
 from jaxlink.random_state import as_key
-from jaxlink.static import StaticValue, describe, dtype_of, kind_of
+from jaxlink.static import StaticValue, describe, dtype_of, held_by, kind_of
 
 __all__ = ["Data", "Labels", "Parameter", "Signature", "identifier"]
 
@@ -75,7 +75,8 @@ class Parameter:
             return self.kind == "static"
         dtype = dtype_of(self.type)
         narrow = dtype.startswith(("int", "uint")) and dtype != "int64"
-        return narrow or hasattr(self.type, "dims") or kind_of(self.type) == "sparse"
+        held = held_by(self.type)
+        return narrow or hasattr(held, "dims") or kind_of(held) == "sparse"
 
     def prepare(self, function: str, value: Any) -> Any:
         """``value`` as it goes to ``jax.jit``."""

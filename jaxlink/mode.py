@@ -51,7 +51,7 @@ from jaxlink.errors import UnsupportedOpError
 from jaxlink.function import JAXFunction
 from jaxlink.generators import Positions, Streams, Taken, is_generator, roots, taker
 from jaxlink.sparse_arrays import decode
-from jaxlink.static import kind_of
+from jaxlink.static import held_by, kind_of
 
 __all__ = ["MODE"]
 
@@ -113,7 +113,7 @@ class _Checking:
         # PyTensor has seen to it that the values are of their types. So what is left to
         # prepare is what JAX does not take.
         self.prepared = any(
-            p.kind == "static" or kind_of(p.type) == "sparse"
+            p.kind == "static" or kind_of(held_by(p.type)) == "sparse"
             for p in program.signature.parameters
         )
         with_checks = program.with_checks(replace(made, enabled=True))

@@ -30,6 +30,7 @@ __all__ = [
     "describe",
     "dtype_of",
     "evaluate",
+    "held_by",
     "is_static",
     "kind_of",
     "name_of",
@@ -55,6 +56,13 @@ def kind_of(type_: Any) -> Kind:
     if isinstance(type_, TensorType) and not isinstance(type_, DenseTensorType):
         return "sparse"
     return "array" if isinstance(type_, HasDataType) else "other"
+
+
+def held_by(type_: Any) -> Any:
+    """The type of what a list holds, a list of lists included; or else ``type_``."""
+    while kind_of(type_) == "list":
+        type_ = type_.ttype
+    return type_
 
 
 def dtype_of(type_: Any) -> str:

@@ -5,14 +5,17 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytensor
 import pytensor.sparse as ps
 import pytensor.tensor as pt
 import pytensor.xtensor as px
 import pytest
 import scipy.sparse
 import xarray
+from jax.experimental import checkify
 from jax.experimental.sparse import BCOO, BCSR
 from pytensor.compile.ops import deep_copy_op
+from pytensor.sparse.type import SparseTensorType
 from pytensor.tensor.type_other import SliceType
 from pytensor.typed_list import TypedListType, make_list
 from support import compared
@@ -92,7 +95,7 @@ def test_elements_are_found_by_value(elements):
     np.testing.assert_array_equal(chosen, A)
     # Elements of another shape are not equal, and not to be chosen by a traced index.
     assert jaxlink.function([elements, x], elements.count(x))([B, A], A) == 1
-    with pytest.raises(jaxlink.UnsupportedOpError, match="must be arrays of one shape"):
+    with pytest.raises(jaxlink.UnsupportedOpError, match="must be of one shape"):
         fn([A, B], A, 0)
 
 
@@ -122,6 +125,68 @@ def test_nested_lists():
     fn = jaxlink.function([nested], nested[1].append(nested[0][0]))
     out = fn([[A], [B]])
     jax.tree.map(np.testing.assert_array_equal, out, [B, A])
+
+
+SPARSE = SparseTensorType("csr", "float64")
+ZERO_STORED = scipy.sparse.csr_matrix(([0.0, 1.5], [0, 1], [0, 2, 2]), shape=(2, 3))
+NAN = jnp.array([jnp.nan, 1.0])
+# Of what a list may hold: a type, values of one shape, a value of another shape.
+HELD = {
+    "lists": (TypedListType(pt.dvector), [[A, B], [2 * A, B], [A, 2 * B]], [A]),
+    "nothing": (TypedListType(pt.dvector), [[], [], []], [A]),
+    "matrices": (SPARSE, [MATRIX, ZERO_STORED, -MATRIX], MATRIX.T.tocsr()),
+    "nan": (pt.dvector, [A, NAN, 2 * A], B),
+}
+
+
+def _plain(value):
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    return value.todense() if hasattr(value, "todense") else value
+
+
+def _on_the_host(value):
+    return np.asarray(value) if isinstance(value, jax.Array) else value
+
+
+@pytest.mark.parametrize("mode", [None, jaxlink.MODE], ids=["function", "MODE"])
+@pytest.mark.parametrize("held", HELD)
+def test_elements_that_are_no_arrays(held, mode):
+    type_, values, other = HELD[held]
+    elements, x, i = TypedListType(type_)("elements"), type_("x"), pt.lscalar("i")
+    outs = [elements[i], elements.reverse(), make_list([x, x]), elements.append(x)]
+    outs += [elements.count(x), elements.ind(x), elements[1:].extend(elements)]
+    if mode is None:
+        fn = jaxlink.function([elements, x, i], outs)
+        compared(outs)
+    else:
+        fn = pytensor.function([elements, x, i], outs, mode=mode)
+        values = jax.tree.map(_on_the_host, values)
+    equal = 3 if held == "nothing" else 1
+    wanted = [values[1], values[::-1], [values[1]] * 2, [*values, values[1]]]
+    wanted += [equal, 0 if held == "nothing" else 1, values[1:] + values]
+    got = fn(values, values[1], np.int64(-2))
+    jax.tree.map(np.testing.assert_array_equal, *map(_plain, (list(got), wanted)))
+    if held != "nothing":
+        count = jaxlink.function([elements, x], elements.count(x))
+        assert count([*values, other], other) == 1
+
+
+def test_chosen_elements_are_differentiated():
+    elements, i = TypedListType(SPARSE)("elements"), pt.lscalar("i")
+    fn = jaxlink.function([elements, i], ps.sp_sum(elements[i]) * 2)
+    matrices = [BCOO.from_scipy_sparse(x) for x in (MATRIX, ZERO_STORED)]
+
+    def total(data, i):
+        pairs = zip(data, matrices, strict=True)
+        return fn([BCOO((d, x.indices), shape=x.shape) for d, x in pairs], i)
+
+    gradient = jax.jit(jax.grad(total))([x.data for x in matrices], 1)
+    np.testing.assert_array_equal(gradient[0], np.zeros(3))
+    np.testing.assert_array_equal(gradient[1], [2, 2])
+    error, _ = checkify.checkify(fn)(matrices, 2)
+    assert "list index out of range" in error.get()
+    assert np.isnan(fn(matrices, 2))
 
 
 @pytest.mark.parametrize(

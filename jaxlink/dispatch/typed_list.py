@@ -4,7 +4,8 @@ How long a list is must be known before the call, as any shape. So what would ch
 length by a value that JAX traces is refused.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,7 +27,15 @@ from pytensor.typed_list.basic import (
 from jaxlink.checks import check
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical, is_static, kind_of, name_of
+from jaxlink.sparse_arrays import (
+    concatenated,
+    decode,
+    encode,
+    group,
+    in_common_form,
+    is_bcoo,
+)
+from jaxlink.static import canonical, is_static, name_of
 
 __all__: list[str] = []
 
@@ -55,22 +64,42 @@ def get_item(op: GetItem, node: Any) -> Run:
             return [elements[index]]
         if is_static(index):
             return (elements[int(index)],)
-        shapes = {jnp.shape(element) for element in elements}
-        if len(shapes) != 1 or kind_of(node.outputs[0].type) != "array":
+        shapes = set(map(_shape, elements))
+        if len(shapes) != 1:
             raise UnsupportedOpError(
                 f"`{op}` reads {name_of(node.inputs[0])} at an index that is not known "
-                "before the call. Then all elements must be arrays of one shape, but "
-                f"their shapes are {sorted(shapes)}. Make the index a constant."
+                "before the call. Then all elements must be of one shape, but their "
+                f"shapes are {sorted(shapes)}. Make the index a constant."
             )
-        return _at(jnp.stack(elements), index)
+        n = len(elements)
+        check((index >= -n) & (index < n), f"list index out of range for length {n}")
+        return (_chosen(elements, index),)
 
     return run
 
 
-def _at(stacked: Any, index: Any) -> Any:
-    n = stacked.shape[0]
-    check((index >= -n) & (index < n), f"list index out of range for length {n}")
-    return stacked.at[index].get(mode="fill")
+def _shape(element: Any) -> tuple[Any, ...]:
+    """The shape of an array or matrix; of a list, those of all that it holds."""
+    if isinstance(element, list):
+        return tuple(map(_shape, element))
+    return tuple(element.shape)
+
+
+def _chosen(elements: Sequence[Any], index: Any) -> Any:
+    """One of ``elements``, which are of one shape."""
+    first = elements[0]
+    if isinstance(first, list):
+        return [_chosen(parts, index) for parts in zip(*elements, strict=True)]
+    if not is_bcoo(first):
+        return jnp.stack(elements).at[index].get(mode="fill")
+    entries = [decode(in_common_form(matrix, elements)) for matrix in elements]
+
+    def part(name: str, mode: Any) -> Any:
+        parts = jnp.stack([getattr(entry, name) for entry in entries])
+        return parts.at[index].get(mode=mode)
+
+    places = {name: part(name, "clip") for name in ("rows", "columns", "stored")}
+    return encode(replace(entries[0], data=part("data", "fill"), **places))
 
 
 @rule(Append)
@@ -109,19 +138,29 @@ def remove(op: Remove, node: Any) -> Run:
 
 def _equal(elements: list[Any], wanted: Any) -> Any:
     """Which elements are ``wanted``, in shape and in all values."""
-    same = [
-        (element == wanted).all()
-        if element.shape == wanted.shape
-        else jnp.asarray(False)
-        for element in elements
-    ]
+    same = [_same(element, wanted) for element in elements]
     return jnp.stack(same) if same else jnp.zeros(0, bool)
+
+
+def _same(x: Any, y: Any) -> Any:
+    if _shape(x) != _shape(y):
+        return jnp.asarray(False)
+    if isinstance(x, list):
+        parts = [_same(*pair) for pair in zip(x, y, strict=True)]
+        return jnp.stack([jnp.asarray(True), *parts]).all()
+    if not is_bcoo(x):
+        x, y = jnp.asarray(x), jnp.asarray(y)
+        return ((x == y) | ((x != x) & (y != y))).all()
+    # As in PyTensor, where all elements of the difference are 0.
+    parts = [decode(x), decode(y)]
+    parts[1] = replace(parts[1], data=-parts[1].data)
+    both = concatenated(parts, parts[0].shape)
+    data = jnp.where(both.alive, both.data, 0)
+    return (group(both.rows, both.columns, both.shape).add_up(data) == 0).all()
 
 
 @rule(Index)
 def index_of(op: Index, node: Any) -> Run:
-    _refuse_nested(op, node)
-
     def run(elements: list[Any], wanted: Any) -> Any:
         found = _equal(elements, wanted)
         if not elements:
@@ -134,17 +173,7 @@ def index_of(op: Index, node: Any) -> Run:
 
 @rule(Count)
 def count(op: Count, node: Any) -> Run:
-    _refuse_nested(op, node)
-
     def run(elements: list[Any], wanted: Any) -> Any:
         return _equal(elements, wanted).sum(dtype=canonical("int64"))
 
     return run
-
-
-def _refuse_nested(op: Any, node: Any) -> None:
-    if kind_of(node.inputs[1].type) != "array":
-        raise UnsupportedOpError(
-            f"`{op}` compares elements of {name_of(node.inputs[0])}, which are no "
-            "arrays. jaxlink compares arrays only."
-        )
