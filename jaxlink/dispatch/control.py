@@ -1,4 +1,4 @@
-"""Inner graphs, conditions, checks, and Ops that only change a gradient."""
+"""Conditions, checks, and Ops that give their operand as it is."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -2,7 +2,7 @@
 
 Which elements a slice or a boolean mask selects decides the shape of the result, so
 their bounds and masks must be known before the call. There are three exceptions:
-a slice whose length the graph gives away (``x[n : n + 2]``, see `dispatch.windows`),
+a slice whose length the graph gives away (``x[n : n + 2]``, see `indexing.windows`),
 a selection that is reduced or written back (see `rewrites.masks`), and a write of one
 value for all elements of a mask. All other indices may be traced.
 
