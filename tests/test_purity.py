@@ -1,10 +1,14 @@
 """Importing and compiling change nothing global; precision follows JAX's setting."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,6 +17,9 @@ import pytensor.tensor as pt
 import pytest
 
 import jaxlink
+from jaxlink.dispatch.registry import OPTIONAL
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(code, **env):
@@ -336,3 +343,38 @@ def test_sparse_matrices_of_jax_are_imported_when_one_is_met():
     print(json.dumps([*found, float(out)]))
     """)
     assert loaded == [False, False, 3.0]
+
+
+def _imported(path):
+    """The packages outside the standard library that a module imports."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    packages = {name.split(".")[0].replace("_", "-") for name in names}
+    return packages - set(sys.stdlib_module_names) - {"jaxlink"}
+
+
+def test_what_is_imported_is_declared():
+    """With the library itself, or with the extras that need it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    def names(requirements):
+        return {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
+
+    own, extras = names(project["dependencies"]), project["optional-dependencies"]
+    with_pymc = own | names(extras["pymc"])
+    lazy = set().union(*map(names, extras.values()))
+    seen = set()
+    for path in (ROOT / "jaxlink").rglob("*.py"):
+        parts = path.relative_to(ROOT / "jaxlink").parts
+        undeclared = _imported(path) - own
+        seen |= undeclared
+        if parts[0] == "pymc" or path.stem in OPTIONAL.values():
+            undeclared -= with_pymc | lazy
+        elif parts[:2] == ("dispatch", "optimize"):
+            undeclared -= names(extras["optimize"])
+        assert not undeclared, f"{path} imports {undeclared}"
+    assert {"scipy", "rich", "xarray", "arviz-base", "zarr", "nutpie"} <= seen
