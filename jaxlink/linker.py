@@ -140,7 +140,7 @@ def _steps(
                 f"jaxlink has no rule for the Op {op_type.__module__}."
                 f"{op_type.__qualname__}, used by {where}{more}. Write one with "
                 f"@jaxlink.rule({op_type.__name__}), rewrite the graph without it, or "
-                "pass host_callback=True to jaxlink.function to run it in Python."
+                "pass host_callback=True to run it in Python."
             )
         )
 
@@ -170,5 +170,6 @@ def _left_to_pytensor(op: Any, node: Any) -> Callable[..., Any]:
     return run
 
 
-_BY_PYTENSOR = Rule(_left_to_pytensor)
+# Its operands are demanded: rules that are lazy would leave theirs to JAX.
+_BY_PYTENSOR = Rule(_left_to_pytensor, static=lambda op, node: range(len(node.inputs)))
 _BY_HOST = Rule(host_callback_rule, inner=True)

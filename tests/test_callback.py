@@ -119,6 +119,13 @@ def test_inside_of_a_loop_and_of_a_batch():
     np.testing.assert_array_equal(first, np.asarray(values) / np.array([[2], [1]]))
 
 
+def test_pytensor_computes_what_depends_on_constants_and_shapes_alone():
+    x = pt.vector("x")
+    # JAX makes the ones, if nobody needs them before the call.
+    fn = jaxlink.function([x], x * Halve()(pt.ones(x.shape)))
+    np.testing.assert_array_equal(fn(X), np.asarray(X) / 2)
+
+
 def test_an_unknown_shape_is_refused():
     x = pt.vector("x")
     with pytest.raises(jaxlink.UnsupportedOpError, match="an `infer_shape`"):

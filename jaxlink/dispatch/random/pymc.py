@@ -34,7 +34,7 @@ _IMPROPER = "it is improper, so it has no draws; give it a proper prior"
 _PYTHON = (
     "its draws come from a Python function over NumPy arrays. Give it as a graph "
     "instead (`dist=` of pm.CustomDist), register a JAX sampler for its class, or pass "
-    "host_callback=True to jaxlink.function to call Python for each draw"
+    "host_callback=True to call Python for each draw"
 )
 
 # RandomVariables that cannot have a sampler, and why.
