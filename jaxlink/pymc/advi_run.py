@@ -44,6 +44,7 @@ class ADVIRun:
         optimizer: of Optax.
         samples: how many draws a step makes.
         n: how many steps there will be.
+        host_callback: as `jaxlink.function` takes it.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class ADVIRun:
         optimizer: "GradientTransformation",
         samples: int,
         n: int,
+        host_callback: bool = False,
     ):
         self._model, self._flat, self._key = model, flat, key
         self._optimizer, self._samples = optimizer, samples
-        self._log_p = _of_vectors(model, flat)
+        self._log_p = _of_vectors(model, flat, host_callback)
         with jax.numpy_dtype_promotion("standard"):  # Optax needs it
             state = optimizer.init(parameters)
         zero = jnp.zeros((), jnp.int32)
@@ -157,10 +159,10 @@ class ADVIRun:
         )
 
 
-def _of_vectors(model: pm.Model, flat: Ravel) -> Any:
+def _of_vectors(model: pm.Model, flat: Ravel, host_callback: bool) -> Any:
     """The log density as a function of a key and a vector. It is a pytree, so that the
     data are arguments of the program, not constants."""
-    density = logdensity(model)
+    density = logdensity(model, host_callback=host_callback)
 
     def log_p(density: Any, key: jax.Array, vector: jax.Array) -> jax.Array:
         position = flat.unravel(vector)

@@ -106,6 +106,7 @@ class Approximation:
         store: Any = None,
         store_mode: Literal["w-", "w"] = "w-",
         memory_limit: float | None = None,
+        host_callback: bool = False,
     ) -> DataTree:
         """Draws of all free variables and deterministics.
 
@@ -127,6 +128,7 @@ class Approximation:
             store_mode: "w" to replace a store that is there; "w-" to refuse it.
             memory_limit: the largest result, in bytes, that may be made without a
                 store.
+            host_callback: as `jaxlink.function` takes it.
 
         Returns:
             what PyMC's ``Approximation.sample`` returns: a DataTree with a posterior of
@@ -144,7 +146,12 @@ class Approximation:
             raise ValueError(f"draws must be at least 1, but is {draws}.")
         run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
         key = key_of(key, random_seed)
-        fn = constrain(self.model, var_names, include_transformed=include_transformed)
+        fn = constrain(
+            self.model,
+            var_names,
+            include_transformed=include_transformed,
+            host_callback=host_callback,
+        )
 
         def values(both: Any, key: jax.Array, _: Any) -> dict[str, jax.Array]:
             approx, fn = both

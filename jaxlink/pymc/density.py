@@ -22,6 +22,7 @@ def logdensity(
     *,
     jacobian: bool = True,
     sum: bool = True,
+    host_callback: bool = False,
 ) -> ModelFunction:
     """The joint log density of a model.
 
@@ -37,6 +38,7 @@ def logdensity(
         jacobian: whether the log determinants of the transforms' Jacobians count.
         sum: whether to return the sum of all terms, a scalar, or a dict of the terms by
             name, each of the shape that PyMC gives it.
+        host_callback: as `jaxlink.function` takes it.
 
     Raises:
         TypeError: there is no model.
@@ -64,17 +66,21 @@ def logdensity(
     else:
         factors = model.logp(list(terms.values()), jacobian=jacobian, sum=False)
         outputs = dict(zip(terms, factors, strict=True))
-    return _density(model, outputs, "logdensity")
+    return _density(model, outputs, "logdensity", host_callback)
 
 
 def log_likelihood(
-    model: pm.Model | None = None, var_names: Sequence[str] | None = None
+    model: pm.Model | None = None,
+    var_names: Sequence[str] | None = None,
+    *,
+    host_callback: bool = False,
 ) -> ModelFunction:
     """The pointwise log likelihood: that of each observation.
 
     Arguments:
         model: default: the model on the context stack.
         var_names: observed variables; default: all.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a position, as `logdensity` takes it, that returns a dict of
@@ -94,17 +100,22 @@ def log_likelihood(
     """
     model = model_of(model)
     names = [var.name for var in model.observed_RVs]
-    return _pointwise(model, names, var_names, "observed variable", "log_likelihood")
+    what = "observed variable"
+    return _pointwise(model, names, var_names, what, "log_likelihood", host_callback)
 
 
 def log_prior(
-    model: pm.Model | None = None, var_names: Sequence[str] | None = None
+    model: pm.Model | None = None,
+    var_names: Sequence[str] | None = None,
+    *,
+    host_callback: bool = False,
 ) -> ModelFunction:
     """The log prior density of each free variable, without Jacobians.
 
     Arguments:
         model: default: the model on the context stack.
         var_names: free random variables; default: all.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a position, as `logdensity` takes it, that returns a dict of
@@ -115,7 +126,8 @@ def log_prior(
     """
     model = model_of(model)
     names = [var.name for var in model.free_RVs]
-    return _pointwise(model, names, var_names, "free random variable", "log_prior")
+    what = "free random variable"
+    return _pointwise(model, names, var_names, what, "log_prior", host_callback)
 
 
 def _pointwise(
@@ -124,21 +136,31 @@ def _pointwise(
     var_names: Sequence[str] | None,
     what: str,
     name: str,
+    host_callback: bool,
 ) -> ModelFunction:
     if var_names is not None:
         check_names(var_names, allowed, f"{what} of the model")
         allowed = var_names
     variables = [model[name] for name in allowed]
     terms = model.logp(variables, jacobian=False, sum=False) if variables else []
-    return _density(model, dict(zip(allowed, terms, strict=True)), name)
+    named = dict(zip(allowed, terms, strict=True))
+    return _density(model, named, name, host_callback)
 
 
-def _density(model: pm.Model, outputs: Any, name: str) -> ModelFunction:
+def _density(
+    model: pm.Model, outputs: Any, name: str, host_callback: bool
+) -> ModelFunction:
     if not model.check_bounds:
         outputs = _without_checks(outputs)
     values = {var.name: var for var in model.value_vars}
     return compile_model(
-        model, values, outputs, name=name, argument="position", takes_key=None
+        model,
+        values,
+        outputs,
+        name=name,
+        argument="position",
+        takes_key=None,
+        host_callback=host_callback,
     )
 
 

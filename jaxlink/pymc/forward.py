@@ -39,6 +39,7 @@ def sample_prior_predictive(
     memory_limit: float | None = None,
     return_inferencedata: bool = True,
     idata_kwargs: Mapping[str, Any] | None = None,
+    host_callback: bool = False,
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the prior and the prior predictive distribution.
 
@@ -65,6 +66,7 @@ def sample_prior_predictive(
         return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
             ``(draws, ...)``.
         idata_kwargs: arguments for `pymc.to_inference_data`.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         the DataTree that `pymc.sample_prior_predictive` returns.
@@ -101,7 +103,7 @@ def sample_prior_predictive(
     run_key = key_of(key, random_seed)
     if return_inferencedata:
         check_observed(model)
-    fn = prior(model, names)
+    fn = prior(model, names, host_callback=host_callback)
     drawn = set(ancestors([model[name] for name in names])) & set(model.basic_RVs)
     _log.info(f"Sampling: {sorted(drawn, key=lambda var: var.name)}")
     arrays: dict[str, np.ndarray] = {}
@@ -145,6 +147,7 @@ def sample_posterior_predictive(
     extend_inferencedata: bool = False,
     predictions: bool = False,
     idata_kwargs: Mapping[str, Any] | None = None,
+    host_callback: bool = False,
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the posterior predictive distribution, once at each sample of a trace.
 
@@ -188,6 +191,7 @@ def sample_posterior_predictive(
             ``predictions``.
         idata_kwargs: arguments for `pymc.to_inference_data`, or
             `pymc.predictions_to_inference_data`.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         the DataTree that `pymc.sample_posterior_predictive` returns.
@@ -249,6 +253,7 @@ def sample_posterior_predictive(
         given=read.names,
         constant_data=read.constant_data,
         coords=read.coords,
+        host_callback=host_callback,
     )
     samples = samples_of(read, fn.names, model)
     computed = [name for name in names if name not in fn.names]

@@ -177,6 +177,7 @@ def compile_model(
     argument: str | None,
     takes_key: bool | None,
     further: Iterable[str] = (),
+    host_callback: bool = False,
 ) -> ModelFunction:
     """A graph over a model as a `ModelFunction`.
 
@@ -188,6 +189,7 @@ def compile_model(
         argument: what the dict argument is called, if there is one.
         takes_key: whether a key comes first; ``None``: if the graph is random.
         further: names that the dict argument may hold too.
+        host_callback: as `jaxlink.function` takes it.
     """
     named = None if isinstance(outputs, Variable) else dict(outputs)
     graph = list(named.values()) if named is not None else [outputs]
@@ -197,6 +199,7 @@ def compile_model(
         rngs=_generators(model, graph, list(inputs.values())),
         name=name,
         on_unused_input="ignore",
+        host_callback=host_callback,
     )
     is_random = len(fn.__signature__.parameters) > len(inputs)
     return ModelFunction(

@@ -19,6 +19,7 @@ def initial_position(
     initvals: Mapping[Any, Any] | None = None,
     jitter: bool = False,
     strategy: Literal["support_point", "prior"] = "support_point",
+    host_callback: bool = False,
 ) -> ModelFunction:
     """A position to start from, by PyMC's strategies for initial values.
 
@@ -31,6 +32,7 @@ def initial_position(
             space. Discrete variables stay where they are.
         strategy: for variables without an initial value: the support point of its
             distribution or a draw from the prior.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a PRNG key that returns a position, as `logdensity` takes it.
@@ -80,4 +82,5 @@ def initial_position(
         name="initial_position",
         argument=None,
         takes_key=True,
+        host_callback=host_callback,
     )

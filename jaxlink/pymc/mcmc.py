@@ -69,6 +69,7 @@ def sample(
     sharding: Sharding | None = None,
     compute_convergence_checks: bool = True,
     idata_kwargs: Mapping[str, Any] | None = None,
+    host_callback: bool = False,
 ) -> DataTree:
     """Draw from the posterior of a model, whose free variables are all continuous.
 
@@ -122,6 +123,7 @@ def sample(
         compute_convergence_checks: whether PyMC's checks are made at the end, which
             warn through its logger.
         idata_kwargs: ``coords`` and ``dims`` to add to those of the model.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a ``DataTree`` as PyMC makes it, with the groups ``posterior``,
@@ -169,10 +171,10 @@ def sample(
     run_key = key_of(key, random_seed)
     _check_variables(model)
     check_observed(model)
-    values = _values(model, var_names, keep_untransformed)
+    values = _values(model, var_names, keep_untransformed, host_callback)
     progress = MCMCProgress(progressbar, chains, draws, tune)
-    starts = Starts(model, chains, initvals, jitter)
-    density = _log_density(model, starts)
+    starts = Starts(model, chains, initvals, jitter, host_callback)
+    density = _log_density(model, starts, host_callback)
     _log.info(f"NUTS[{nuts_sampler}]: {model.free_RVs}")
     if draws < 100:
         _log.warning(
@@ -298,10 +300,10 @@ def _check_variables(model: pm.Model) -> None:
         )
 
 
-def _log_density(model: pm.Model, starts: Starts) -> ModelFunction:
+def _log_density(model: pm.Model, starts: Starts, host_callback: bool) -> ModelFunction:
     if not any(entry.size for entry in starts.shapes.values()):
         raise SamplingError("all free variables of the model are empty.")
-    density = logdensity(model)
+    density = logdensity(model, host_callback=host_callback)
     if density.takes_key:
         raise ValueError(
             "the log density is random, as that of a model with pm.Minibatch is, so "
@@ -311,7 +313,10 @@ def _log_density(model: pm.Model, starts: Starts) -> ModelFunction:
 
 
 def _values(
-    model: pm.Model, var_names: Sequence[str] | None, keep_untransformed: bool
+    model: pm.Model,
+    var_names: Sequence[str] | None,
+    keep_untransformed: bool,
+    host_callback: bool,
 ) -> ModelFunction:
     if isinstance(var_names, str):
         raise TypeError(f'var_names must be a list of names, such as ["{var_names}"].')
@@ -319,7 +324,12 @@ def _values(
         names = [var.name for var in model.unobserved_value_vars]
         check_names(var_names, names, "free random variable or deterministic")
         var_names = [name for name in names if name in var_names]
-    return constrain(model, var_names, include_transformed=keep_untransformed)
+    return constrain(
+        model,
+        var_names,
+        include_transformed=keep_untransformed,
+        host_callback=host_callback,
+    )
 
 
 def _capacity(

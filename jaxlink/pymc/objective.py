@@ -28,6 +28,7 @@ class Objective:
         start: a position; what is not optimized stays as it is here.
         names: the value variables to optimize, in the order of the vector.
         bar: shows the progress.
+        host_callback: as `jaxlink.function` takes it.
 
     Attributes:
         best: the vector with the least value so far.
@@ -38,9 +39,14 @@ class Objective:
     """
 
     def __init__(
-        self, model: pm.Model, start: Position, names: Sequence[str], bar: Bar
+        self,
+        model: pm.Model,
+        start: Position,
+        names: Sequence[str],
+        bar: Bar,
+        host_callback: bool = False,
     ):
-        self._density = logdensity(model, jacobian=False)
+        self._density = logdensity(model, jacobian=False, host_callback=host_callback)
         if self._density.takes_key:
             raise ValueError(
                 "the log density of this model is random, as pm.Minibatch makes it, so "

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -56,6 +57,7 @@ def find_MAP(  # noqa: N802
     include_transformed: bool | None = None,
     model: pm.Model | None = None,
     tol: float | None = None,
+    host_callback: bool = False,
     **options: Any,
 ) -> Point | DataTree:
     """The mode of a model's posterior, found by `scipy.optimize` with JAX's gradients.
@@ -86,6 +88,7 @@ def find_MAP(  # noqa: N802
         model: default: the model on the context stack.
         tol: when to stop, as the method understands it. Default: the method's own, but
             1e-6 for "L-BFGS-B" in 32 bits.
+        host_callback: as `jaxlink.function` takes it.
         options: further options of the method, such as ``maxiter``.
 
     Returns:
@@ -132,10 +135,10 @@ def find_MAP(  # noqa: N802
         )
         method = "Powell"
     key = key_of(key, random_seed)
-    draw = _starts(model, names, initvals, jitter)
+    draw = _starts(model, names, initvals, jitter, host_callback)
 
     with progress_bar(progressbar, None, "step", "Maximizing") as bar:
-        objective = Objective(model, draw(key, 0), names, bar)
+        objective = Objective(model, draw(key, 0), names, bar, host_callback)
         _begin(model, objective, draw, jitter_max_retries if jitter else 0, key, method)
         try:
             result = _minimize(objective, method, key, tol, options)
@@ -153,7 +156,9 @@ def find_MAP(  # noqa: N802
     position = objective.position(result.x)
     if include_transformed is None:
         include_transformed = not return_inferencedata
-    fn = constrain(model, include_transformed=include_transformed)
+    fn = constrain(
+        model, include_transformed=include_transformed, host_callback=host_callback
+    )
     found = fn(key, position) if fn.takes_key else fn(position)
     values = {name: np.asarray(x) for name, x in found.items()}
     if not return_inferencedata:
@@ -190,12 +195,19 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
 
 
 def _starts(
-    model: pm.Model, names: list[str], initvals: Mapping[Any, Any] | None, jitter: bool
+    model: pm.Model,
+    names: list[str],
+    initvals: Mapping[Any, Any] | None,
+    jitter: bool,
+    host_callback: bool,
 ) -> Callable[[jax.Array, int], Point]:
     """From a key and a number of an attempt to a position."""
-    start = initial_position(model, initvals=initvals)
+    make = partial(
+        initial_position, model, initvals=initvals, host_callback=host_callback
+    )
+    start = make()
     if jitter:
-        jittered = initial_position(model, initvals=initvals, jitter=True)
+        jittered = make(jitter=True)
         continuous = {var.name for var in model.continuous_value_vars}
 
     def draw(key: jax.Array, attempt: int) -> Point:

@@ -39,6 +39,7 @@ def compute_log_likelihood(
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
+    host_callback: bool = False,
 ) -> DataTree | Dataset:
     """The log likelihood of each observation at each sample of a posterior.
 
@@ -58,6 +59,7 @@ def compute_log_likelihood(
             returned loads it when it is asked for.
         store_mode: "w" to replace a store that is there; "w-" to refuse it.
         memory_limit: the largest result, in bytes, that may be made without a store.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         what `pymc.compute_log_likelihood` returns.
@@ -80,7 +82,8 @@ def compute_log_likelihood(
         [-1.044, -1.419]
     """
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
-    model, make = model_of(model), partial(log_likelihood, var_names=var_names)
+    make = partial(log_likelihood, var_names=var_names, host_callback=host_callback)
+    model = model_of(model)
     dataset = _over(_posterior(idata), make, model, "log_likelihood", sample_dims, run)
     return _added(idata, "log_likelihood", dataset) if extend_inferencedata else dataset
 
@@ -98,6 +101,7 @@ def compute_log_prior(
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
+    host_callback: bool = False,
 ) -> DataTree | Dataset:
     """The log prior density of each free variable at each sample of a posterior.
 
@@ -108,7 +112,8 @@ def compute_log_prior(
     are as for `compute_log_likelihood`, for `pymc.stats.compute_log_prior`.
     """
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
-    model, make = model_of(model), partial(log_prior, var_names=var_names)
+    make = partial(log_prior, var_names=var_names, host_callback=host_callback)
+    model = model_of(model)
     dataset = _over(_posterior(idata), make, model, "log_prior", sample_dims, run)
     return _added(idata, "log_prior", dataset) if extend_inferencedata else dataset
 
@@ -127,6 +132,7 @@ def compute_deterministics(
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
+    host_callback: bool = False,
 ) -> Dataset | DataTree:
     """The deterministics of a model at each sample of a trace.
 
@@ -159,7 +165,7 @@ def compute_deterministics(
         names = list(var_names)
     node = _group(dataset, group)
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
-    make = partial(constrain, var_names=names)
+    make = partial(constrain, var_names=names, host_callback=host_callback)
     flat = node.to_dataset() if isinstance(node, DataTree) else node
     new = _over(flat, make, model, "deterministics", sample_dims, run)
     if not extend_dataset:

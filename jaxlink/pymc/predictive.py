@@ -17,7 +17,10 @@ __all__ = ["posterior_predictive", "prior"]
 
 
 def prior(
-    model: pm.Model | None = None, var_names: Sequence[str] | None = None
+    model: pm.Model | None = None,
+    var_names: Sequence[str] | None = None,
+    *,
+    host_callback: bool = False,
 ) -> ModelFunction:
     """Draws from the prior and the prior predictive distribution.
 
@@ -29,6 +32,7 @@ def prior(
         model: default: the model on the context stack.
         var_names: what to return; default: all random variables, also the observed ones
             (as draws, not as data), and deterministics.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a PRNG key that returns a dict of one draw of each variable.
@@ -59,7 +63,13 @@ def prior(
         var_names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
     outputs = _outputs(model, var_names)
     return compile_model(
-        model, {}, outputs, name="prior", argument=None, takes_key=True
+        model,
+        {},
+        outputs,
+        name="prior",
+        argument=None,
+        takes_key=True,
+        host_callback=host_callback,
     )
 
 
@@ -72,6 +82,7 @@ def posterior_predictive(
     given: Collection[str] | None = None,
     constant_data: Mapping[str, Any] | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
+    host_callback: bool = False,
 ) -> ModelFunction:
     """Draws of a model given values of a part of its variables.
 
@@ -90,6 +101,7 @@ def posterior_predictive(
             variables.
         constant_data, coords: the model's data and coordinates, by name, as they were
             when the draws were made, if they may have changed since; default: as now.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a PRNG key and a dict of given values by name (which may hold
@@ -149,6 +161,7 @@ def posterior_predictive(
         argument="draw",
         takes_key=True,
         further=all_names,
+        host_callback=host_callback,
     )
     return replace(drawn, resampled=settled.resampled)
 

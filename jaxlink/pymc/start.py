@@ -1,6 +1,7 @@
 """Where the chains of a sampler start, and what is said if they cannot."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ class Starts:
         chains: how many.
         initvals: as `initial_position` takes them, or one such a chain.
         jitter: whether to jitter.
+        host_callback: as `jaxlink.function` takes it.
 
     Raises:
         ValueError: not one set of initial values a chain, or values of a wrong shape.
@@ -38,6 +40,7 @@ class Starts:
         chains: int,
         initvals: InitVals | None,
         jitter: bool,
+        host_callback: bool = False,
     ):
         of_chains: list[Mapping[Any, Any] | None]
         if initvals is None or isinstance(initvals, Mapping):
@@ -49,21 +52,22 @@ class Starts:
                 f"initvals must be a dict, or a list of one for each of the {chains} "
                 f"chains, not a list of {len(of_chains)}."
             )
-        default = initial_position(model, jitter=jitter)
+        self._make = partial(
+            initial_position, model, jitter=jitter, host_callback=host_callback
+        )
+        default = self._make()
         key = jax.random.key(0)
         self.shapes: dict[str, Any] = dict(jax.eval_shape(default, key))
         # Chains that share their values share the compiled function.
         made: dict[int, ModelFunction] = {}
         for given in of_chains:
             if given and id(given) not in made:
-                made[id(given)] = self._start(model, given, jitter)
+                made[id(given)] = self._start(given)
         self._starts = [made.get(id(given), default) for given in of_chains]
 
-    def _start(
-        self, model: pm.Model, initvals: Mapping[Any, Any], jitter: bool
-    ) -> ModelFunction:
+    def _start(self, initvals: Mapping[Any, Any]) -> ModelFunction:
         try:
-            start = initial_position(model, initvals=initvals, jitter=jitter)
+            start = self._make(initvals=initvals)
         except TypeError as error:
             raise ValueError(f"initvals do not fit the model: {error}") from error
         entries = jax.eval_shape(start, jax.random.key(0))

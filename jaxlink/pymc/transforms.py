@@ -22,6 +22,7 @@ def constrain(
     var_names: Sequence[str] | None = None,
     *,
     include_transformed: bool = False,
+    host_callback: bool = False,
 ) -> ModelFunction:
     """From a position to the values of the free variables and the deterministics.
 
@@ -31,6 +32,7 @@ def constrain(
             deterministics.
         include_transformed: whether the values of transformed variables, such as
             ``sigma_log__``, are returned too.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a position, as `logdensity` takes it, that returns a dict.
@@ -62,14 +64,18 @@ def constrain(
         name="constrain",
         argument="position",
         takes_key=None,
+        host_callback=host_callback,
     )
 
 
-def unconstrain(model: pm.Model | None = None) -> ModelFunction:
+def unconstrain(
+    model: pm.Model | None = None, *, host_callback: bool = False
+) -> ModelFunction:
     """From values of the free random variables to a position.
 
     Arguments:
         model: default: the model on the context stack.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a dict of the free variables' values by name, which may hold the
@@ -101,6 +107,7 @@ def unconstrain(model: pm.Model | None = None) -> ModelFunction:
         argument="draw",
         takes_key=None,
         further=[var.name for var in [*model.observed_RVs, *model.deterministics]],
+        host_callback=host_callback,
     )
 
 
@@ -181,12 +188,13 @@ class Ravel:
         return position
 
 
-def ravel(model: pm.Model | None = None) -> Ravel:
+def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Ravel:
     """Positions of a model as flat vectors, for samplers that want such.
 
     Arguments:
         model: default: the model on the context stack. All of its free random variables
             must be continuous.
+        host_callback: as `jaxlink.function` takes it.
 
     Raises:
         TypeError: there is no model.
@@ -209,4 +217,4 @@ def ravel(model: pm.Model | None = None) -> Ravel:
         raise ValueError(
             f"a vector of floats cannot hold the discrete variables {listed(discrete)}."
         )
-    return Ravel.of(initial_position(model))
+    return Ravel.of(initial_position(model, host_callback=host_callback))

@@ -23,7 +23,8 @@ def unsound_terms(
         key: for a log density that is random.
         jacobian: whether Jacobians count.
     """
-    density = logdensity(model, jacobian=jacobian, sum=False)
+    # Ops that run in Python were asked for, or the density would not have compiled.
+    density = logdensity(model, jacobian=jacobian, sum=False, host_callback=True)
     terms = density(key, position) if density.takes_key else density(position)
     found = []
     for name, term in jax.device_get(terms).items():

@@ -50,6 +50,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     chunk: int | None = None,
     progressbar: bool = True,
+    host_callback: bool = False,
 ) -> Approximation:
     """Approximate a model's posterior by a normal distribution (ADVI).
 
@@ -79,6 +80,7 @@ def fit(
         chunk: how many steps are made between two looks at callbacks, progress and
             Ctrl-C. Default: 100 with callbacks, else what takes about 0.2 s.
         progressbar: whether to show a progress bar.
+        host_callback: as `jaxlink.function` takes it.
 
     Returns:
         an `Approximation`. After Ctrl-C, that of the steps so far.
@@ -123,13 +125,21 @@ def fit(
             f"optax.adam(0.01), not {type(optimizer).__name__}."
         )
 
-    flat = ravel(model)
-    first = initial_position(model, initvals=start)(jax.random.fold_in(key, 0))
+    flat = ravel(model, host_callback=host_callback)
+    begin = initial_position(model, initvals=start, host_callback=host_callback)
+    first = begin(jax.random.fold_in(key, 0))
     mean = flat.ravel(first)
     sigma = _start_sigma(model, flat, start_sigma)
     parameters = Parameters.at(mean, sigma.astype(mean.dtype), is_full)
     run = ADVIRun(
-        model, flat, jax.random.fold_in(key, 1), parameters, optimizer, mc_samples, n
+        model,
+        flat,
+        jax.random.fold_in(key, 1),
+        parameters,
+        optimizer,
+        mc_samples,
+        n,
+        host_callback,
     )
     try:
         with progress_bar(progressbar, n, "step", "Fitting") as bar:
