@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxlink.pymc.advi import (
 from jaxlink.pymc.approximation import Approximation
 from jaxlink.pymc.context import listed
 from jaxlink.pymc.density import logdensity
+from jaxlink.pymc.movable import check_gradient
 from jaxlink.pymc.transforms import Ravel
 from jaxlink.pymc.unsound import shown, unsound_terms
 
@@ -163,6 +165,8 @@ def _of_vectors(model: pm.Model, flat: Ravel, host_callback: bool) -> Any:
     """The log density as a function of a key and a vector. It is a pytree, so that the
     data are arguments of the program, not constants."""
     density = logdensity(model, host_callback=host_callback)
+    one = partial(density, jax.random.key(0)) if density.takes_key else density
+    check_gradient(one, flat.shapes)
 
     def log_p(density: Any, key: jax.Array, vector: jax.Array) -> jax.Array:
         position = flat.unravel(vector)

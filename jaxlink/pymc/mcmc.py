@@ -23,7 +23,6 @@ from jaxlink.pymc.context import (
     RandomSeed,
     check_names,
     key_of,
-    listed,
     load,
     model_of,
 )
@@ -34,6 +33,7 @@ from jaxlink.pymc.lanes import lanes_of
 from jaxlink.pymc.mcmc_progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.mcmc_trace import Trace, posterior_tree
 from jaxlink.pymc.memory import budget
+from jaxlink.pymc.movable import check_gradient, unmovable
 from jaxlink.pymc.nutpie import NutpieChains
 from jaxlink.pymc.nuts import KERNELS, Shapes
 from jaxlink.pymc.start import InitVals, Starts, start_chains
@@ -290,13 +290,9 @@ def _check_variables(model: pm.Model) -> None:
     """Raise unless NUTS can move all free variables."""
     if not model.free_RVs:
         raise SamplingError("the model has no free variables, so nothing to sample.")
-    values = set(model.discrete_value_vars)
-    discrete = [rv.name for rv in model.free_RVs if model.rvs_to_values[rv] in values]
-    if discrete:
+    if any(found := unmovable(model)):
         raise ValueError(
-            "NUTS needs gradients, but these free variables are discrete: "
-            f"{listed(discrete)}. Marginalize them out, or let PyMC choose a step "
-            'method for each: pm.sample(compile_kwargs={"mode": jaxlink.MODE}).'
+            f"NUTS needs gradients, so it cannot move {found}. {found.advice}"
         )
 
 
@@ -309,6 +305,7 @@ def _log_density(model: pm.Model, starts: Starts, host_callback: bool) -> ModelF
             "the log density is random, as that of a model with pm.Minibatch is, so "
             "NUTS cannot sample from it. Use jaxlink.pymc.fit, or all of the data."
         )
+    check_gradient(density, starts.shapes)
     return density
 
 

@@ -14,6 +14,7 @@ from xarray import DataTree
 
 from jaxlink.pymc.context import HERE, RandomSeed, check_names, key_of, listed, model_of
 from jaxlink.pymc.initial import initial_position
+from jaxlink.pymc.movable import Unmovable, unmovable
 from jaxlink.pymc.objective import Objective
 from jaxlink.pymc.optimum_tree import inverse_hessian, optimum_tree
 from jaxlink.pymc.progress import progress_bar
@@ -173,13 +174,14 @@ def find_MAP(  # noqa: N802
 def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
     """The value variables to optimize, in the model's order."""
     values = {rv.name: model.rvs_to_values[rv] for rv in model.free_RVs}
+    fixed = unmovable(model)
+    assigned = {values[name].name for name in fixed.assigned}
     if vars is None:
-        chosen = {var.name for var in model.continuous_value_vars}
-        left = [var.name for var in model.discrete_value_vars]
-        if left and chosen:
+        chosen = {var.name for var in model.continuous_value_vars} - assigned
+        if any(fixed) and chosen:
             _warn(
-                f"the discrete variables {listed(left)} stay at their initial values. "
-                "Say in vars= what to optimize: with them, or without."
+                f"{fixed} stay at their initial values. Say in vars= which variables "
+                "to optimize."
             )
     else:
         given = [vars] if isinstance(vars, str | Variable) else list(vars)
@@ -187,6 +189,12 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
         own = {value.name: value for value in values.values()}
         check_names(asked, list(values | own), "free random variable of the model")
         chosen = {values[name].name if name in values else name for name in asked}
+        if chosen & assigned:
+            raise ValueError(
+                f"find_MAP cannot optimize {Unmovable([], fixed.assigned)}: the log "
+                "density does not tell its step method's values apart. Leave it out of "
+                "vars."
+            )
     names = [var.name for var in model.value_vars if var.name in chosen]
     if not names:
         what = "continuous free random variables" if vars is None else "vars"

@@ -16,11 +16,11 @@ from jaxlink.pymc.context import (
     RandomSeed,
     check_names,
     key_of,
-    listed,
     load,
     model_of,
 )
 from jaxlink.pymc.initial import initial_position
+from jaxlink.pymc.movable import unmovable
 from jaxlink.pymc.progress import progress_bar
 from jaxlink.pymc.transforms import Ravel, ravel
 
@@ -197,10 +197,7 @@ def _check_number(name: str, value: Any, least: int) -> None:
 def _check_variables(model: pm.Model) -> None:
     if not model.free_RVs:
         raise ValueError("the model has no free random variables to approximate.")
-    discrete = [var.name for var in model.discrete_value_vars]
-    if discrete:
+    if any(found := unmovable(model)):
         raise ValueError(
-            "a normal distribution cannot approximate the discrete variables "
-            f"{listed(discrete)}. Sum them out of the model (pymc_extras.marginalize), "
-            "or sample with pm.sample."
+            f"a normal distribution cannot approximate {found}. {found.advice}"
         )
