@@ -5,7 +5,6 @@ import logging
 import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pymc.dims as pmd
@@ -13,6 +12,7 @@ import pytensor
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from pymc.exceptions import SamplingError
+from walk import SCALE, walk, walked
 
 from jaxlink.pymc import mcmc
 from jaxlink.pymc.chains import STARTING, STEPPING, chain_keys
@@ -20,39 +20,9 @@ from jaxlink.pymc.density import logdensity
 from jaxlink.pymc.initial import initial_position
 from jaxlink.pymc.mcmc import sample
 from jaxlink.pymc.mcmc_progress import MCMCProgress
-from jaxlink.pymc.nuts import Kernel
 from jaxlink.pymc.transforms import constrain
 
 TWO = NamedSharding(jax.make_mesh((2,), ("chain",)), PartitionSpec("chain"))
-SCALE = 0.01
-
-
-def walk(tune, target_accept, options):
-    """A kernel that adds noise, and diverges at every fifth step."""
-    del tune, target_accept, options
-
-    def init(log_density, start, key):
-        del log_density, key
-        return dict(start.position)
-
-    def step(log_density, state, key, t):
-        for number, name in enumerate(sorted(state)):
-            own, shape = jax.random.fold_in(key, number), state[name].shape
-            state = state | {name: state[name] + SCALE * jax.random.normal(own, shape)}
-        number = jnp.asarray(t, int)
-        stats = {
-            "diverging": number % 5 == 0,
-            "step_size": jnp.asarray(SCALE),
-            "acceptance_rate": jnp.asarray(1.0),
-            "energy": jnp.asarray(0.0),
-            "lp": log_density(state),
-            "tree_depth": number,
-            "n_steps": number,
-            "reached_max_treedepth": number < 0,
-        }
-        return state, state, stats
-
-    return Kernel(init, step)
 
 
 @pytest.fixture(autouse=True)
@@ -80,18 +50,6 @@ def small():
         x = pm.Normal("x")
         pm.Deterministic("twice", 2 * x)
     return model
-
-
-def walked(draws=20, **kwargs):
-    """A quiet run of the walk."""
-    settings = {
-        "tune": 10,
-        "chains": 2,
-        "random_seed": 1,
-        "progressbar": False,
-        "compute_convergence_checks": False,
-    }
-    return sample(draws, **(settings | kwargs))
 
 
 def same(one, other, chains=slice(None)):

@@ -16,7 +16,7 @@ from jaxlink.pymc.advi import place
 from jaxlink.pymc.context import RandomSeed, key_of
 from jaxlink.pymc.mcmc_trace import posterior_tree
 from jaxlink.pymc.runs import Arrays, Run
-from jaxlink.pymc.samples import Samples
+from jaxlink.pymc.samples import Samples, labels_of
 from jaxlink.pymc.transforms import Ravel, constrain
 
 __all__ = ["Approximation"]
@@ -140,10 +140,7 @@ class Approximation:
             MemoryError: the result would be larger than ``memory_limit``.
             FileExistsError, ImportError: about the store.
         """
-        if isinstance(draws, bool) or not isinstance(draws, int | np.integer):
-            raise TypeError(f"draws must be an int, not {draws!r}.")
-        if draws < 1:
-            raise ValueError(f"draws must be at least 1, but is {draws}.")
+        labels = labels_of(draws)
         run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
         key = key_of(key, random_seed)
         fn = constrain(
@@ -171,7 +168,7 @@ class Approximation:
                 dims={},
             )
 
-        samples = Samples({"chain": np.arange(1), "draw": np.arange(draws)})
+        samples = Samples({"chain": range(1), "draw": labels})
         described = "Sampling ..."
         return run((self, fn), values, samples, build, description=described, key=key)
 

@@ -57,6 +57,8 @@ class Chains:
         steps: how many steps each chain makes.
         skip: for how many of them, the first ones, nothing is kept.
         capacity: the most steps of one call.
+        cores: how many lanes run at the same time; default: as many as the CPU has
+            cores.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Chains:
         steps: int,
         skip: int,
         capacity: int,
+        cores: int | None = None,
     ):
         self._lanes, self._steps, self._capacity = lanes, steps, capacity
+        self._threads = min(len(lanes), cores or os.cpu_count() or 1)
         self._to_begin = partial(_begin, kernel, shapes)
         self._to_advance = partial(_advance, kernel, shapes, skip, capacity)
         chains = lanes[-1].chains.stop
@@ -127,7 +131,7 @@ class Chains:
 
         for chain in range(self._lanes[-1].chains.stop):
             update(chain, (), {})
-        with ThreadPoolExecutor(min(len(self._lanes), os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(self._threads) as pool:
 
             def together(states: Any, first: int, count: int) -> tuple[Any, Rows]:
                 of_lanes = [

@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxlink.errors import JaxlinkError
+from jaxlink.pymc.context import check_count
 from jaxlink.pymc.memory import budget, bytes_per_sample
 from jaxlink.pymc.samples import Samples, positions
 
@@ -241,12 +242,8 @@ def held_interrupts() -> Iterator[None]:
 
 def check_batch_size(batch_size: Any) -> None:
     """Raise unless it is None or a positive integer."""
-    if batch_size is None:
-        return
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise TypeError(f"batch_size must be an int, not {batch_size!r}.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, but is {batch_size}.")
+    if batch_size is not None:
+        check_count(batch_size, "batch_size", 1)
 
 
 def mesh_of(sharding: Any) -> Mesh | None:

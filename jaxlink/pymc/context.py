@@ -1,6 +1,7 @@
 """What the functions of this package are about: which model, which names, which key."""
 
 import difflib
+import reprlib
 from collections.abc import Collection, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,10 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
+from pytensor.graph.basic import Variable
 
+from jaxlink.errors import KeyArgumentError
 from jaxlink.random_state import as_key
 
-__all__ = ["HERE", "RandomSeed", "check_names", "key_of", "listed", "load", "model_of"]
+__all__ = [
+    "HERE",
+    "RandomSeed",
+    "check_count",
+    "check_names",
+    "key_of",
+    "listed",
+    "load",
+    "model_of",
+]
 
 # Warnings are about the line that called jaxlink.
 HERE = (str(Path(__file__).parent),)
@@ -49,10 +61,17 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
 
     Raises:
         ValueError: naming what is unknown, with its near matches.
+        TypeError: a variable stands in place of its name.
     """
     unknown = [name for name in names if name not in allowed]
     if not unknown:
         return
+    for name in unknown:
+        if isinstance(name, Variable):
+            raise TypeError(
+                f"names are strings, such as {name.name!r}: a variable stands in place "
+                f"of the name of a {what}."
+            )
     folded = {name.lower(): name for name in allowed}
     close = [
         [folded[x] for x in difflib.get_close_matches(str(name).lower(), folded, 3)]
@@ -65,6 +84,20 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
     raise ValueError(
         f"no {what} is called {', '.join(hints)}. There are: {listed(allowed)}."
     )
+
+
+def check_count(value: Any, name: str, least: int) -> int:
+    """An argument that counts something.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is less than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an int, not {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, but is {value}.")
+    return int(value)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -103,24 +136,63 @@ def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
             (which is advanced) are hashed to a key; without both the key is fresh.
 
     Raises:
-        TypeError: both are given.
+        TypeError: both are given, or one in place of the other.
         ValueError: a negative seed.
     """
     if key is not None:
         if random_seed is not None:
             raise TypeError("give either a key or a random_seed, not both.")
-        return as_key(key).key
-    if isinstance(random_seed, bool | np.bool_):
-        raise TypeError("random_seed must be an int, not a bool.")
-    if isinstance(random_seed, int | np.integer):
-        if random_seed < 0:
-            raise ValueError(f"random_seed must not be negative, but is {random_seed}.")
-        if random_seed < 2**32:
-            return jax.random.key(int(random_seed))
+        return _as_key(key)
+    if _looks_like_key(random_seed):
+        raise TypeError("random_seed is a JAX PRNG key: pass it as key=.")
     if isinstance(random_seed, np.random.Generator):
         words = random_seed.integers(0, 2**32, 2, np.uint32)
     elif isinstance(random_seed, np.random.RandomState):
         words = random_seed.randint(0, 2**32, 2, np.uint32)
     else:
-        words = np.random.SeedSequence(random_seed).generate_state(2, np.uint32)
+        seed = None if random_seed is None else _seed(random_seed)
+        if isinstance(seed, int) and seed < 2**32:
+            return jax.random.key(seed)
+        words = np.random.SeedSequence(seed).generate_state(2, np.uint32)
     return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
+
+
+def _as_key(key: Any) -> jax.Array:
+    try:
+        return as_key(key).key
+    except KeyArgumentError as error:
+        if isinstance(key, jax.Array):
+            raise
+        raise KeyArgumentError(
+            f"argument `key` must be a JAX PRNG key, such as jax.random.key(0), not "
+            f"{_shown(key)}. Pass a seed as random_seed=."
+        ) from error
+
+
+def _looks_like_key(value: Any) -> bool:
+    if not isinstance(value, jax.Array):
+        return False
+    is_typed = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return is_typed or (value.dtype == np.uint32 and value.shape in {(2,), (4,)})
+
+
+def _seed(value: Any) -> int | list[int]:
+    """What is given as a seed, as Python integers."""
+    is_int = isinstance(value, int | np.integer)  # also one of more than 64 bits
+    numbers = [value] if is_int else np.asarray(value).ravel().tolist()
+    if isinstance(value, bool | np.bool_) or not numbers:
+        numbers = [None]
+    if not all(type(n) is int or isinstance(n, np.integer) for n in numbers):
+        raise TypeError(
+            "random_seed must be an int, a sequence of ints or a NumPy generator, not "
+            f"{_shown(value)}."
+        )
+    if min(numbers) < 0:
+        raise ValueError(f"random_seed must not be negative, but is {min(numbers)}.")
+    return int(numbers[0]) if np.ndim(value) == 0 else numbers
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool | int | float | str | list | tuple):
+        return reprlib.repr(value)
+    return f"a {type(value).__name__}"

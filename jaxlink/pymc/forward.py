@@ -1,21 +1,23 @@
 """Predictive sampling, as PyMC spells it."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pymc as pm
 from jax.sharding import Sharding
 from pytensor.graph.traversal import ancestors
+from rich.theme import Theme
 from xarray import DataTree
 
 from jaxlink.pymc.context import RandomSeed, check_names, key_of, model_of
 from jaxlink.pymc.data import check_observed
 from jaxlink.pymc.predictive import posterior_predictive, prior
+from jaxlink.pymc.pymc_arguments import refuse
 from jaxlink.pymc.results import extend, predictive_tree, prior_tree
 from jaxlink.pymc.runs import Arrays, Run
-from jaxlink.pymc.samples import Samples
+from jaxlink.pymc.samples import Samples, labels_of
 from jaxlink.pymc.traces import read_trace, resized, samples_of
 
 __all__ = ["sample_posterior_predictive", "sample_prior_predictive"]
@@ -27,18 +29,20 @@ _log = logging.getLogger("pymc.sampling.forward")
 def sample_prior_predictive(
     draws: int = 500,
     model: pm.Model | None = None,
-    var_names: Sequence[str] | None = None,
+    var_names: Iterable[str] | None = None,
+    random_seed: RandomSeed = None,
+    return_inferencedata: bool = True,
+    idata_kwargs: Mapping[str, Any] | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
     *,
     key: Any = None,
-    random_seed: RandomSeed = None,
     batch_size: int | None = None,
     progressbar: bool = True,
     sharding: Sharding | None = None,
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
-    return_inferencedata: bool = True,
-    idata_kwargs: Mapping[str, Any] | None = None,
     host_callback: bool = False,
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the prior and the prior predictive distribution.
@@ -52,8 +56,12 @@ def sample_prior_predictive(
         model: default: the model on the context stack.
         var_names: what to return, in this order; default: all random variables, also
             the observed ones, and deterministics, in the model's order.
-        key: a JAX PRNG key, for draws that can be had again.
-        random_seed: instead of a key: an int, several, or a NumPy generator.
+        random_seed: an int, several, or a NumPy generator.
+        return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
+            ``(draws, ...)``.
+        idata_kwargs: arguments for `pymc.to_inference_data`.
+        backend, compile_kwargs: PyMC's; they are refused.
+        key: a JAX PRNG key instead of a seed, for draws that can be had again.
         batch_size: how many draws are computed at a time; default: what an estimate of
             their memory allows (`jaxlink.pymc.memory`).
         progressbar: whether to show a progress bar.
@@ -62,10 +70,8 @@ def sample_prior_predictive(
         store: a path, URL or Zarr store to write the draws to as they are made. The
             DataTree that is returned loads them when they are asked for.
         store_mode: "w" to replace a store that is there; "w-" to refuse it.
-        memory_limit: the largest result, in bytes, that may be made without a store.
-        return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
-            ``(draws, ...)``.
-        idata_kwargs: arguments for `pymc.to_inference_data`.
+        memory_limit: the largest result, in bytes, that may be made without a store;
+            default: the memory of this machine.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
@@ -92,8 +98,9 @@ def sample_prior_predictive(
         >>> dict(idata["prior_predictive"].sizes)
         {'chain': 1, 'draw': 100, 'city': 2}
     """
+    refuse("sample_prior_predictive", backend=backend, compile_kwargs=compile_kwargs)
     model = model_of(model)
-    draws = _count(draws)
+    labels = labels_of(draws)
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
     _refuse_dict(store, return_inferencedata)
     if var_names is None:
@@ -117,7 +124,7 @@ def sample_prior_predictive(
     tree = run(
         fn,
         lambda fn, key, _: fn(key),
-        Samples({"chain": np.arange(1), "draw": np.arange(draws)}),
+        Samples({"chain": range(1), "draw": labels}),
         build,
         description="Sampling ...",
         key=run_key,
@@ -139,6 +146,7 @@ def sample_posterior_predictive(
     random_seed: RandomSeed = None,
     batch_size: int | None = None,
     progressbar: bool = True,
+    progressbar_theme: Theme | str | None = None,
     sharding: Sharding | None = None,
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
@@ -147,6 +155,8 @@ def sample_posterior_predictive(
     extend_inferencedata: bool = False,
     predictions: bool = False,
     idata_kwargs: Mapping[str, Any] | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
     host_callback: bool = False,
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the posterior predictive distribution, once at each sample of a trace.
@@ -177,12 +187,14 @@ def sample_posterior_predictive(
         batch_size: how many samples are computed at a time; default: what an estimate
             of their memory allows (`jaxlink.pymc.memory`).
         progressbar: whether to show a progress bar.
+        progressbar_theme: a theme of rich for it.
         sharding: over whose devices samples are divided; default: one device. Of the
             sharding only its devices count.
         store: a path, URL or Zarr store to write the draws to as they are made. The
             DataTree that is returned loads them when they are asked for.
         store_mode: "w" to replace a store that is there; "w-" to refuse it.
-        memory_limit: the largest result, in bytes, that may be made without a store.
+        memory_limit: the largest result, in bytes, that may be made without a store;
+            default: the memory of this machine.
         return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
             ``(*sample shape, ...)``.
         extend_inferencedata: whether to add the groups to ``trace``, in place, and to
@@ -191,6 +203,7 @@ def sample_posterior_predictive(
             ``predictions``.
         idata_kwargs: arguments for `pymc.to_inference_data`, or
             `pymc.predictions_to_inference_data`.
+        backend, compile_kwargs: PyMC's; they are refused.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
@@ -221,8 +234,18 @@ def sample_posterior_predictive(
         >>> idata["posterior_predictive"]["y"].shape
         (2, 50, 2)
     """
+    function = "sample_posterior_predictive"
+    refuse(function, backend=backend, compile_kwargs=compile_kwargs)
     model = model_of(model)
-    run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+    run = Run(
+        batch_size,
+        progressbar,
+        sharding,
+        store,
+        store_mode,
+        memory_limit,
+        progressbar_theme,
+    )
     _refuse_dict(store, return_inferencedata)
     if extend_inferencedata and not isinstance(trace, DataTree):
         raise TypeError(
@@ -309,13 +332,5 @@ def _refuse_dict(store: Any, return_inferencedata: bool) -> None:
         )
 
 
-def _names(names: str | Sequence[str]) -> list[str]:
+def _names(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
-
-
-def _count(draws: Any) -> int:
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer):
-        raise TypeError(f"draws must be an int, not {draws!r}.")
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, but is {draws}.")
-    return int(draws)

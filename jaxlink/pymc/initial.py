@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pymc as pm
 from pymc.initial_point import convert_str_to_rv_dict, make_initial_point_expression
 from pytensor.graph.basic import Variable
@@ -53,7 +54,14 @@ def initial_position(
     model = model_of(model)
     strategies = ("support_point", "prior")
     check_names([strategy], strategies, "strategy for initial values")
-    overrides = dict(initvals or {})
+    if not isinstance(initvals, Mapping | None):
+        kind = type(initvals).__name__
+        raise TypeError(f"initvals must be a dict by variable or name, not a {kind}.")
+    # PyTensor does not know the arrays of xarray.
+    overrides = {
+        name: np.asarray(value) if hasattr(value, "__array__") else value
+        for name, value in (initvals or {}).items()
+    }
     names = [key for key in overrides if not isinstance(key, Variable)]
     names += [key.name for key in overrides if isinstance(key, Variable)]
     values = [var.name for var in model.value_vars]

@@ -1,26 +1,29 @@
 """`sample`: draws from the posterior of a model, by NUTS."""
 
+import inspect
 import logging
-import operator
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pymc as pm
 from jax.sharding import Mesh, Sharding
+from pymc.backends.base import MultiTrace
 from pymc.exceptions import SamplingError
 from pymc.stats.convergence import log_warnings, run_convergence_checks
+from pymc.util import get_default_varnames
+from rich.theme import Theme
 from xarray import DataTree
 
-from jaxlink.pymc.chains import STARTING, STEPPING, Chains, chain_keys
+from jaxlink.pymc.chains import STARTING, STEPPING, Chains, Rows, chain_keys
 from jaxlink.pymc.chunks import check_batch_size, mesh_of
 from jaxlink.pymc.context import (
     HERE,
     RandomSeed,
+    check_count,
     check_names,
     key_of,
     load,
@@ -30,12 +33,15 @@ from jaxlink.pymc.data import check_observed
 from jaxlink.pymc.density import logdensity
 from jaxlink.pymc.functions import ModelFunction
 from jaxlink.pymc.lanes import lanes_of
+from jaxlink.pymc.mcmc_options import settings_of
 from jaxlink.pymc.mcmc_progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.mcmc_trace import Trace, posterior_tree
 from jaxlink.pymc.memory import budget
 from jaxlink.pymc.movable import check_gradient, unmovable
+from jaxlink.pymc.multitrace import Callback, Recorder
 from jaxlink.pymc.nutpie import NutpieChains
 from jaxlink.pymc.nuts import KERNELS, Shapes
+from jaxlink.pymc.pymc_arguments import idata_options, quieted, refuse
 from jaxlink.pymc.start import InitVals, Starts, start_chains
 from jaxlink.pymc.transforms import Ravel, constrain
 
@@ -48,16 +54,19 @@ _log = logging.getLogger("pymc.sampling.mcmc")
 def sample(
     draws: int = 1000,
     *,
-    tune: int = 1000,
-    chains: int = 4,
+    tune: int | None = None,
+    chains: int | None = None,
+    cores: int | None = None,
     model: pm.Model | None = None,
     key: Any = None,
     random_seed: RandomSeed = None,
     var_names: Sequence[str] | None = None,
-    nuts_sampler: Literal["blackjax", "numpyro", "nutpie"] = "blackjax",
+    nuts_sampler: Literal["blackjax", "numpyro", "nutpie", "pymc"] | None = None,
     target_accept: float | None = None,
     initvals: InitVals | None = None,
-    jitter: bool = True,
+    init: str = "auto",
+    n_init: int = 200_000,
+    jitter: bool | None = None,
     jitter_max_retries: int = 10,
     nuts: Mapping[str, Any] | None = None,
     nuts_sampler_kwargs: Mapping[str, Any] | None = None,
@@ -65,12 +74,24 @@ def sample(
     discard_tuned_samples: bool = True,
     batch_size: int | None = None,
     progressbar: ProgressBar = True,
+    progressbar_theme: Theme | str | None = None,
+    quiet: bool = False,
+    callback: Callback | None = None,
     chain_method: Literal["parallel", "vectorized"] | None = None,
     sharding: Sharding | None = None,
     compute_convergence_checks: bool = True,
+    return_inferencedata: bool = True,
     idata_kwargs: Mapping[str, Any] | None = None,
+    step: None = None,
+    trace: None = None,
+    keep_warning_stat: Literal[False] = False,
+    mp_ctx: None = None,
+    blas_cores: Literal["auto"] | None = "auto",
+    backend: None = None,
+    compile_kwargs: None = None,
     host_callback: bool = False,
-) -> DataTree:
+    **kwargs: Any,
+) -> DataTree | MultiTrace:
     """Draw from the posterior of a model, whose free variables are all continuous.
 
     Chain *i* has the key ``fold_in(key, i)``, and step *t* folds in *t*. So the same
@@ -85,20 +106,28 @@ def sample(
     Arguments:
         draws: the number of draws of each chain.
         tune: the number of steps before, in which the step size and the mass matrix
-            adapt.
-        chains: the number of chains.
+            adapt; default: 1000.
+        chains: the number of chains; default: 4, or ``cores`` if that is given, but at
+            least 2.
+        cores: how many chains run at the same time, each in a thread; default: as many
+            as the CPU has cores. Chains that are vectorized all run together.
         model: default: the model on the context stack.
         key: a PRNG key; default: a fresh one.
         random_seed: instead of a key, as in PyMC.
         var_names: the free variables and deterministics to keep; default: all.
-        nuts_sampler: whose NUTS draws. BlackJAX and NumPyro run in JAX altogether;
-            nutpie calls JAX for the log density, adapts in fewer steps, and keeps all
-            positions in memory.
+        nuts_sampler: whose NUTS draws. BlackJAX (the default, and what "pymc" stands
+            for) and NumPyro run in JAX altogether; nutpie calls JAX for the log
+            density, adapts in fewer steps, and keeps all positions in memory.
         target_accept: the acceptance rate that the step size is adapted to, in (0, 1);
             default: 0.8.
         initvals: values to start from, as `initial_position` takes them, or a list of
             these, one for each chain.
-        jitter: whether a draw from U(-1, 1) is added to each entry of the start.
+        init: PyMC's word for ``jitter`` and the mass matrix: "auto" and
+            "jitter+adapt_diag" (a diagonal one), "jitter+adapt_full" (a dense one), and
+            "adapt_diag" and "adapt_full" without jitter.
+        n_init: not used: in PyMC it is about an ``init`` by ADVI.
+        jitter: whether a draw from U(-1, 1) is added to each entry of the start;
+            default: what ``init`` says.
         jitter_max_retries: how often a chain draws another start if the log density or
             its gradient is not finite there.
         nuts: options of the sampler: ``max_treedepth``, and what `blackjax.nuts` and
@@ -114,6 +143,11 @@ def sample(
             default: what fits a budget of memory.
         progressbar: whether to show progress, or how: ``"split"``, ``"combined"``,
             ``"split+stats"`` (the default) or ``"combined+stats"``.
+        progressbar_theme: a theme of rich for it.
+        quiet: whether to show no progress and to log nothing.
+        callback: is called as ``callback(trace=, draw=)`` for each step of each chain,
+            as in PyMC, but only after some more steps of all chains were made. If it
+            raises KeyboardInterrupt, sampling ends.
         chain_method: ``"parallel"`` runs each chain in a thread, so that chains use all
             cores of a CPU and none waits for the others; ``"vectorized"`` steps all in
             one program by ``jax.vmap``, which fills an accelerator. Default: by the
@@ -122,17 +156,25 @@ def sample(
             default device.
         compute_convergence_checks: whether PyMC's checks are made at the end, which
             warn through its logger.
-        idata_kwargs: ``coords`` and ``dims`` to add to those of the model.
+        return_inferencedata: whether to return a DataTree, or PyMC's MultiTrace.
+        idata_kwargs: ``coords`` and ``dims`` to add to those of the model, and
+            ``include_transformed``, PyMC's word for ``keep_untransformed``.
+        step, trace, keep_warning_stat, mp_ctx, blas_cores, backend, compile_kwargs:
+            PyMC's, for its own samplers. They are refused, with what to use instead.
         host_callback: as `jaxlink.function` takes it.
+        kwargs: options of the sampler, as in ``nuts``.
 
     Returns:
         a ``DataTree`` as PyMC makes it, with the groups ``posterior``,
         ``sample_stats``, ``observed_data``, and ``constant_data`` if there is any.
 
     Raises:
-        TypeError: there is no model, or an argument is of the wrong type.
+        TypeError: there is no model, or an argument is unknown, refused or of the wrong
+            type.
         ValueError: an argument is out of range, a name is unknown, a free variable is
-            discrete, or the log density is random (`pm.Minibatch`).
+            discrete or moved by another step method in PyMC, or the log density is
+            random (`pm.Minibatch`) or has no gradient.
+        MemoryError: the draws are larger than the memory of this machine.
         pymc.exceptions.SamplingError: there is nothing to sample, or no start at which
             the log density is finite; the terms that are not are named.
         ImportError: the sampler's package is not installed.
@@ -150,14 +192,39 @@ def sample(
         >>> dict(idata.posterior.sizes)
         {'chain': 2, 'draw': 100}
     """
+    refuse(
+        "sample",
+        step=step,
+        trace=trace,
+        keep_warning_stat=keep_warning_stat or None,
+        mp_ctx=mp_ctx,
+        blas_cores=None if blas_cores == "auto" else blas_cores,
+        backend=backend,
+        compile_kwargs=compile_kwargs,
+    )
     model = model_of(model)
-    draws = _count(draws, "draws", 1)
-    tune = _count(tune, "tune", 0)
-    chains = _count(chains, "chains", 1)
-    retries = _count(jitter_max_retries, "jitter_max_retries", 0)
+    draws = check_count(draws, "draws", 1)
+    tune = check_count(1000 if tune is None else tune, "tune", 0)
+    cores = None if cores is None else check_count(cores, "cores", 1)
+    if chains is None:
+        chains = 4 if cores is None else max(2, cores)
+    chains = check_count(chains, "chains", 1)
+    check_count(n_init, "n_init", 0)
+    retries = check_count(jitter_max_retries, "jitter_max_retries", 0)
+    if nuts_sampler in (None, "pymc"):
+        nuts_sampler = "blackjax"
     check_names([nuts_sampler], [*KERNELS, "nutpie"], "nuts_sampler")
-    options, target = _options(nuts, nuts_sampler_kwargs, target_accept)
-    further = _further(idata_kwargs)
+    settings = settings_of(
+        nuts_sampler,
+        init=init,
+        jitter=jitter,
+        target_accept=target_accept,
+        nuts=nuts,
+        nuts_sampler_kwargs=nuts_sampler_kwargs,
+        further=kwargs,
+        arguments=inspect.signature(sample).parameters,
+    )
+    transformed, further = idata_options("sample", idata_kwargs)
     check_batch_size(batch_size)
     mesh = mesh_of(sharding)
     if chain_method is not None:
@@ -171,19 +238,25 @@ def sample(
     run_key = key_of(key, random_seed)
     _check_variables(model)
     check_observed(model)
-    values = _values(model, var_names, keep_untransformed, host_callback)
-    progress = MCMCProgress(progressbar, chains, draws, tune)
-    starts = Starts(model, chains, initvals, jitter, host_callback)
+    names = _names(model, var_names, bool(keep_untransformed or transformed))
+    # PyMC's own trace has the values of transformed variables too, and its callbacks
+    # get all values.
+    records = callback is not None or not return_inferencedata
+    values = constrain(
+        model,
+        None if records else names,
+        include_transformed=records,
+        host_callback=host_callback,
+    )
+    shown = False if quiet else progressbar
+    progress = MCMCProgress(shown, chains, draws, tune, theme=progressbar_theme)
+    starts = Starts(model, chains, initvals, settings.jitter, host_callback)
     density = _log_density(model, starts, host_callback)
-    _log.info(f"NUTS[{nuts_sampler}]: {model.free_RVs}")
-    if draws < 100:
-        _log.warning(
-            f"Only {draws} samples per chain. Reliable r-hat and ESS diagnostics "
-            "require longer chains for accurate estimate."
-        )
-
-    kept = jax.eval_shape(values, starts.shapes)
+    shapes = jax.eval_shape(values, starts.shapes)
+    kept = {name: shapes[name] for name in names}
     skip = tune if discard_tuned_samples else 0
+    counts = {"chains": chains, "tune": tune, "draws": draws}
+    drawn = Trace(kept, skip=skip, **counts)
     sampler: Chains | NutpieChains
     if nuts_sampler == "nutpie":
         sampler = NutpieChains(
@@ -193,97 +266,78 @@ def sample(
             chain_keys(run_key, chains, STEPPING),
             tune=tune,
             draws=draws,
-            skip=skip,
-            target_accept=target,
-            options=options,
+            skip=0 if records else skip,
+            cores=cores,
+            target_accept=settings.target_accept,
+            options=settings.options,
         )
     else:
         vectorized = None if chain_method is None else chain_method == "vectorized"
         sampler = Chains(
-            KERNELS[nuts_sampler](tune, target, options),
+            KERNELS[nuts_sampler](tune, settings.target_accept, settings.options),
             density,
             values,
             starts.shapes,
             run_key,
             lanes_of(chains, mesh, vectorized),
             steps=tune + draws,
-            skip=skip,
-            capacity=_capacity(batch_size, kept, chains, tune + draws, mesh),
+            skip=0 if records else skip,
+            capacity=_capacity(batch_size, shapes, chains, tune + draws, mesh),
+            cores=cores,
         )
-    keys = chain_keys(run_key, chains, STARTING)
-    states = start_chains(model, starts, keys, retries * jitter, sampler.begin)
-    trace = Trace(kept, chains=chains, steps=tune + draws, skip=skip)
-    began = time.perf_counter()
-    interrupt = None
-    try:
-        with progress:
-            for piece in sampler.pieces(states, progress.update):
-                trace.add(*piece)
-    except KeyboardInterrupt as error:
-        interrupt = error
-    took = time.perf_counter() - began
+    recorder = None
+    if records:
+        of_trace = names if var_names is not None else list(shapes)
+        recorder = Recorder(model, shapes, of_trace, callback=callback, **counts)
 
-    warmup, drawn = trace.parts(tune)
-    done = drawn[1]["lp"].shape[1]
-    if interrupt is not None:
-        if not done:
-            raise interrupt
+    with quieted(quiet):
+        _log.info(f"NUTS[{nuts_sampler}]: {model.free_RVs}")
+        if draws < 100:
+            _log.warning(
+                f"Only {draws} samples per chain. Reliable r-hat and ESS diagnostics "
+                "require longer chains for accurate estimate."
+            )
+        keys = chain_keys(run_key, chains, STARTING)
+        retries *= settings.jitter
+        states = start_chains(model, starts, keys, retries, sampler.begin)
+        began = time.perf_counter()
+        with progress:
+            _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)
+        took = time.perf_counter() - began
+        warmup, main = drawn.parts()
+        done = main[1]["lp"].shape[1]
+        _log.info(
+            f"Sampling {chains} chain{'s' * (chains > 1)} for {tune:_d} tune and "
+            f"{done:_d} draw iterations ({tune * chains:_d} + {done * chains:_d} draws "
+            f"total) took {took:.0f} seconds."
+        )
+        groups = {"": main} if discard_tuned_samples else {"warmup_": warmup, "": main}
+        attrs = {"sampling_time": took, "tuning_steps": tune}
+        tree = posterior_tree(model, groups, names, library, attrs, **further)
+        if compute_convergence_checks and {rv.name for rv in model.free_RVs} & {*names}:
+            log_warnings(run_convergence_checks(tree, model))
+    if return_inferencedata or recorder is None:
+        return tree
+    return recorder.multitrace(discard_tuned=discard_tuned_samples, took=took)
+
+
+def _draw(
+    pieces: Iterator[Rows], drawn: Trace, recorder: Recorder | None, draws: int
+) -> None:
+    """Draw all, or what is done until Ctrl-C."""
+    try:
+        for values, stats in pieces:
+            drawn.add(values, stats)
+            if recorder is not None:
+                recorder.add(values, stats)
+    except KeyboardInterrupt:
+        if not drawn.draws:
+            raise
         warnings.warn(
-            f"sampling was interrupted: each chain has {done} of {draws} draws.",
+            f"sampling was interrupted: each chain has {drawn.draws} of {draws} draws.",
             UserWarning,
             skip_file_prefixes=HERE,
         )
-    _log.info(
-        f"Sampling {chains} chain{'s' * (chains > 1)} for {tune:_d} tune and {done:_d} "
-        f"draw iterations ({tune * chains:_d} + {done * chains:_d} draws total) took "
-        f"{took:.0f} seconds."
-    )
-    groups = {"": drawn} if discard_tuned_samples else {"warmup_": warmup, "": drawn}
-    attrs = {"sampling_time": took, "tuning_steps": tune}
-    names = values.outputs or ()
-    tree = posterior_tree(model, groups, names, library, attrs, **further)
-    if compute_convergence_checks and any(rv.name in names for rv in model.free_RVs):
-        log_warnings(run_convergence_checks(tree, model))
-    return tree
-
-
-def _count(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an int, not {value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, but is {value}.")
-    return operator.index(value)
-
-
-def _options(
-    nuts: Mapping[str, Any] | None,
-    nuts_sampler_kwargs: Mapping[str, Any] | None,
-    target_accept: float | None,
-) -> tuple[dict[str, Any], float]:
-    """The sampler's own options, and the acceptance rate to aim at."""
-    if nuts is not None and nuts_sampler_kwargs is not None:
-        raise TypeError("give either nuts or nuts_sampler_kwargs, not both.")
-    options = dict(nuts or nuts_sampler_kwargs or {})
-    if target_accept is not None and "target_accept" in options:
-        raise TypeError("target_accept is given twice: to sample(), and in nuts.")
-    target = options.pop(
-        "target_accept", 0.8 if target_accept is None else target_accept
-    )
-    if not 0 < target < 1:
-        raise ValueError(f"target_accept must be in (0, 1), but is {target}.")
-    return options, target
-
-
-def _further(idata_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    given = dict(idata_kwargs or {})
-    for name in ("log_likelihood", "log_prior"):
-        if given.pop(name, False):
-            raise ValueError(
-                f"sample() does not compute the {name}: call "
-                f"jaxlink.pymc.compute_{name}(idata) with what it returns."
-            )
-    check_names(given, ("coords", "dims"), "entry of idata_kwargs")
-    return {name: given.get(name) or {} for name in ("coords", "dims")}
 
 
 def _check_variables(model: pm.Model) -> None:
@@ -309,24 +363,17 @@ def _log_density(model: pm.Model, starts: Starts, host_callback: bool) -> ModelF
     return density
 
 
-def _values(
-    model: pm.Model,
-    var_names: Sequence[str] | None,
-    keep_untransformed: bool,
-    host_callback: bool,
-) -> ModelFunction:
+def _names(
+    model: pm.Model, var_names: Sequence[str] | None, transformed: bool
+) -> list[str]:
+    """What the posterior has, in the model's order."""
+    names = [var.name for var in model.unobserved_value_vars]
+    if var_names is None:
+        return list(get_default_varnames(names, transformed))
     if isinstance(var_names, str):
         raise TypeError(f'var_names must be a list of names, such as ["{var_names}"].')
-    if var_names is not None:
-        names = [var.name for var in model.unobserved_value_vars]
-        check_names(var_names, names, "free random variable or deterministic")
-        var_names = [name for name in names if name in var_names]
-    return constrain(
-        model,
-        var_names,
-        include_transformed=keep_untransformed,
-        host_callback=host_callback,
-    )
+    check_names(var_names, names, "free random variable or deterministic")
+    return [name for name in names if name in var_names]
 
 
 def _capacity(

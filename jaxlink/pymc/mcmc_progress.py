@@ -5,8 +5,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
-from pymc.progress_bar import default_progress_theme
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,8 +15,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from rich.theme import Theme
 
 from jaxlink.pymc.context import check_names
+from jaxlink.pymc.progress import progress_console
 
 __all__ = ["MCMCProgress", "ProgressBar"]
 
@@ -43,12 +43,21 @@ class MCMCProgress:
     Arguments:
         style: as PyMC's ``progressbar``: ``True`` is ``"split+stats"``.
         chains, draws, tune: what is sampled.
+        theme: as for `progress_console`.
 
     Raises:
         ValueError: there is no such style.
     """
 
-    def __init__(self, style: ProgressBar, chains: int, draws: int, tune: int):
+    def __init__(
+        self,
+        style: ProgressBar,
+        chains: int,
+        draws: int,
+        tune: int,
+        *,
+        theme: Theme | str | None = None,
+    ):
         if not isinstance(style, bool):
             check_names([style], _STYLES, "style of progressbar")
         text = "split+stats" if style is True else str(style)
@@ -68,7 +77,7 @@ class MCMCProgress:
             _Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         ]
-        console = Console(stderr=True, theme=default_progress_theme)
+        console = progress_console(theme)
         self._progress = Progress(*columns, console=console, disable=style is False)
         names = (
             ["Sampling"] if self._combined else [f"Chain {i}" for i in range(chains)]

@@ -1,5 +1,6 @@
 """What a sampler has drawn, on the host, and the DataTree that PyMC makes of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from pymc.backends.arviz import (
 )
 from xarray import DataTree
 
+from jaxlink.pymc.memory import check_memory
 from jaxlink.pymc.nuts import Shapes
 from jaxlink.pymc.results import stamped
 from jaxlink.pymc.runs import Arrays
@@ -37,8 +39,11 @@ class Trace:
 
     Arguments:
         shapes: of the values of one step.
-        chains, steps: the shape of what comes.
+        chains, tune, draws: what comes, all steps of the warm-up first.
         skip: how many steps, the first ones, are not kept.
+
+    Raises:
+        MemoryError: they are larger than the memory of this machine.
     """
 
     def __init__(
@@ -46,10 +51,16 @@ class Trace:
         shapes: Shapes,
         *,
         chains: int,
-        steps: int,
+        tune: int,
+        draws: int,
         skip: int,
     ):
-        kept = (chains, steps - skip)
+        kept = (chains, tune + draws - skip)
+        each = [math.prod(x.shape) * x.dtype.itemsize for x in shapes.values()]
+        each += [np.dtype(dtype).itemsize for dtype in _STATS.values()]
+        check_memory(
+            math.prod(kept) * sum(each), "Ask for fewer draws or fewer var_names."
+        )
         self._values = {
             name: np.empty((*kept, *value.shape), value.dtype)
             for name, value in shapes.items()
@@ -57,6 +68,12 @@ class Trace:
         self._stats = {name: np.empty(kept, dtype) for name, dtype in _STATS.items()}
         self._skip = skip
         self._next = -skip
+        self._tune = tune
+
+    @property
+    def draws(self) -> int:
+        """How many draws each chain has by now, those of the warm-up not counted."""
+        return max(self._next - (self._tune - self._skip), 0)
 
     def add(
         self, values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]
@@ -75,9 +92,9 @@ class Trace:
                 kept[:, place] = stats[name][:, skip:]
         self._next += count
 
-    def parts(self, tune: int) -> tuple[tuple[Arrays, Arrays], tuple[Arrays, Arrays]]:
-        """Values and statistics of the warm-up, of ``tune`` steps, and of the draws."""
-        done, split = max(self._next, 0), tune - self._skip
+    def parts(self) -> tuple[tuple[Arrays, Arrays], tuple[Arrays, Arrays]]:
+        """Values and statistics of the warm-up, and of the draws."""
+        done, split = max(self._next, 0), self._tune - self._skip
 
         def part(steps: slice) -> tuple[Arrays, Arrays]:
             return (

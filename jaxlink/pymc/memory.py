@@ -1,11 +1,12 @@
 """How much memory a mapped function needs for one more sample."""
 
 import math
+import os
 from typing import Any
 
 from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 
-__all__ = ["budget", "bytes_per_sample", "format_bytes"]
+__all__ = ["budget", "bytes_per_sample", "check_memory", "format_bytes"]
 
 # What a chunk may take on one device. An accelerator is fast when it is full. A CPU is
 # fast when a chunk fits its cache, and where draws take different numbers of rounds:
@@ -72,3 +73,33 @@ def format_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.3g} GiB"
+
+
+def check_memory(nbytes: int, advice: str, limit: float | None = None) -> None:
+    """Raise before something is made that does not fit into memory.
+
+    Arguments:
+        nbytes: its size.
+        advice: what to do instead.
+        limit: how many bytes it may have; default: as many as the machine has.
+
+    Raises:
+        MemoryError: it is larger.
+    """
+    what = f"memory_limit={limit:,}" if limit is not None else "this machine's memory"
+    if limit is None:
+        limit = _memory_of_machine()
+        what += f" of {format_bytes(limit)}"
+    if nbytes > limit:
+        raise MemoryError(
+            f"the result takes {format_bytes(nbytes)} ({nbytes:,} bytes), more than "
+            f"{what}. {advice}"
+        )
+
+
+def _memory_of_machine() -> float:
+    """Its size in bytes; infinity if the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return math.inf

@@ -44,6 +44,7 @@ class NutpieChains:
         keys: a key for each chain.
         tune, draws: the steps of a chain.
         skip: for how many of them, the first ones, nothing is kept.
+        cores: how many chains run at the same time; default: all.
         target_accept: the acceptance rate to aim at.
         options: further arguments of `nutpie.sample`.
 
@@ -61,6 +62,7 @@ class NutpieChains:
         tune: int,
         draws: int,
         skip: int,
+        cores: int | None,
         target_accept: float,
         options: Mapping[str, Any],
     ):
@@ -69,6 +71,7 @@ class NutpieChains:
         # nutpie needs a warm-up: one step, which is dropped, stands for none.
         self._dropped = max(1 - tune, 0)
         self._skip = skip
+        self._cores = len(keys) if cores is None else cores
         self._steps = {"tune": tune + self._dropped, "draws": draws}
         self._options = {"target_accept": target_accept, **options}
         if "max_treedepth" in self._options:
@@ -126,13 +129,13 @@ class NutpieChains:
         finished: dict[int, Any] = {}
         interrupt = None
         try:
-            for chain, (vector, (high, low)) in enumerate(
-                zip(vectors, bits, strict=True)
-            ):
-                seed = int(high) << 32 | int(low)
-                runs[chain] = self._start(vector, seed, chain, seen)
-                update(chain, (), {})
-            while len(finished) < len(runs):
+            while len(finished) < len(vectors):
+                while len(runs) < min(len(vectors), len(finished) + self._cores):
+                    chain = len(runs)
+                    high, low = bits[chain]
+                    seed = int(high) << 32 | int(low)
+                    runs[chain] = self._start(vectors[chain], seed, chain, seen)
+                    update(chain, (), {})
                 for chain in runs.keys() - finished.keys():
                     with suppress(TimeoutError):
                         finished[chain] = runs[chain].wait(timeout=_POLL)
@@ -144,7 +147,8 @@ class NutpieChains:
         finally:
             for chain in runs.keys() - finished.keys():
                 runs[chain].cancel()
-        yield from self._rows([finished[chain] for chain in sorted(finished)])
+        if len(finished) == len(vectors):
+            yield from self._rows([finished[chain] for chain in sorted(finished)])
         if interrupt is not None:
             raise interrupt
 

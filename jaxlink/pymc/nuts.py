@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from jaxlink.pymc.context import check_names, load
 
-__all__ = ["KERNELS", "Kernel", "Shapes", "Start"]
+__all__ = ["KERNELS", "OPTIONS", "Kernel", "Shapes", "Start"]
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 Position = Mapping[str, jax.Array]
@@ -247,4 +247,11 @@ def _strong(tree: Any) -> Any:
 KERNELS: dict[str, Callable[[int, float, Mapping[str, Any]], Kernel]] = {
     "blackjax": blackjax_kernel,
     "numpyro": numpyro_kernel,
+}
+
+# The options of each sampler's NUTS that have a name here; `nutpie.sample` has more.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "blackjax": _BLACKJAX_OPTIONS,
+    "numpyro": _NUMPYRO_OPTIONS,
+    "nutpie": ("max_treedepth", "maxdepth"),
 }

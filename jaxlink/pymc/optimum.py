@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pymc as pm
 from pytensor.graph.basic import Variable
+from rich.theme import Theme
 from scipy import optimize
 from xarray import DataTree
 
@@ -18,6 +19,7 @@ from jaxlink.pymc.movable import Unmovable, unmovable
 from jaxlink.pymc.objective import Objective
 from jaxlink.pymc.optimum_tree import inverse_hessian, optimum_tree
 from jaxlink.pymc.progress import progress_bar
+from jaxlink.pymc.pymc_arguments import idata_options, refuse
 from jaxlink.pymc.transforms import constrain
 from jaxlink.pymc.unsound import shown, unsound_terms
 
@@ -47,16 +49,23 @@ def find_MAP(  # noqa: N802
     method: str = "L-BFGS-B",
     *,
     vars: Sequence[Any] | None = None,
+    use_grad: None = None,
+    use_hess: None = None,
+    use_hessp: None = None,
     initvals: Mapping[Any, Any] | None = None,
-    jitter: bool = False,
+    jitter: bool | None = None,
     jitter_max_retries: int = 10,
     key: Any = None,
     random_seed: RandomSeed = None,
     progressbar: bool = True,
+    progressbar_theme: Theme | str | None = None,
     compute_hessian: bool = False,
     return_inferencedata: bool = False,
+    idata_kwargs: Mapping[str, Any] | None = None,
     include_transformed: bool | None = None,
     model: pm.Model | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
     tol: float | None = None,
     host_callback: bool = False,
     **options: Any,
@@ -72,6 +81,8 @@ def find_MAP(  # noqa: N802
         vars: names of the free random variables to optimize, or they themselves; the
             others stay at their initial values. Default: all continuous ones. Discrete
             ones are rounded, by the method "Powell".
+        use_grad, use_hess, use_hessp, backend, compile_kwargs: PyMC's; they are
+            refused, with what to use instead.
         initvals: where to start, as `initial_position` takes it.
         jitter: whether a draw from U(-1, 1) is added to each entry of the start of what
             is optimized, in unconstrained space.
@@ -80,10 +91,13 @@ def find_MAP(  # noqa: N802
         key: a PRNG key, for ``jitter`` and "basinhopping".
         random_seed: instead of a key; default: a fresh one.
         progressbar: whether to show a progress bar.
+        progressbar_theme: a theme of rich for it.
         compute_hessian: whether the tree that is returned has the inverse of the
             Hessian of the negative log density at the mode, over the unconstrained
             space, as ``fit.covariance_matrix``.
         return_inferencedata: whether to return a DataTree instead of a dict.
+        idata_kwargs: ``coords`` and ``dims`` to add to those of the model, and
+            ``include_transformed``.
         include_transformed: whether values of transformed variables, such as
             ``sigma_log__``, are returned; default: in a dict, but not in a DataTree.
         model: default: the model on the context stack.
@@ -113,6 +127,19 @@ def find_MAP(  # noqa: N802
         >>> mode["mu"].round(3)
         np.float64(1.846)
     """
+    refuse(
+        "find_MAP",
+        use_grad=use_grad,
+        use_hess=use_hess,
+        use_hessp=use_hessp,
+        backend=backend,
+        compile_kwargs=compile_kwargs,
+    )
+    if isinstance(method, Mapping):
+        raise TypeError(
+            f"method must be a name such as 'L-BFGS-B', not a {type(method).__name__}: "
+            "pass a start as initvals=."
+        )
     for old, new in _OLD_NAMES.items():
         if old in options:
             raise TypeError(f"find_MAP has no argument {old}: use {new}.")
@@ -121,6 +148,11 @@ def find_MAP(  # noqa: N802
     check_names([method], list(_METHODS), "method of find_MAP")
     if compute_hessian and not return_inferencedata:
         raise ValueError("compute_hessian=True goes with return_inferencedata=True.")
+    transformed, further = idata_options("find_MAP", idata_kwargs)
+    if include_transformed is None:
+        include_transformed = not return_inferencedata
+        if transformed is not None:
+            include_transformed = transformed
     model = model_of(model)
     names = _names(model, vars)
     discrete = [v.name for v in model.discrete_value_vars if v.name in names]
@@ -136,10 +168,15 @@ def find_MAP(  # noqa: N802
         )
         method = "Powell"
     key = key_of(key, random_seed)
-    draw = _starts(model, names, initvals, jitter, host_callback)
+    draw = _starts(model, names, initvals, bool(jitter), host_callback)
 
-    with progress_bar(progressbar, None, "step", "Maximizing") as bar:
+    shown = bool(progressbar), None, "step", "Maximizing"
+    with progress_bar(*shown, theme=progressbar_theme) as bar:
         objective = Objective(model, draw(key, 0), names, bar, host_callback)
+        if not objective.start.size:
+            raise ValueError(
+                f"there is nothing to optimize: {listed(names)} are empty."
+            )
         _begin(model, objective, draw, jitter_max_retries if jitter else 0, key, method)
         try:
             result = _minimize(objective, method, key, tol, options)
@@ -155,8 +192,6 @@ def find_MAP(  # noqa: N802
         _warn(f"the optimizer did not converge: {result.get('message', '')}")
 
     position = objective.position(result.x)
-    if include_transformed is None:
-        include_transformed = not return_inferencedata
     fn = constrain(
         model, include_transformed=include_transformed, host_callback=host_callback
     )
@@ -168,7 +203,7 @@ def find_MAP(  # noqa: N802
     if hessian is not None:
         covariance = inverse_hessian(hessian, objective.precision)
     mode = {name: np.asarray(position[name]) for name in names}
-    return optimum_tree(model, values, mode, covariance, result, method)
+    return optimum_tree(model, values, mode, covariance, result, method, **further)
 
 
 def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:

@@ -23,6 +23,9 @@ def optimum_tree(
     covariance: np.ndarray | None,
     result: OptimizeResult,
     method: str,
+    *,
+    coords: Mapping[str, Any],
+    dims: Mapping[str, Any],
 ) -> DataTree:
     """What `pm.find_MAP` returns as a DataTree.
 
@@ -33,10 +36,11 @@ def optimum_tree(
         covariance: the inverse of the Hessian there, if it was asked for.
         result: of SciPy.
         method: how it was found.
+        coords, dims: to add to the model's.
     """
     arrays = {name: value[None, None] for name, value in values.items()}
     tree = posterior_tree(
-        model, {"": (arrays, {})}, list(arrays), pm, {}, coords={}, dims={}
+        model, {"": (arrays, {})}, list(arrays), pm, {}, coords=coords, dims=dims
     )
     del tree["sample_stats"]
     labels = [

@@ -9,11 +9,12 @@ from arviz_base import dict_to_dataset
 from jax.sharding import Sharding
 from pymc.backends.arviz import coords_and_dims_for_inferencedata
 from pymc.model.transform.conditioning import remove_value_transforms
-from xarray import Dataset, DataTree
+from xarray import Dataset, DataTree, merge
 
 from jaxlink.pymc.context import check_names, listed, model_of
 from jaxlink.pymc.density import log_likelihood, log_prior
 from jaxlink.pymc.functions import ModelFunction
+from jaxlink.pymc.pymc_arguments import refuse
 from jaxlink.pymc.results import stamped
 from jaxlink.pymc.runs import Arrays, Run
 from jaxlink.pymc.traces import read_dataset, resized, samples_of
@@ -39,6 +40,8 @@ def compute_log_likelihood(
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
     host_callback: bool = False,
 ) -> DataTree | Dataset:
     """The log likelihood of each observation at each sample of a posterior.
@@ -58,7 +61,9 @@ def compute_log_likelihood(
         store: a path, URL or Zarr store to write the result to as it is made. What is
             returned loads it when it is asked for.
         store_mode: "w" to replace a store that is there; "w-" to refuse it.
-        memory_limit: the largest result, in bytes, that may be made without a store.
+        memory_limit: the largest result, in bytes, that may be made without a store;
+            default: the memory of this machine.
+        backend, compile_kwargs: PyMC's; they are refused.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
@@ -81,6 +86,7 @@ def compute_log_likelihood(
         >>> idata["log_likelihood"]["y"][0, 0].round(3).values.tolist()
         [-1.044, -1.419]
     """
+    refuse("compute_log_likelihood", backend=backend, compile_kwargs=compile_kwargs)
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
     make = partial(log_likelihood, var_names=var_names, host_callback=host_callback)
     model = model_of(model)
@@ -101,6 +107,8 @@ def compute_log_prior(
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
     host_callback: bool = False,
 ) -> DataTree | Dataset:
     """The log prior density of each free variable at each sample of a posterior.
@@ -111,6 +119,7 @@ def compute_log_prior(
     The other arguments, what is returned (in a group ``log_prior``) and what is raised
     are as for `compute_log_likelihood`, for `pymc.stats.compute_log_prior`.
     """
+    refuse("compute_log_prior", backend=backend, compile_kwargs=compile_kwargs)
     run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
     make = partial(log_prior, var_names=var_names, host_callback=host_callback)
     model = model_of(model)
@@ -125,6 +134,7 @@ def compute_deterministics(
     var_names: Sequence[str] | None = None,
     model: pm.Model | None = None,
     sample_dims: Sequence[str] = SAMPLE_DIMS,
+    merge_dataset: bool = False,
     extend_dataset: bool = False,
     batch_size: int | None = None,
     progressbar: bool = True,
@@ -132,6 +142,8 @@ def compute_deterministics(
     store: Any = None,
     store_mode: Literal["w-", "w"] = "w-",
     memory_limit: float | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
     host_callback: bool = False,
 ) -> Dataset | DataTree:
     """The deterministics of a model at each sample of a trace.
@@ -143,6 +155,7 @@ def compute_deterministics(
         var_names: deterministics; default: all.
         extend_dataset: whether to add the deterministics to ``dataset``, in place, and
             to return it; else a new Dataset is returned.
+        merge_dataset: whether the new Dataset has the values of the old one too.
 
     The other arguments and what is raised are as for `compute_log_likelihood`.
 
@@ -158,6 +171,9 @@ def compute_deterministics(
         >>> float(new["twice"].mean())
         2.0
     """
+    refuse("compute_deterministics", backend=backend, compile_kwargs=compile_kwargs)
+    if merge_dataset and extend_dataset:
+        raise ValueError("give either merge_dataset or extend_dataset, not both.")
     model = model_of(model)
     names = [var.name for var in model.deterministics]
     if var_names is not None:
@@ -168,6 +184,8 @@ def compute_deterministics(
     make = partial(constrain, var_names=names, host_callback=host_callback)
     flat = node.to_dataset() if isinstance(node, DataTree) else node
     new = _over(flat, make, model, "deterministics", sample_dims, run)
+    if merge_dataset:
+        return merge([flat, new], compat="override", join="outer")
     if not extend_dataset:
         return new
     node.update(new)
@@ -234,8 +252,16 @@ def _over(
 
 def _posterior(idata: Any) -> Dataset:
     if not isinstance(idata, DataTree) or "posterior" not in idata.children:
-        found = listed(idata.children) if isinstance(idata, DataTree) else type(idata)
-        raise ValueError(f"idata must be a DataTree with a posterior. It has {found}.")
+        if isinstance(idata, DataTree):
+            found = f"has the groups {listed(idata.children)}"
+        else:
+            found = f"is a {type(idata).__name__}"
+        hint = ""
+        if isinstance(idata, Dataset):
+            hint = ' Pass xarray.DataTree.from_dict({"posterior": idata}).'
+        raise ValueError(
+            f"idata must be a DataTree with a posterior, but it {found}.{hint}"
+        )
     return idata["posterior"].to_dataset()
 
 

@@ -17,8 +17,9 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+from rich.theme import Theme
 
-__all__ = ["Bar", "progress_bar"]
+__all__ = ["Bar", "progress_bar", "progress_console"]
 
 # (units that were done since, how it stands)
 Bar = Callable[[int, str], None]
@@ -38,9 +39,20 @@ class _Rate(ProgressColumn):
         return Text(f"{1 / rate:.1f} s/{unit}")
 
 
+def progress_console(theme: Theme | str | None) -> Console:
+    """Where progress is shown, in a theme of rich; default: PyMC's."""
+    own = theme if isinstance(theme, Theme) else default_progress_theme
+    return Console(stderr=True, theme=own)
+
+
 @contextmanager
 def progress_bar(
-    show: bool, total: int | None, unit: str, description: str
+    show: bool,
+    total: int | None,
+    unit: str,
+    description: str,
+    *,
+    theme: Theme | str | None = None,
 ) -> Iterator[Bar]:
     """A bar that lasts as long as the context; it says that it compiles at first, and
     times what comes after the first call.
@@ -50,6 +62,8 @@ def progress_bar(
         total: the number of units, if it is known.
         unit: what is counted, in the singular.
         description: what is being done.
+        theme: of rich. A string, which PyMC takes for style sheets of marimo, is not
+            used.
     """
     progress = Progress(
         TextColumn("{task.description}"),
@@ -58,7 +72,7 @@ def progress_bar(
         _Rate(unit),
         TimeElapsedColumn() if total is None else TimeRemainingColumn(),
         TextColumn("{task.fields[standing]}", table_column=Column(no_wrap=True)),
-        console=Console(stderr=True, theme=default_progress_theme),
+        console=progress_console(theme),
         disable=not show,
     )
     with progress:

@@ -13,7 +13,7 @@ from xarray import DataTree
 
 from jaxlink.pymc.chunks import Call, Chunks, check_batch_size, evaluate, mesh_of
 from jaxlink.pymc.context import HERE
-from jaxlink.pymc.memory import format_bytes
+from jaxlink.pymc.memory import check_memory
 from jaxlink.pymc.progress import progress_bar
 from jaxlink.pymc.samples import Samples
 from jaxlink.pymc.store import BLOCK_BYTES, ZarrStore
@@ -36,17 +36,19 @@ class Run:
         store: where on disk the results go; ``None``: they stay in memory.
         store_mode: whether the store may be there already.
         memory_limit: how many bytes of results may stay in memory.
+        progressbar_theme: of rich, for the progress.
 
     Raises:
         TypeError, ValueError: one of these is wrong.
     """
 
     batch_size: int | None = None
-    progressbar: bool = True
+    progressbar: bool | str = True
     sharding: Sharding | None = None
     store: Any = None
     store_mode: Literal["w-", "w"] = "w-"
     memory_limit: float | None = None
+    progressbar_theme: Any = None
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
@@ -98,7 +100,12 @@ class Run:
             math.prod(value.shape) * value.dtype.itemsize
             for value in kept.values.values()
         )
-        self._check_size(nbytes)
+        if self.store is None:
+            advice = (
+                "Pass store=PATH to write it to disk chunk by chunk, or ask for fewer "
+                "draws or var_names."
+            )
+            check_memory(nbytes, advice, self.memory_limit)
         *_, (along, labels) = samples.coords.items()
         total = len(labels)
         width, result, store = total, DataTree(), None
@@ -125,8 +132,9 @@ class Run:
                 warnings.filterwarnings("ignore", "Found .* dimension to be longer")
                 empty = tree(0, 0, chunks.empty(0))
             store.create(empty, along, width)
-        shown = self.progressbar, samples.size, "draw", description
-        with progress_bar(*shown) as bar:
+        shown = bool(self.progressbar), samples.size, "draw", description
+        theme = self.progressbar_theme
+        with progress_bar(*shown, **({"theme": theme} if theme else {})) as bar:
             chunks.compile()
             bar(0, "")
             columns = evaluate(chunks, width, finished, lambda n: bar(n, ""))
@@ -140,12 +148,3 @@ class Run:
                 skip_file_prefixes=HERE,
             )
         return result if store is None else store.open()
-
-    def _check_size(self, nbytes: int) -> None:
-        limit = self.memory_limit
-        if self.store is None and limit is not None and nbytes > limit:
-            raise MemoryError(
-                f"the result takes {format_bytes(nbytes)} ({nbytes:,} bytes), more "
-                f"than memory_limit={limit:,}. Pass store=PATH to write it to disk "
-                "chunk by chunk, or ask for fewer draws or var_names."
-            )

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Samples", "ids_of", "positions"]
+from jaxlink.pymc.context import check_count
+
+__all__ = ["Samples", "ids_of", "labels_of", "positions"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Samples:
     """A grid of samples.
 
     Attributes:
-        coords: the labels along each sample dimension, in the order of the dimensions.
+        coords: the labels along each sample dimension, in the order of the dimensions;
+            a ``range`` from 0 is one of which only what is needed becomes an array.
         values: arrays of shape ``(*shape, ...)`` by name. They may be loaded lazily: a
             slice of one goes through ``np.asarray``.
         dtypes: what the values become.
@@ -54,9 +57,9 @@ class Samples:
         """The columns from ``first`` to before ``last``."""
         index = (*[slice(None)] * (len(self.shape) - 1), slice(first, last))
         *dims, along = self.coords
-        coords = {dim: self.coords[dim] for dim in dims}
+        coords = {dim: _labels(self.coords[dim]) for dim in dims}
         return Samples(
-            coords | {along: self.coords[along][first:last]},
+            coords | {along: _labels(self.coords[along][first:last])},
             {name: np.asarray(value[index]) for name, value in self.values.items()},
             self.dtypes,
         )
@@ -73,11 +76,39 @@ class Samples:
     def ids(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
         """What tells consecutive samples apart, along each dimension: see `ids_of`."""
         index = positions(self.shape, start, stop)
-        return tuple(ids[i] for ids, i in zip(self._ids, index, strict=True))
+        return tuple(
+            i.astype(np.uint32) if ids is None else ids[i]
+            for ids, i in zip(self._ids, index, strict=True)
+        )
 
     @cached_property
-    def _ids(self) -> list[np.ndarray]:
-        return [ids_of(labels) for labels in self.coords.values()]
+    def _ids(self) -> list[np.ndarray | None]:
+        """Along each dimension; ``None`` where they are 0, 1, 2, ..."""
+        return [
+            None if isinstance(labels, range) else ids_of(labels)
+            for labels in self.coords.values()
+        ]
+
+
+def labels_of(draws: Any) -> range:
+    """The labels of a number of draws.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is less than 1, or there are no keys for so many.
+    """
+    draws = check_count(draws, "draws", 1)
+    if draws > 2**32:
+        raise ValueError(
+            f"draws is {draws:,}, but a run has keys for 2**32 = {2**32:,} draws at "
+            "most. Make several runs, each with its own key, and write each to disk by "
+            "store=PATH."
+        )
+    return range(draws)
+
+
+def _labels(labels: Any) -> Any:
+    return np.asarray(labels) if isinstance(labels, range) else labels
 
 
 def positions(

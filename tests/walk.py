@@ -1,0 +1,49 @@
+"""A sampler for tests of what surrounds samplers: it compiles in no time."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxlink.pymc.mcmc import sample
+from jaxlink.pymc.nuts import Kernel
+
+SCALE = 0.01
+
+
+def walk(tune, target_accept, options):
+    """A kernel that adds noise, and diverges at every fifth step."""
+    del tune, target_accept, options
+
+    def init(log_density, start, key):
+        del log_density, key
+        return dict(start.position)
+
+    def step(log_density, state, key, t):
+        for number, name in enumerate(sorted(state)):
+            own, shape = jax.random.fold_in(key, number), state[name].shape
+            state = state | {name: state[name] + SCALE * jax.random.normal(own, shape)}
+        number = jnp.asarray(t, int)
+        stats = {
+            "diverging": number % 5 == 0,
+            "step_size": jnp.asarray(SCALE),
+            "acceptance_rate": jnp.asarray(1.0),
+            "energy": jnp.asarray(0.0),
+            "lp": log_density(state),
+            "tree_depth": number,
+            "n_steps": number,
+            "reached_max_treedepth": number < 0,
+        }
+        return state, state, stats
+
+    return Kernel(init, step)
+
+
+def walked(draws=20, **kwargs):
+    """A quiet run of the walk."""
+    settings = {
+        "tune": 10,
+        "chains": 2,
+        "random_seed": 1,
+        "progressbar": False,
+        "compute_convergence_checks": False,
+    }
+    return sample(draws, **(settings | kwargs))
