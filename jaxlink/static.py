@@ -21,6 +21,7 @@ from pytensor.tensor.type import DenseTensorType, TensorType
 
 from jaxlink.errors import PrecisionError
 from jaxlink.sparse_arrays import from_scipy, is_scipy
+from jaxlink.symbolic_sizes import is_symbolic, to_values
 
 __all__ = [
     "StaticValue",
@@ -110,6 +111,8 @@ def to_jax(value: Any, name: str = "a constant") -> Any:
         return from_scipy(value)
     if not isinstance(value, np.ndarray | np.generic | int | float):
         return value
+    if is_symbolic(value):
+        return to_values(value, canonical("int64"))
     array = np.asarray(value)
     dtype = canonical(array.dtype)
     if dtype == array.dtype:

@@ -24,6 +24,7 @@ from jaxlink.static import (
     name_of,
     to_jax,
 )
+from jaxlink.symbolic_sizes import compute, is_symbolic
 
 __all__ = ["Step", "describe_node", "dynamic_shape", "made_at"]
 
@@ -47,7 +48,10 @@ class Step:
             return self._outputs(self.run(*operands))
         by_jax = self.rule.known is True or (self.rule.lazy and not self.demanded)
         if known and not by_jax:
-            return evaluate(self.node, operands)
+            if not any(map(is_symbolic, operands)):
+                return evaluate(self.node, operands)
+            if (sizes := compute(self.node, operands)) is not None:
+                return sizes
         inputs = self.node.inputs
         return self._outputs(
             self.run(

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytensor.tensor as pt
 import pytest
+from jax import export
 from pytensor.tensor.basic import PermuteRowElements, Split
 from support import check
 
@@ -282,3 +283,48 @@ def test_permutation_of_rows():
     outputs = [PermuteRowElements(inverse)(x, order) for inverse in (False, True)]
     values = [X[0], [[3, 1, 0, 2], [0, 1, 2, 3], [1, 2, 3, 0]]]
     check([x, order], outputs, values, grad=False)
+
+
+A, K = pt.matrix("A"), pt.tensor("K", shape=(None, 2))
+
+
+def _normal(size=None, mu=0.0):
+    return pt.random.shared_rng(seed=0).normal(mu, 1.0, size=size)[1]
+
+
+# Sizes that are symbols: read, computed with, drawn with, and as plain numbers.
+SYMBOLIC = {
+    "mean": (A, A.mean(0)),
+    "length": (A, A.shape[0] * 2 - A.shape[1]),
+    "shape": (A, A.shape + 1),
+    "reshape": (A, A.reshape((A.shape[0] * A.shape[1],))),
+    "flat": (A, A.ravel() + A.T.ravel().sum()),
+    "made": (A, pt.zeros((A.shape[1], 3, A.size // A.shape[1]))),
+    "counted": (A, pt.arange(A.shape[1]) * A),
+    "normal": (A, _normal(mu=A)),
+    "of a shape": (A, _normal(A.shape)),
+    "of a size": (A, _normal((A.size, 2))),
+    "gamma": (A, pt.random.shared_rng(seed=0).gamma(A, scale=A)[1]),
+    "categorical": (K, pt.random.shared_rng(seed=0).categorical(K)[1]),
+}
+
+
+@pytest.mark.parametrize("name", SYMBOLIC)
+def test_symbolic_sizes(name):
+    x, out = SYMBOLIC[name]
+    fn = jaxlink.function([x], out)
+    n, m = export.symbolic_shape("n, m")
+    key, value = jax.random.key(3), np.full((3, 2), 0.5)
+    args = (key, value) if len(fn.__signature__.parameters) == 2 else (value,)
+    last = jax.ShapeDtypeStruct((n, 2 if x is K else m), value.dtype)
+    kinds = [jax.ShapeDtypeStruct(arg.shape, arg.dtype) for arg in args[:-1]]
+    exported = export.export(jax.jit(lambda *args: fn(*args)))(*kinds, last)
+    np.testing.assert_array_equal(exported.call(*args), fn(*args))
+
+
+def test_symbolic_sizes_that_must_be_numbers():
+    fn = jaxlink.function([A], pt.eye(A.shape[0]))
+    spec = jax.ShapeDtypeStruct(export.symbolic_shape("n, m"), np.float64)
+    with pytest.raises(Exception, match="Symbolic dimension 'n'") as caught:
+        export.export(jax.jit(lambda x: fn(x)))(spec)
+    assert "while jaxlink traced `Eye" in caught.value.__notes__[0]

@@ -26,6 +26,7 @@ from pytensor.tensor.type_other import MakeSlice
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.static import canonical, cast
+from jaxlink.symbolic_sizes import as_length
 
 __all__: list[str] = []
 
@@ -38,9 +39,9 @@ def _all(op: Any, node: Any) -> Iterable[int]:
     return range(len(node.inputs))
 
 
-def _shape(op: Any, lengths: Iterable[Any]) -> tuple[int, ...]:
-    shape = tuple(map(int, lengths))
-    if min(shape, default=0) < 0:
+def _shape(op: Any, lengths: Iterable[Any]) -> tuple[Any, ...]:
+    shape = tuple(map(as_length, lengths))
+    if any(isinstance(n, int) and n < 0 for n in shape):
         raise ValueError(f"{op} cannot make an array of the shape {shape}.")
     return shape
 
@@ -86,7 +87,10 @@ def arange(op: ARange, node: Any) -> Callable[..., Any]:
             # NumPy's own rounding of lengths and steps.
             values = np.arange(start, stop, step, dtype=op.dtype)
             return jnp.asarray(values.astype(canonical(op.dtype)))
-        steps = lax.iota(canonical(op.dtype), len(range(start, stop, step)))
+        # A symbol counts from 0; a range of it would ask for its number.
+        is_number = isinstance(stop, int) or (start, step) != (0, 1)
+        length = len(range(start, stop, step)) if is_number else stop
+        steps = lax.iota(canonical(op.dtype), length)
         return steps if (start, step) == (0, 1) else start + step * steps
 
     return run

@@ -15,18 +15,19 @@ from pytensor.tensor.type_other import NoneTypeT
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.static import name_of
+from jaxlink.symbolic_sizes import as_length, as_sizes
 
 __all__: list[str] = []
 
 
 @rule(Shape, known=True)
 def shape(op: Shape, node: Any) -> Callable[..., Any]:
-    return lambda x: np.asarray(np.shape(x), "int64")
+    return lambda x: as_sizes(np.shape(x))
 
 
 @rule(Shape_i, known=True)
 def shape_i(op: Shape_i, node: Any) -> Callable[..., Any]:
-    return lambda x: np.asarray(np.shape(x)[op.i], "int64")
+    return lambda x: as_sizes(np.shape(x)[op.i])
 
 
 def _given_lengths(op: SpecifyShape, node: Any) -> list[int]:
@@ -40,7 +41,7 @@ def _given_lengths(op: SpecifyShape, node: Any) -> list[int]:
 @rule(SpecifyShape, static=_given_lengths)
 def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
     def run(x: Any, *lengths: Any) -> Any:
-        expected = tuple(None if n is None else int(n) for n in lengths)
+        expected = tuple(None if n is None else as_length(n) for n in lengths)
         if any(n not in (None, m) for n, m in zip(expected, x.shape, strict=True)):
             # The class that PyTensor raises.
             raise AssertionError(
@@ -55,10 +56,11 @@ def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
 @rule(Reshape, static=(1,))
 def reshape(op: Reshape, node: Any) -> Callable[..., Any]:
     def run(x: Any, to: Any) -> Any:
-        shape = tuple(int(n) for n in to)
+        shape = tuple(map(as_length, to))
         known = math.prod(n for n in shape if n != -1)
         fits = known == x.size if -1 not in shape else known and x.size % known == 0
-        if not fits or shape.count(-1) > 1 or min(shape, default=0) < -1:
+        below = any(n < -1 for n in shape if isinstance(n, int))
+        if not fits or shape.count(-1) > 1 or below:
             raise ValueError(
                 f"cannot reshape {name_of(node.inputs[0])} of shape {x.shape} to "
                 f"{shape}."
@@ -73,7 +75,7 @@ def join_dims(op: JoinDims, node: Any) -> Callable[..., Any]:
     start, stop = op.start_axis, op.start_axis + op.n_axes
 
     def run(x: Any) -> Any:
-        length = int(np.prod(x.shape[start:stop]))
+        length = math.prod(x.shape[start:stop])
         return jnp.reshape(x, (*x.shape[:start], length, *x.shape[stop:]))
 
     return run
@@ -82,7 +84,7 @@ def join_dims(op: JoinDims, node: Any) -> Callable[..., Any]:
 @rule(SplitDims, static=(1,))
 def split_dims(op: SplitDims, node: Any) -> Callable[..., Any]:
     def run(x: Any, lengths: Any) -> Any:
-        new = tuple(int(n) for n in lengths)
+        new = tuple(map(as_length, lengths))
         return jnp.reshape(x, (*x.shape[: op.axis], *new, *x.shape[op.axis + 1 :]))
 
     return run

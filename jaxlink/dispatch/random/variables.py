@@ -21,6 +21,7 @@ from jaxlink.dispatch.registry import rule
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.random_state import Stream
 from jaxlink.static import as_literal, canonical
+from jaxlink.symbolic_sizes import as_length
 
 __all__ = ["random_variable", "sampler"]
 
@@ -81,7 +82,7 @@ def _batch_shape(
     ]
     shown = ", ".join(map(str, batches))
     try:
-        implied = np.broadcast_shapes(*batches)
+        implied = jnp.broadcast_shapes(*batches)
     except ValueError:
         raise ValueError(
             f"the parameters of the random variable `{op.name}` have batch shapes "
@@ -89,9 +90,9 @@ def _batch_shape(
         ) from None
     if size is None:
         return implied
-    shape = tuple(int(length) for length in size)
+    shape = tuple(map(as_length, size))
     try:
-        fits = np.broadcast_shapes(implied, shape) == shape
+        fits = jnp.broadcast_shapes(implied, shape) == shape
     except ValueError:
         fits = False
     if not fits:
