@@ -1,6 +1,8 @@
 """jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function."""
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from types import ModuleType as _ModuleType
 
 from jaxlink.compile import function
 from jaxlink.dispatch.random.rows import sampler
@@ -44,3 +46,14 @@ __all__ = [
     "rule",
     "sampler",
 ]
+
+
+def __getattr__(name: str) -> _ModuleType:
+    """`jaxlink.pymc`, which is loaded when it is asked for."""
+    if name == "pymc":
+        return _import_module("jaxlink.pymc")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "pymc"]

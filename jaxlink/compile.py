@@ -1,8 +1,6 @@
 """`function`: graph -> rewrites -> link -> JAXFunction. Start reading here."""
 
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -13,13 +11,13 @@ from pytensor.tensor.random.type import RandomType
 
 from jaxlink import dispatch as dispatch  # registers all rules
 from jaxlink.arguments import Data, Labels, Parameter, Signature, identifier
-from jaxlink.errors import PrecisionWarning
 from jaxlink.function import JAXFunction
 from jaxlink.linker import link
+from jaxlink.precision import compiling_for, warn_of_64_bit
 from jaxlink.program import Program
 from jaxlink.request import Givens, Request, read_request, refuse_updates
 from jaxlink.rewrites import prepare
-from jaxlink.static import describe, dtype_of, kind_of
+from jaxlink.static import describe, kind_of
 
 __all__ = ["function"]
 
@@ -130,8 +128,10 @@ def function(
             dynamic.append(spec.capture(fn_name, _value(source)))
 
     x64 = bool(jax.config.jax_enable_x64)
-    if not x64:
-        _warn_of_64_bit(fn_name, fgraph)
+    form = request.form
+    names = form.labels if form.form == "dict" else [out.name for out in outs]
+    with compiling_for(fn_name if name else "jaxlink.function"):
+        warn_of_64_bit(fgraph, names, fixed)
     program = Program(
         Signature(fn_name, tuple(parameters)),
         fgraph,
@@ -173,30 +173,3 @@ def _kind(var: Variable, demanded: Any) -> Literal["rng", "static", "array"]:
     if isinstance(var.type, RandomType):
         return "rng"
     return "static" if var in demanded else "array"
-
-
-def _warn_of_64_bit(name: str, fgraph: FunctionGraph) -> None:
-    """Say once what is about to lose precision.
-
-    Integers inside the graph are shapes and indices nearly always, so only those that
-    come in or go out count.
-    """
-    ends = {*fgraph.inputs, *fgraph.outputs}
-    wide = [
-        var
-        for var in fgraph.variables
-        if dtype_of(var.type) in ("float64", "complex128")
-        or (var in ends and dtype_of(var.type) in ("int64", "uint64"))
-    ]
-    if not wide:
-        return
-    named = sorted({f"`{v.name}`" for v in wide if v.name}) or ["unnamed variables"]
-    more = ", ..." if len(named) > 3 else ""
-    warnings.warn(
-        f"jax_enable_x64 is off, so 64-bit variables of {name}() become 32-bit: "
-        f"{', '.join(named[:3])}{more}. Either call "
-        'jax.config.update("jax_enable_x64", True) first, or build the graph in 32 '
-        'bits (pytensor.config.floatX = "float32").',
-        PrecisionWarning,
-        skip_file_prefixes=(str(Path(__file__).parent),),
-    )

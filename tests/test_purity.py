@@ -197,6 +197,84 @@ def test_x64_off():
     assert grad == "float32"
 
 
+def test_one_warning_for_a_call_in_the_users_words():
+    """However many graphs it compiles, and whatever PyMC calls their variables."""
+    code = """
+    import json, warnings
+    import jaxlink, pymc as pm
+    with pm.Model(coords={"i": [0, 1]}) as model:
+        slope, noise = pm.Normal("slope", dims="i"), pm.HalfNormal("noise")
+        pm.Normal("y", slope, noise, observed=[1.0, 2.0], dims="i")
+    jp, quiet = jaxlink.pymc, {"model": model, "progressbar": False}
+    calls = [
+        lambda: jp.logdensity(model),
+        lambda: jp.initial_position(model, jitter=True),
+        lambda: jp.sample_prior_predictive(10, **quiet),
+        lambda: jp.find_MAP(**quiet),
+        lambda: jaxlink.function(model.value_vars, model.logp()),
+    ]
+    found = []
+    for call in calls:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", jaxlink.PrecisionWarning)
+            call()
+        own = [w for w in caught if w.category is jaxlink.PrecisionWarning]
+        found.append([str(w.message).split("variables of ")[1] for w in own])
+    print(json.dumps(found))
+    """
+    names = "become 32-bit: `noise`, `slope`"
+    for (message,), start in zip(
+        run(code),
+        [
+            f"logdensity() {names}. Either",
+            f"initial_position() {names}. Either",
+            f"sample_prior_predictive() {names}, `y`. Either",
+            f"find_MAP() {names}. Either",
+            "jaxlink.function() become 32-bit: `i`, `noise_log__`, `slope`. Either",
+        ],
+        strict=True,
+    ):
+        assert message.startswith(start)
+
+
+def test_models_of_32_bits_lose_nothing():
+    """The lengths of dimensions are int64, and known before the call."""
+    code = """
+    import json
+    import numpy as np, pytensor
+    pytensor.config.floatX = "float32"
+    import jaxlink, pymc as pm
+    with pm.Model(coords={"i": [0, 1]}) as model:
+        pm.Normal("slope", dims="i")
+    density = jaxlink.pymc.logdensity(model)
+    print(json.dumps(str(density({"slope": np.ones(2, "float32")}).dtype)))
+    """
+    assert run(code) == "float32"
+
+
+def test_the_model_package_is_an_attribute_or_an_install_hint():
+    code = """
+    import json, sys
+    import jaxlink
+    assert "pymc" not in sys.modules
+    sys.modules["pymc"] = None
+    errors = []
+    for load in (lambda: jaxlink.pymc, lambda: __import__("jaxlink.pymc")):
+        try:
+            load()
+        except ImportError as error:
+            errors.append(str(error))
+    del sys.modules["pymc"]
+    print(json.dumps([errors, callable(jaxlink.pymc.sample), "pymc" in dir(jaxlink)]))
+    """
+    errors, found, listed = run(code)
+    assert errors == 2 * [
+        "jaxlink.pymc needs the package pymc, which is not installed: pip install pymc"
+    ]
+    assert found
+    assert listed
+
+
 def test_no_warning_where_nothing_is_lost():
     code = """
     import json

@@ -5,7 +5,13 @@ by name; those that PyMC has too (`sample`, `sample_posterior_predictive`, ...) 
 arguments and return the ``DataTree`` that it returns.
 """
 
+# ruff: noqa: E402
+from jaxlink.optional import load
+
+load("pymc", "jaxlink.pymc")
+
 from jaxlink.pymc.approximation import Approximation
+from jaxlink.pymc.context import one_call
 from jaxlink.pymc.density import log_likelihood, log_prior, logdensity
 from jaxlink.pymc.forward import sample_posterior_predictive, sample_prior_predictive
 from jaxlink.pymc.functions import ModelFunction
@@ -20,6 +26,17 @@ from jaxlink.pymc.pointwise import (
 from jaxlink.pymc.predictive import posterior_predictive, prior
 from jaxlink.pymc.transforms import Ravel, constrain, ravel, unconstrain
 from jaxlink.pymc.variational import fit
+
+# What compiles several functions for one call of the user's.
+sample = one_call(sample)
+fit = one_call(fit)
+find_MAP = one_call(find_MAP)  # noqa: N816
+sample_prior_predictive = one_call(sample_prior_predictive)
+sample_posterior_predictive = one_call(sample_posterior_predictive)
+compute_deterministics = one_call(compute_deterministics)
+compute_log_likelihood = one_call(compute_log_likelihood)
+compute_log_prior = one_call(compute_log_prior)
+ravel = one_call(ravel)
 
 __all__ = [
     "Approximation",

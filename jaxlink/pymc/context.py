@@ -2,10 +2,10 @@
 
 import difflib
 import reprlib
-from collections.abc import Collection, Iterable, Sequence
-from importlib import import_module
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ import pymc as pm
 from pytensor.graph.basic import Variable
 
 from jaxlink.errors import KeyArgumentError
+from jaxlink.optional import load
+from jaxlink.precision import compiling_for
 from jaxlink.random_state import as_key
 
 __all__ = [
@@ -25,12 +27,25 @@ __all__ = [
     "listed",
     "load",
     "model_of",
+    "one_call",
 ]
 
 # Warnings are about the line that called jaxlink.
 HERE = (str(Path(__file__).parent),)
 
 RandomSeed = int | Sequence[int] | np.ndarray | np.random.Generator | None
+
+
+def one_call[F: Callable[..., Any]](function: F) -> F:
+    """``function``, which compiles several graphs for what is one call of the user's:
+    a warning that is about all of them comes once, and names it."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with compiling_for(function.__name__):
+            return function(*args, **kwargs)
+
+    return cast(F, call)
 
 
 def model_of(model: pm.Model | None) -> pm.Model:
@@ -103,27 +118,6 @@ def check_count(value: Any, name: str, least: int) -> int:
 def listed(names: Iterable[str]) -> str:
     """Names, for an error."""
     return ", ".join(f"`{name}`" for name in names) or "none"
-
-
-def load(package: str, what: str) -> Any:
-    """The module of an optional package.
-
-    Arguments:
-        package: its name.
-        what: what needs it, for the error.
-
-    Raises:
-        ImportError: it is not installed, with how to install it.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise ImportError(
-            f"{what} needs the package {package}, which is not installed: "
-            f"pip install {package}"
-        ) from error
 
 
 def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
