@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from jaxlink import values
-from jaxlink.errors import ArgumentError, KeyArgumentError, StaticArgumentError
+from jaxlink.errors import ArgumentError, KeyArgumentError
 from jaxlink.random_state import as_key
 from jaxlink.static import StaticValue, describe, dtype_of, held_by, kind_of
 
@@ -37,7 +36,8 @@ class Data:
 
     def fix(self, function: str, value: Any) -> StaticValue:
         """``value`` as a part of the program's identity."""
-        return values.fix(self._what(function), self.type, value)
+        way_out = " Call with_data outside of the transformation that traces it."
+        return values.fix(self._what(function), self.type, value, way_out)
 
     def _what(self, function: str) -> str:
         return f"data `{self.label}` of {function}()"
@@ -85,14 +85,12 @@ class Parameter:
             if type(value) is int:
                 return values.within(what, self.type, value)
             return values.plain(what, self.type, value)
-        if isinstance(value, jax.core.Tracer):
-            raise StaticArgumentError(
-                f"{what} fixes a shape, so its value must be known before the call, "
-                f"but it is traced ({jax.typeof(value)}). Under jax.jit name it in "
-                "static_argnums or static_argnames, under jax.vmap give it "
-                "in_axes=None, and do not differentiate with respect to it."
-            )
-        return values.fix(what, self.type, value)
+        way_out = (
+            " Under jax.jit name it in static_argnums or static_argnames, under "
+            "jax.vmap give it in_axes=None, and do not differentiate with respect to "
+            "it."
+        )
+        return values.fix(what, self.type, value, way_out)
 
     def explain(self, function: str, value: Any) -> ArgumentError | None:
         """Why JAX refused ``value`` before it traced anything, if it is to blame."""

@@ -12,9 +12,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jax.experimental import checkify
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
 
-__all__ = ["Checks", "check", "failing_at_call", "making", "may_fail_when_linked"]
+__all__ = [
+    "Checks",
+    "check",
+    "failing_at_call",
+    "making",
+    "may_fail_when_linked",
+    "under_checkify",
+]
 
 
 @dataclass
@@ -82,3 +92,56 @@ def check(condition: Any, message: str, *, silent: bool = False) -> None:
         checkify.debug_check(condition, message.replace("{", "{{").replace("}", "}}"))
     else:
         checks.left_out = True
+
+
+def under_checkify(out: Any, operands: Any) -> bool:
+    """Whether ``checkify`` traces a call, directly or through ``vmap`` and ``grad``.
+
+    It calls a function with arrays where ``jit`` calls it with tracers, so the result
+    is traced though no operand is. Tracers of ``vmap`` and ``grad`` only wrap arrays,
+    and are taken off to see what is inside.
+    """
+
+    def traced(tree: Any) -> bool:
+        return any(map(_is_traced, jax.tree.leaves(tree)))
+
+    return traced(out) and not traced(operands)
+
+
+class _UnwrappedError(Exception):
+    """What is inside of all wrappers: another tracer or not."""
+
+    def __init__(self, is_tracer: bool):
+        self.is_tracer = is_tracer
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, jax.core.Tracer):
+        # One of the rules below calls this again with what the tracer wraps.
+        _UNWRAP.bind(value)
+    raise _UnwrappedError(False)
+
+
+def _innermost(aval: Any) -> Any:
+    del aval
+    raise _UnwrappedError(True)
+
+
+# No program ever holds it: each of its rules ends with an exception.
+_UNWRAP = Primitive("jaxlink_unwrap")
+_UNWRAP.def_impl(_unwrap)
+_UNWRAP.def_abstract_eval(_innermost)
+batching.primitive_batchers[_UNWRAP] = lambda values, _: _unwrap(*values)
+ad.primitive_jvps[_UNWRAP] = lambda primals, _: _unwrap(*primals)
+
+
+def _is_traced(value: Any) -> bool:
+    if not isinstance(value, jax.core.Tracer):
+        return False
+    try:
+        _unwrap(value)
+    except _UnwrappedError as found:
+        return found.is_tracer
+    except NotImplementedError:
+        return True  # it belongs to a transformation that knows no foreign primitive
+    raise AssertionError("unwrapping always ends with an exception")

@@ -17,10 +17,12 @@ from typing import Any
 import jax
 from pytensor.graph.fg import FunctionGraph
 
-from jaxlink.checks import Checks
+from jaxlink.checks import Checks, under_checkify
+from jaxlink.display import OwnDoc, leaves_doc, sections, type_of, with_data
 from jaxlink.errors import ArgumentError
 from jaxlink.packing import pack, unpack
 from jaxlink.program import Program
+from jaxlink.static import describe
 
 __all__ = ["JAXFunction"]
 
@@ -42,6 +44,7 @@ class JAXFunction:
         [2.0, 4.0]
     """
 
+    __doc__ = OwnDoc(__doc__, lambda fn: sections(str(fn._program), fn.described()))
     __slots__ = ("__weakref__", "_call", "_data", "_program")
     _call: Callable[..., Any]
     _data: tuple[Any, ...]
@@ -58,9 +61,7 @@ class JAXFunction:
             args = self._positional(args, kwargs)
         try:
             out = self._call(self._data, *args)
-            if self._program.checks.left_out and _is_traced_by_checkify(
-                out, (self._data, args)
-            ):
+            if self._program.checks.left_out and self._needs_checks(out, args):
                 return self.checked(*args)
             return out
         except TypeError as error:
@@ -74,6 +75,11 @@ class JAXFunction:
 
     def _call_prepared(self, data: Sequence[Any], *args: Any) -> Any:
         return self._program.jitted(data, *self._program.signature.prepare(args))
+
+    def _needs_checks(self, out: Any, args: Sequence[Any]) -> bool:
+        if isinstance(out, jax.Array) and not isinstance(out, jax.core.Tracer):
+            return False  # the usual case: this is asked at each call
+        return under_checkify(out, (self._data, args))
 
     def _positional(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -120,11 +126,14 @@ class JAXFunction:
 
         Arguments:
             data: new values by name, where a name is no Python identifier.
-            named: new values by the shared variable's name, arrays of its type.
+            named: new values by the shared variable's name, arrays of its rank. They
+                are converted to its dtype, unless that would make integers of floats.
+                They may be traced, and keep their sharding.
 
         Raises:
             ArgumentError: there is no captured data of that name, or the value does not
                 fit its type.
+            StaticArgumentError: a shape depends on a value that is traced.
 
         Example:
             >>> import jaxlink, numpy as np, pytensor
@@ -165,8 +174,9 @@ class JAXFunction:
         """This function with the checks of its graph (``Assert``, PyMC's parameter
         checks), to go under ``jax.experimental.checkify.checkify``.
 
-        ``checkify(fn)`` makes the checks too. Only if other code stands between, as in
-        ``checkify(jax.grad(fn.checked))``, must it be said.
+        ``checkify(fn)`` makes the checks too, and so does ``checkify`` of its ``vmap``
+        or ``grad``. Only if other code stands between, as in
+        ``checkify(jax.jit(fn.checked))``, must it be said.
 
         Example:
             >>> import jax, jaxlink, pytensor.tensor as pt
@@ -174,7 +184,7 @@ class JAXFunction:
             >>> from pytensor.raise_op import Assert
             >>> x = pt.scalar("x")
             >>> fn = jaxlink.function([x], pt.log(Assert("x > 0, please")(x, x > 0)))
-            >>> error, _ = checkify.checkify(jax.grad(fn.checked))(-1.0)
+            >>> error, _ = checkify.checkify(jax.jit(fn.checked))(-1.0)
             >>> error.get()[:29]
             'AssertionError: x > 0, please'
         """
@@ -186,9 +196,16 @@ class JAXFunction:
         """The captured shared variables by name, and large constants by label."""
         dynamic, static = iter(self._data), iter(self._program.static_data)
         return {
-            spec.label: next(static).value if spec.static else next(dynamic)
-            for spec in self._program.data
+            name: next(static).value if spec.static else next(dynamic)
+            for name, spec in self._program.named_data
         }
+
+    @property
+    def leaves(self) -> dict[str, Any]:
+        """Those captured data on which no shape depends, which are the leaves of this
+        function as a pytree."""
+        names = [name for name, spec in self._program.named_data if not spec.static]
+        return dict(zip(names, self._data, strict=True))
 
     @property
     def fgraph(self) -> FunctionGraph:
@@ -235,8 +252,24 @@ class JAXFunction:
             ]
         )
 
+    def described(self) -> dict[str, list[str]]:
+        """Arguments, results and captured data with their types, for docstrings."""
+        program = self._program
+        outs = [describe(var.type) for var in program.fgraph.outputs]
+        if program.outputs.form != "one":
+            pairs = zip(program.outputs.labels, outs, strict=True)
+            outs = [f"{label}: {out}" for label, out in pairs]
+        return {
+            "Arguments": list(map(str, program.signature.parameters)),
+            "Returns": outs,
+            "Data": [f"{label}: {type_of(x)}" for label, x in self.data.items()],
+        }
+
     def __repr__(self) -> str:
-        return f"JAXFunction {self._program}"
+        return f"JAXFunction {self._program}{with_data(self.leaves)}"
+
+    def __pdoc__(self, **kwargs: Any) -> Any:
+        return leaves_doc(f"JAXFunction {self._program}", self.leaves, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return JAXFunction, (self._program, self._data)
@@ -247,18 +280,6 @@ class JAXFunction:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
         return self
-
-
-def _is_traced_by_checkify(out: Any, operands: Any) -> bool:
-    """Whether ``out`` is traced though no operand is: so ``checkify`` calls functions,
-    while other transformations trace the operands."""
-
-    def traced(tree: Any) -> bool:
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
-
-    if isinstance(out, jax.Array) and not isinstance(out, jax.core.Tracer):
-        return False  # the usual case: this is asked at each call
-    return traced(out) and not traced(operands)
 
 
 def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 from jax.custom_batching import custom_vmap
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import jaxpr_as_fun
 
 __all__ = ["sealed", "while_loop"]
 
@@ -47,6 +47,6 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], start: Any) -
     jaxpr = jax.make_jaxpr(loop)(*leaves)
 
     def run(closed_over: Any, *leaves: Any) -> Any:
-        return jaxpr_as_fun(ClosedJaxpr(jaxpr.jaxpr, closed_over))(*leaves)
+        return jaxpr_as_fun(type(jaxpr)(jaxpr.jaxpr, closed_over))(*leaves)
 
     return jax.tree.unflatten(form, sealed(run, jaxpr.consts, *leaves))

@@ -88,6 +88,19 @@ class Program:
         wide = ("float64", "int64", "uint64", "complex128")
         return any(dtype_of(spec.type) in wide for spec in self.data if not spec.static)
 
+    @property
+    def named_data(self) -> list[tuple[str, Data]]:
+        """The captured data, each with its variable's name, or with its label if it has
+        none or shares it."""
+        names = [spec.name for spec in self.data]
+        return [
+            (
+                spec.name if spec.name and names.count(spec.name) == 1 else spec.label,
+                spec,
+            )
+            for spec in self.data
+        ]
+
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program whose shapes follow from ``values``."""
         return self._variant(values, self.checks)

@@ -112,7 +112,7 @@ def to_jax(value: Any, name: str = "a constant") -> Any:
     if not isinstance(value, np.ndarray | np.generic | int | float):
         return value
     if is_symbolic(value):
-        return to_values(value, canonical("int64"))
+        return to_values(np.asarray(value), canonical("int64"))
     array = np.asarray(value)
     dtype = canonical(array.dtype)
     if dtype == array.dtype:

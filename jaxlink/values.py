@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.errors import ArgumentError
+from jaxlink.errors import ArgumentError, StaticArgumentError
 from jaxlink.sparse_arrays import (
     from_outside,
     from_scipy,
@@ -24,7 +24,16 @@ from jaxlink.static import StaticValue, canonical, cast, describe, kind_of, to_j
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
 
-__all__ = ["bind", "capture", "fix", "is_typed_key", "plain", "refusal", "within"]
+__all__ = [
+    "as_array",
+    "bind",
+    "capture",
+    "fix",
+    "is_typed_key",
+    "plain",
+    "refusal",
+    "within",
+]
 
 # What JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
@@ -46,19 +55,35 @@ def bind(what: str, type_: Any, value: Any) -> Any:
 
 
 def capture(what: str, type_: Any, value: Any) -> Any:
-    """A value that the graph captures: on the device, in the type that it declares."""
+    """A value that the graph captures: on the device, in the type that it declares.
+
+    Kinds that hold others convert: integers become floats, and floats other floats.
+    """
     kind = kind_of(type_)
     if kind == "list":
         return [capture(*element) for element in _elements(what, type_, value)]
     if kind == "sparse":
         return _bind_sparse(what, type_, plain(what, type_, value))
-    if not isinstance(value, jax.Array):
-        array = np.asarray(plain(what, type_, value))
+    array = as_array(plain(what, type_, value))
+    if isinstance(array, np.ndarray):
         if array.dtype.kind not in "biufc":
             raise _refused(what, describe(type_), value)
-        value = to_jax(array, what)
-    _check_array(what, type_, value)
-    return jnp.array(value, canonical(type_.dtype))
+        if array.dtype.kind in "iu" and type_.dtype.startswith(("int", "uint")):
+            array = within(what, type_, array)
+        array = to_jax(array, what)
+    _check_array(what, type_, array, weak=True)
+    return jnp.array(array, canonical(type_.dtype))
+
+
+def as_array(value: Any) -> jax.Array | np.ndarray:
+    """``value`` as an array: a JAX array as it is, anything else as NumPy has it."""
+    if isinstance(value, jax.Array):
+        return value
+    if isinstance(value, list | tuple) and any(
+        isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)
+    ):
+        return jnp.asarray(value)
+    return np.asarray(value)
 
 
 def plain(what: str, type_: Any, value: Any) -> Any:
@@ -77,10 +102,20 @@ def plain(what: str, type_: Any, value: Any) -> Any:
     return value.transpose(*type_.dims).values
 
 
-def fix(what: str, type_: Any, value: Any) -> StaticValue:
-    """``value`` as a part of a program's identity."""
+def fix(what: str, type_: Any, value: Any, way_out: str = "") -> StaticValue:
+    """``value`` as a part of a program's identity.
+
+    Raises:
+        StaticArgumentError: it is traced; ``way_out`` says what to do.
+        ArgumentError: it is none of ``type_``.
+    """
     if isinstance(value, StaticValue):
         return value
+    if isinstance(value, jax.core.Tracer):
+        raise StaticArgumentError(
+            f"{what} fixes a shape, so its value must be known before the call, but it "
+            f"is traced ({jax.typeof(value)}).{way_out}"
+        )
     if not isinstance(value, (*_ARRAY_LIKE, tuple, list)):
         raise _refused(what, describe(type_), value)
     array = np.asarray(value)
@@ -149,6 +184,8 @@ def _refused(what: str, expected: str, value: Any) -> ArgumentError:
         kind = f"a jax.experimental.sparse.BCOO or BCSR ({expected})"
     elif isinstance(value, list | tuple):
         hint = " Write jnp.asarray(...) around it."
+    elif hasattr(value, "to_numpy"):  # of pandas or xarray
+        hint = " Pass what its method to_numpy() returns."
     return ArgumentError(
         f"{what} must be {kind} but is a {type(value).__name__}.{hint}"
     )

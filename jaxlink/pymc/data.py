@@ -10,6 +10,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant
 
 from jaxlink.pymc.context import check_names, listed
+from jaxlink.values import as_array
 
 __all__ = ["ModelData", "check_observed"]
 
@@ -70,7 +71,7 @@ class ModelData:
             dim for names in dims.values() for dim in names if dim
         } | lengths.keys()
         check_names(coords, known, "dimension of the model")
-        arrays = {name: np.asarray(value) for name, value in values.items()}
+        arrays = {n: _as_data(n, value, dims[n]) for n, value in values.items()}
         new = self._new_lengths(arrays, coords)
         for dim, length in new.items():
             if length != lengths.get(dim, length):
@@ -117,6 +118,19 @@ class ModelData:
                 f"dimension `{dim}` has coordinates and changes its length from {old} "
                 f"to {new}: pass coords={{{dim!r}: ...}} too."
             )
+
+
+def _as_data(name: str, value: Any, dims: Dims) -> Any:
+    """A new value as an array, converted as `pymc.set_data` does: of pandas or xarray
+    too, sparse ones and those of JAX as they are."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"the new value of `{name}` has masked entries, for which a function has "
+            "no place: fill them, or build a model of the data that are missing."
+        )
+    if hasattr(value, "dims") and set(value.dims) == set(dims):
+        value = value.transpose(*dims)
+    return value if hasattr(value, "todense") else as_array(value)
 
 
 def _check_shape(

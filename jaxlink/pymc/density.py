@@ -5,6 +5,7 @@ from typing import Any
 
 import pymc as pm
 from pymc.logprob.utils import local_remove_check_parameter
+from pytensor import config
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.replace import clone_replace
@@ -63,6 +64,8 @@ def logdensity(
         terms = {name: terms[name] for name in var_names}
     if sum:
         outputs = model.logp(list(terms.values()), jacobian=jacobian)
+        if not terms:  # PyMC's sum of no terms is an int8
+            outputs = outputs.astype(config.floatX)
     else:
         factors = model.logp(list(terms.values()), jacobian=jacobian, sum=False)
         outputs = dict(zip(terms, factors, strict=True))

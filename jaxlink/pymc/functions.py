@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -12,28 +12,24 @@ from pytensor.graph.basic import Variable
 
 from jaxlink.arguments import is_key
 from jaxlink.compile import function
+from jaxlink.display import OwnDoc, leaves_doc, sections, with_data
 from jaxlink.errors import ArgumentError, KeyArgumentError
 from jaxlink.function import JAXFunction
-from jaxlink.pymc.context import check_names, listed
+from jaxlink.precision import compiling_for, naming
+from jaxlink.pymc.context import listed
 from jaxlink.pymc.data import ModelData
+from jaxlink.pymc.entries import Entries
+from jaxlink.pymc.lengths import with_lengths
 from jaxlink.random_state import as_key
 from jaxlink.rewrites import rng_roots
 
-__all__ = ["ModelFunction", "compile_model"]
+__all__ = ["ModelFunction", "compile_model", "names_of_values"]
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["fn"],
-    meta_fields=[
-        "takes_key",
-        "argument",
-        "names",
-        "further",
-        "outputs",
-        "data",
-        "resampled",
-    ],
+    meta_fields=["takes_key", "entries", "outputs", "model_data", "resampled"],
 )
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelFunction:
@@ -47,41 +43,81 @@ class ModelFunction:
     Attributes:
         fn: the `jaxlink.JAXFunction` behind it.
         takes_key: whether the first argument is a PRNG key.
-        argument: what the dict that it takes is called; ``None`` if it takes none.
-        names: the names that this dict must hold, in the model's order.
-        further: names that it may hold too, which are not used.
+        entries: what the dict that it takes must hold; ``None`` if it takes none.
         outputs: the names of what it returns, in the model's order; ``None`` if that is
             one array.
-        data: the data of the model that can change.
+        model_data: the data of the model that can change.
         resampled: the names of the random variables that it draws.
     """
 
     fn: JAXFunction
     takes_key: bool
-    argument: str | None
-    names: tuple[str, ...]
-    further: frozenset[str]
+    entries: Entries | None
     outputs: tuple[str, ...] | None
-    data: ModelData
+    model_data: ModelData
     resampled: tuple[str, ...] = ()
+    # What each call needs, made ready.
+    _n_args: int = field(init=False)
+    _is_random: bool = field(init=False)
+    _required: frozenset[str] = field(init=False)
+    _allowed: frozenset[str] = field(init=False)
+
+    __doc__ = OwnDoc(__doc__, lambda fn: fn._describe())
+
+    def __post_init__(self) -> None:
+        ready = {
+            "_n_args": self.takes_key + (self.entries is not None),
+            "_is_random": len(self.fn.__signature__.parameters) > len(self.names),
+            "_required": frozenset(self.names),
+            "_allowed": frozenset(self.names) | self.further,
+        }
+        for name, value in ready.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def argument(self) -> str | None:
+        """What the dict that it takes is called; ``None`` if it takes none."""
+        return self.entries.argument if self.entries else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that this dict must hold, in the model's order."""
+        return self.entries.names if self.entries else ()
+
+    @property
+    def further(self) -> frozenset[str]:
+        """Names that this dict may hold too, which are not used."""
+        return self.entries.further if self.entries else frozenset()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The captured data by name, as `jaxlink.JAXFunction.data` has them. Those of a
+        gradient with respect to a function are the derivatives."""
+        return self.fn.data
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or len(args) != self.takes_key + (self.argument is not None):
-            args = self._positional(args, kwargs)
-        operands: list[Any] = []
-        if self.argument is not None:
-            given = args[-1]
-            self._check(given)
-            operands = [given[name] for name in self.names]
-        if self.takes_key:
-            if self._is_random:
-                operands.insert(0, args[0])
-            else:
-                as_key(args[0])  # not used, and still no place for anything else
-        out = self.fn(*operands)
+        out = self.fn(*self._operands(args, kwargs))
         if self.outputs is None:
             return out
         return {name: out[name] for name in self.outputs}
+
+    def _operands(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The arguments of ``fn``."""
+        if kwargs or len(args) != self._n_args:
+            args = self._positional(args, kwargs)
+        operands = []
+        if self.takes_key:
+            if self._is_random:
+                operands.append(args[0])
+            elif not is_key(args[0]):
+                as_key(args[0])  # not used, and still no place for anything else
+        if self.entries is not None:
+            given = args[-1]
+            is_dict = isinstance(given, dict | Mapping)
+            if not (is_dict and self._required <= given.keys() <= self._allowed):
+                self.entries.check(given, self)
+            operands += [given[name] for name in self.entries.names]
+        return operands
 
     def with_data(
         self,
@@ -94,15 +130,21 @@ class ModelFunction:
         """The same function with other data, as ``pm.set_data`` would set them.
 
         The graph is not built again, nothing is compiled again as long as shapes agree,
-        and this function and the model are left as they are.
+        and this function and the model are left as they are. It works under ``jit``,
+        ``vmap`` and ``grad`` too: ``jax.vmap(lambda x: f.with_data(x=x)(position))``
+        maps a function over many data sets.
 
         Arguments:
-            values: new values of `pm.Data` by name, arrays of its rank.
+            values: new values of `pm.Data` by name: arrays of its rank, of pandas or
+                xarray too. They are converted to its dtype, unless that would make
+                integers of floats. JAX arrays keep their sharding.
             coords: new coordinates of the dimensions that change their length.
             named: like ``values``, for names that are Python identifiers.
 
         Raises:
             ValueError: the model has no such data or dimension, or lengths disagree.
+            ArgumentError: a value does not fit the type of the data.
+            StaticArgumentError: a shape depends on a value that is traced.
 
         Example:
             >>> import jax, jaxlink.pymc, pymc as pm
@@ -115,12 +157,24 @@ class ModelFunction:
             [2.0, 4.0, 6.0]
         """
         new = {**(values or {}), **named}
-        data, taken = self.data.change(new, coords or {}, self.fn.data)
-        return replace(self, fn=self.fn.with_data(taken), data=data)
+        data, taken = self.model_data.change(new, coords or {}, self.data)
+        return replace(self, fn=self.fn.with_data(taken), model_data=data)
 
     @property
-    def _is_random(self) -> bool:
-        return len(self.fn.__signature__.parameters) > len(self.names)
+    def checked(self) -> "ModelFunction":
+        """This function with the checks of its graph, as `jaxlink.JAXFunction.checked`
+        has them."""
+        return replace(self, fn=self.fn.checked)
+
+    def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
+        """The jaxpr that these arguments give: of ``fn``, whose arguments are the key,
+        if the function is random, and the entries of the dict in the order of
+        ``names``."""
+        return self.fn.jaxpr(*self._operands(args, kwargs))
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """``fn`` lowered for these arguments, as ``jax.jit(f).lower`` does."""
+        return self.fn.lower(*self._operands(args, kwargs))
 
     def _positional(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         try:
@@ -131,23 +185,6 @@ class ModelFunction:
                     f"{self} needs a PRNG key first, such as jax.random.key(0)."
                 ) from error
             raise ArgumentError(f"{self}: {error}.") from error
-
-    def _check(self, given: Any) -> None:
-        """Raise unless ``given`` is a dict of the right names."""
-        if not isinstance(given, Mapping):
-            raise ArgumentError(
-                f"{self}: `{self.argument}` must be a dict of arrays by name, not "
-                f"{type(given).__name__}."
-            )
-        missing = [name for name in self.names if name not in given]
-        unknown = given.keys() - self.further - set(self.names)
-        if missing:
-            raise ArgumentError(
-                f"{self}: `{self.argument}` lacks {listed(missing)}. It holds "
-                f"{listed(given)}."
-            )
-        if unknown:
-            check_names(unknown, self.names, f"variable in `{self.argument}` of {self}")
 
     @property
     def __name__(self) -> str:
@@ -160,12 +197,37 @@ class ModelFunction:
         return inspect.Signature([inspect.Parameter(str(n), kind) for n in names])
 
     def __repr__(self) -> str:
-        return f"ModelFunction {self}"
+        return f"ModelFunction {self}{with_data(self.fn.leaves)}"
 
     def __str__(self) -> str:
         takes = ", ".join(self.__signature__.parameters)
         returns = "array" if self.outputs is None else f"{{{', '.join(self.outputs)}}}"
         return f"{self.__name__}({takes}) -> {returns}"
+
+    def __pdoc__(self, **kwargs: Any) -> Any:
+        return leaves_doc(f"ModelFunction {self}", self.fn.leaves, kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = [getattr(self, f.name) for f in fields(self) if f.init]
+        return ModelFunction, tuple(own)
+
+    def _describe(self) -> str:
+        """What ``help`` says."""
+        parts = self.fn.described()
+        arguments = ["key: PRNG key"] * self.takes_key
+        if self.entries is not None:
+            arguments.append(f"{self.argument}: a dict of arrays by name")
+            types = parts["Arguments"][self._is_random :]
+            arguments += [
+                f"    {name}: {line.partition(': ')[2]}"
+                for name, line in zip(self.names, types, strict=True)
+            ]
+        dims = {name: listed(filter(None, d)) for name, d in self.model_data.dims if d}
+        data = [
+            f"{line}, along {dims[name]}" if name in dims else line
+            for name, line in zip(self.data, parts["Data"], strict=True)
+        ]
+        return sections(str(self), {**parts, "Arguments": arguments, "Data": data})
 
 
 def compile_model(
@@ -191,25 +253,57 @@ def compile_model(
         further: names that the dict argument may hold too.
         host_callback: as `jaxlink.function` takes it.
     """
-    named = None if isinstance(outputs, Variable) else dict(outputs)
-    graph = list(named.values()) if named is not None else [outputs]
-    fn = function(
-        list(inputs.values()),
-        outputs if named is None else named,
-        rngs=_generators(model, graph, list(inputs.values())),
-        name=name,
-        on_unused_input="ignore",
-        host_callback=host_callback,
-    )
+    named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
+    graph = with_lengths(model, name, inputs, list(named.values()))
+    form: Any = dict(zip(named, graph, strict=True))
+    with compiling_for(name), naming(_users_names(model)):
+        fn = function(
+            list(inputs.values()),
+            form[""] if isinstance(outputs, Variable) else form,
+            rngs=_generators(model, graph, list(inputs.values())),
+            name=name,
+            on_unused_input="ignore",
+            host_callback=host_callback,
+        )
     is_random = len(fn.__signature__.parameters) > len(inputs)
     return ModelFunction(
         fn,
         is_random if takes_key is None else takes_key,
-        argument,
-        tuple(inputs),
-        frozenset(further) - set(inputs),
-        None if named is None else tuple(named),
+        None if argument is None else _entries(model, argument, inputs, further),
+        None if isinstance(outputs, Variable) else tuple(named),
         ModelData.of(model),
+    )
+
+
+def _entries(
+    model: pm.Model, argument: str, names: Iterable[str], further: Iterable[str]
+) -> Entries:
+    pairs = names_of_values(model)
+    if argument == "draw":
+        pairs = tuple((value, rv) for rv, value in pairs)
+    names = tuple(names)
+    return Entries(
+        argument,
+        names,
+        frozenset(further) - set(names),
+        tuple(
+            (there, here) for there, here in pairs if here in names and there != here
+        ),
+    )
+
+
+def _users_names(model: pm.Model) -> dict[str, str]:
+    """What a user calls the variables of graphs over a model."""
+    own = {name: name for name in model.named_vars}
+    return own | {value: name for name, value in names_of_values(model)}
+
+
+def names_of_values(model: pm.Model) -> tuple[tuple[str, str], ...]:
+    """The names of the transformed variables and of their values in a position."""
+    return tuple(
+        (rv.name, model.rvs_to_values[rv].name)
+        for rv in model.free_RVs
+        if rv.name != model.rvs_to_values[rv].name
     )
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pymc as pm
 from pymc.util import get_default_varnames
 
+from jaxlink.display import type_of
 from jaxlink.pymc.context import check_names, listed, model_of
-from jaxlink.pymc.functions import ModelFunction, compile_model
+from jaxlink.pymc.entries import Entries
+from jaxlink.pymc.functions import ModelFunction, compile_model, names_of_values
 from jaxlink.pymc.initial import initial_position
 
 __all__ = ["Ravel", "constrain", "ravel", "unconstrain"]
@@ -111,30 +113,39 @@ def unconstrain(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ravel:
     """Positions as flat vectors, in the order of the model's value variables.
 
     Attributes:
         shapes: the shape and dtype of each entry of a position, by name.
         start: a function that returns a position, for `with_data`.
+        elsewhere: pairs of a variable's name and its name in a position, for errors.
     """
 
     shapes: Mapping[str, jax.ShapeDtypeStruct]
     start: ModelFunction | None = None
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, start: ModelFunction) -> "Ravel":
+    def of(
+        cls, start: ModelFunction, elsewhere: tuple[tuple[str, str], ...] = ()
+    ) -> "Ravel":
         """The vectors of the positions that ``start`` returns for a key."""
         entries = jax.eval_shape(start, jax.random.key(0))
-        return cls({name: entries[name] for name in start.outputs or ()}, start)
+        shapes = {name: entries[name] for name in start.outputs or ()}
+        return cls(shapes, start, elsewhere)
+
+    def __repr__(self) -> str:
+        entries = [f"{name}: {type_of(entry)}" for name, entry in self.shapes.items()]
+        return f"Ravel({', '.join(entries)}) of size {self.size}"
 
     def with_data(self, *args: Any, **kwargs: Any) -> "Ravel":
         """The same for other data, on which the shapes may depend: takes what
         `ModelFunction.with_data` takes."""
         if self.start is None:
             raise TypeError("these are vectors of given shapes, which no data change.")
-        return Ravel.of(self.start.with_data(*args, **kwargs))
+        return Ravel.of(self.start.with_data(*args, **kwargs), self.elsewhere)
 
     @property
     def size(self) -> int:
@@ -147,12 +158,8 @@ class Ravel:
         Raises:
             ValueError: names or shapes are not those of a position.
         """
-        for name in self.shapes:
-            if name not in position:
-                raise ValueError(
-                    f"the position lacks `{name}`. It holds {listed(position)}."
-                )
-        check_names(position, self.shapes, "entry of a position")
+        wanted = Entries("position", tuple(self.shapes), elsewhere=self.elsewhere)
+        wanted.check(position, "ravel(position)", ValueError)
         entries = []
         for name, entry in self.shapes.items():
             value = jnp.asarray(position[name], entry.dtype)
@@ -206,8 +213,8 @@ def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Rave
         ...     mu = pm.Normal("mu", shape=2)
         ...     sigma = pm.HalfNormal("sigma")
         ...     flat = jaxlink.pymc.ravel()
-        >>> flat.size
-        3
+        >>> flat
+        Ravel(mu: float64[2], sigma_log__: float64[]) of size 3
         >>> flat.unravel([1.0, 2.0, 3.0])["mu"].tolist()
         [1.0, 2.0]
     """
@@ -217,4 +224,5 @@ def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Rave
         raise ValueError(
             f"a vector of floats cannot hold the discrete variables {listed(discrete)}."
         )
-    return Ravel.of(initial_position(model, host_callback=host_callback))
+    begin = initial_position(model, host_callback=host_callback)
+    return Ravel.of(begin, names_of_values(model))
