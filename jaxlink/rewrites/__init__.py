@@ -13,6 +13,7 @@ from pytensor.tensor.variable import TensorConstant
 
 from jaxlink.rewrites.bounds import signed_bounds
 from jaxlink.rewrites.capture import capture_constants
+from jaxlink.rewrites.complements import join_complements
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.masks import absorb_masks, explain
 from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
@@ -125,6 +126,7 @@ def prepare(
     settle_distributions(fgraph)
     keep_gradients.rewrite(fgraph)
     signed_bounds.rewrite(fgraph)
+    join_complements.rewrite(fgraph)
     # Not kept: modules that are imported later add rewrites.
     loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
     _mode(loaded).optimizer.rewrite(fgraph)

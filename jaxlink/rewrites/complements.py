@@ -1,0 +1,106 @@
+"""The logarithm of a complement, 1 - p, where the logarithm of p is itself computed.
+
+`pymc.logccdf` is ``log1mexp`` of the logarithm of a distribution function. At the lower
+end of a support p is zero and its logarithm -inf: the slope of log1mexp is zero there,
+that of the logarithm infinite, and their product is nan where the derivative of
+log(1 - p) is finite. So the two are taken together.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytensor.scalar as ps
+import pytensor.tensor as pt
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+from pytensor.raise_op import CheckAndRaise
+from pytensor.scalar.math import Log1mexp
+from pytensor.tensor.elemwise import DimShuffle
+from pytensor.tensor.math import log1mexp
+
+__all__ = ["join_complements"]
+
+
+@node_rewriter([log1mexp])
+def complement(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
+    """log1mexp(log(p)) -> log1p(-p), log1mexp(log1p(-p)) -> log(p),
+    log1mexp(log1mexp(x)) -> x and log1mexp(log(p) - log(q)) -> log1p(-p / q), also in a
+    branch of a switch; declines if no branch is such a logarithm."""
+    del fgraph
+    new = _of_logarithm(node.inputs[0])
+    return None if new is None else [new.astype(node.outputs[0].type.dtype)]
+
+
+def _of_logarithm(x: Variable) -> Variable | None:
+    if x.owner is None:
+        return None
+    op, operands = x.owner.op, x.owner.inputs
+    if isinstance(op, CheckAndRaise):
+        inner = _of_logarithm(operands[0])
+        return None if inner is None else op(inner, *operands[1:])
+    match getattr(op, "scalar_op", None):
+        case ps.Switch():
+            condition, *branches = operands
+            new = [_of_logarithm(branch) for branch in branches]
+            if all(branch is None for branch in new):
+                return None
+            pairs = zip(branches, new, strict=True)
+            return pt.switch(condition, *(_or_log1mexp(x, y) for x, y in pairs))
+        case ps.Log():
+            (p,) = operands
+            y = _with_exp_from_one(p)
+            if y is not None:
+                return _unless(y > 0, y)
+            return _unless(p < 0, pt.log1p(-p))
+        case ps.Log1p():
+            (y,) = operands
+            return _unless(y < -1, pt.log(-y))
+        case Log1mexp():
+            (y,) = operands
+            return _unless(y > 0, y)
+        case ps.Sub():
+            p, q = map(_exp_of, operands)
+            if p is not None and q is not None:
+                return _unless(pt.or_(p < 0, q < 0), pt.log1p(-p / q))
+    return None
+
+
+def _or_log1mexp(x: Variable, complement: Variable | None) -> Variable:
+    if complement is not None:
+        return complement
+    if isinstance(x, Constant) and np.all(x.data == -np.inf):
+        return pt.zeros_like(x)
+    return log1mexp(x)
+
+
+def _is(var: Variable, scalar_op: type) -> bool:
+    op = getattr(var.owner, "op", None)
+    return isinstance(getattr(op, "scalar_op", None), scalar_op)
+
+
+def _with_exp_from_one(p: Variable) -> Variable | None:
+    """y, if ``p`` is 1 - exp(y)."""
+    if not _is(p, ps.Sub):
+        return None
+    one, exp = p.owner.inputs
+    is_one = isinstance(one, Constant) and np.all(one.data == 1)
+    return exp.owner.inputs[0] if is_one and _is(exp, ps.Exp) else None
+
+
+def _exp_of(var: Variable) -> Variable | None:
+    """p, if ``var`` is log(p)."""
+    if _is(var, ps.Log):
+        return var.owner.inputs[0]
+    if var.owner is not None and isinstance(var.owner.op, DimShuffle):
+        p = _exp_of(var.owner.inputs[0])
+        return None if p is None else var.owner.op(p)
+    return None
+
+
+def _unless(illegal: Variable, value: Variable) -> Variable:
+    """``value``, and nan where the logarithm is."""
+    return pt.switch(illegal, np.nan, value)
+
+
+join_complements = dfs_rewriter(complement)
