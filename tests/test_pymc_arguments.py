@@ -453,7 +453,7 @@ def test_more_draws_than_memory(model, tmp_path):
     ):
         with pytest.raises(MemoryError, match=advice):
             run(2**31)
-    with pytest.raises(
-        MemoryError, match=r"machine's memory.*fewer draws or fewer var"
-    ):
+    with pytest.raises(MemoryError, match=r"machine's memory.*several runs.*to_zarr"):
+        walked(2**30, model=wide)
+    with pytest.raises(ValueError, match=r"less than 2\*\*31 steps"):
         walked(10**10, model=wide)

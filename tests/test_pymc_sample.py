@@ -12,7 +12,7 @@ import pytensor
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from pymc.exceptions import SamplingError
-from walk import SCALE, walk, walked
+from walk import SCALE, SETTINGS, walk, walked
 
 from jaxlink.pymc import mcmc
 from jaxlink.pymc.chains import STARTING, STEPPING, chain_keys
@@ -170,7 +170,7 @@ def test_interrupt_returns_what_is_done(small, monkeypatch):
     whole = walked(model=small)
     interrupt(monkeypatch, 15)
     with pytest.warns(UserWarning, match=r"each chain has \d+ of 20 draws") as caught:
-        part = walked(model=small)
+        part = sample(20, model=small, **SETTINGS)
     assert caught[0].filename == __file__
     draws = part["posterior"].sizes["draw"]
     assert 5 <= draws < 20

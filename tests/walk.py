@@ -37,13 +37,16 @@ def walk(tune, target_accept, options):
     return Kernel(init, step)
 
 
+# A quiet run.
+SETTINGS = {
+    "tune": 10,
+    "chains": 2,
+    "random_seed": 1,
+    "progressbar": False,
+    "compute_convergence_checks": False,
+}
+
+
 def walked(draws=20, **kwargs):
     """A quiet run of the walk."""
-    settings = {
-        "tune": 10,
-        "chains": 2,
-        "random_seed": 1,
-        "progressbar": False,
-        "compute_convergence_checks": False,
-    }
-    return sample(draws, **(settings | kwargs))
+    return sample(draws, **(SETTINGS | kwargs))

@@ -39,7 +39,7 @@ def initial_position(
         a function of a PRNG key that returns a position, as `logdensity` takes it.
 
     Raises:
-        TypeError: there is no model.
+        TypeError: there is no model, or ``initvals`` is no dict.
         ValueError: the model has no such free variable or there is no such strategy.
         UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
 

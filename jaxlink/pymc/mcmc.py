@@ -205,6 +205,8 @@ def sample(
     model = model_of(model)
     draws = check_count(draws, "draws", 1)
     tune = check_count(1000 if tune is None else tune, "tune", 0)
+    if tune + draws >= 2**31:
+        raise ValueError(f"a chain makes less than 2**31 steps, not {tune + draws:,}.")
     cores = None if cores is None else check_count(cores, "cores", 1)
     if chains is None:
         chains = 4 if cores is None else max(2, cores)

@@ -58,9 +58,11 @@ class Trace:
         kept = (chains, tune + draws - skip)
         each = [math.prod(x.shape) * x.dtype.itemsize for x in shapes.values()]
         each += [np.dtype(dtype).itemsize for dtype in _STATS.values()]
-        check_memory(
-            math.prod(kept) * sum(each), "Ask for fewer draws or fewer var_names."
+        advice = (
+            "Ask for fewer draws or fewer var_names, or make several runs, and save "
+            "each by idata.to_zarr(path)."
         )
+        check_memory(math.prod(kept) * sum(each), advice)
         self._values = {
             name: np.empty((*kept, *value.shape), value.dtype)
             for name, value in shapes.items()
