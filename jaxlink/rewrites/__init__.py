@@ -126,10 +126,11 @@ def prepare(
     settle_distributions(fgraph)
     keep_gradients.rewrite(fgraph)
     signed_bounds.rewrite(fgraph)
-    join_complements.rewrite(fgraph)
+    join_complements.rewrite(fgraph)  # first, so that PyTensor makes these stable
     # Not kept: modules that are imported later add rewrites.
     loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
     _mode(loaded).optimizer.rewrite(fgraph)
+    join_complements.rewrite(fgraph)  # and those that it has brought together
     explain(absorb_masks(fgraph))
     keep_what_is_read(fgraph)
     count_draws(fgraph)
