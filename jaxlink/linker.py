@@ -16,6 +16,7 @@ from pytensor.graph.basic import AbstractApply, Constant, Variable
 from pytensor.graph.fg import AbstractFunctionGraph
 
 from jaxlink.demands import follow_demands, follow_wishes
+from jaxlink.dispatch.callback import can_run_in_python
 from jaxlink.dispatch.callback import host_callback as host_callback_rule
 from jaxlink.dispatch.registry import Linked, Rule, find_rule
 from jaxlink.errors import (
@@ -131,16 +132,19 @@ def _steps(
             try:
                 yield _step(node, _BY_HOST, inner_link)
             except CompileError as second_error:
-                obstacles.extend([*error.obstacles, *second_error.obstacles])
+                reasons = [*error.obstacles, *second_error.obstacles]
+                obstacles.extend({str(o): o for o in reasons}.values())
     for op_type, nodes in unruled.items():
         where = ", ".join(describe_node(node) + made_at(node) for node in nodes[:3])
         more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+        hosted = all(can_run_in_python(node, inner_link) for node in nodes)
+        in_python = ", or pass host_callback=True to run it in Python" * hosted
         obstacles.append(
             UnsupportedOpError(
                 f"jaxlink has no rule for the Op {op_type.__module__}."
                 f"{op_type.__qualname__}, used by {where}{more}. Write one with "
-                f"@jaxlink.rule({op_type.__name__}), rewrite the graph without it, or "
-                "pass host_callback=True to run it in Python."
+                f"@jaxlink.rule({op_type.__name__}), or rewrite the graph without it"
+                f"{in_python}."
             )
         )
 

@@ -224,10 +224,11 @@ def _as_jax_function(
                 arguments, values, name=fgraph.name, host_callback=host_callback
             )
     except UnsupportedOpError as error:
-        error.add_note(
-            "For a function under jaxlink.MODE, host_callback=True is written "
-            'mode=jaxlink.MODE.clone(link_kwargs={"host_callback": True}).'
-        )
+        if "host_callback=True" in str(error):
+            error.add_note(
+                "For a function under jaxlink.MODE, host_callback=True is written "
+                'mode=jaxlink.MODE.clone(link_kwargs={"host_callback": True}).'
+            )
         raise
 
 

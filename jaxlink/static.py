@@ -19,7 +19,7 @@ from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import DenseTensorType, TensorType
 
-from jaxlink.errors import PrecisionError
+from jaxlink.errors import ArgumentError, PrecisionError
 from jaxlink.sparse_arrays import from_scipy, is_scipy
 from jaxlink.symbolic_sizes import is_symbolic, to_values
 
@@ -153,7 +153,11 @@ def as_literal(value: Any) -> Any:
 
 
 def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
-    """PyTensor's own value of the outputs of ``node``."""
+    """PyTensor's own value of the outputs of ``node``.
+
+    Raises:
+        ArgumentError: the Op computed what the dtype that it declares cannot hold.
+    """
     cells: list[list[Any]] = [[None] for _ in node.outputs]
     values = [
         np.asarray(value, var.type.dtype) if kind_of(var.type) == "array" else value
@@ -163,9 +167,27 @@ def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
     with np.errstate(all="ignore"):  # as in JAX, 1 / 0 is inf and no warning
         node.op.perform(node, values, cells)
     return [
-        np.asarray(cell, var.type.dtype) if kind_of(var.type) == "array" else cell
-        for var, (cell,) in zip(node.outputs, cells, strict=True)
+        _as_declared(node, i, cell) if kind_of(var.type) == "array" else cell
+        for i, (var, (cell,)) in enumerate(zip(node.outputs, cells, strict=True))
     ]
+
+
+def _as_declared(node: AbstractApply, i: int, cell: Any) -> np.ndarray:
+    """An output in the dtype of its variable, to which floats are rounded."""
+    array, dtype = np.asarray(cell), np.dtype(node.outputs[i].type.dtype)
+    if array.dtype == dtype:
+        return array
+    real = array.real if array.dtype.kind == "c" and dtype.kind != "c" else array
+    with np.errstate(all="ignore"):
+        cast = real.astype(dtype)
+    loses = real is not array and bool(np.any(array.imag))
+    if loses or (dtype.kind in "iub" and not np.array_equal(cast, real)):
+        raise ArgumentError(
+            f"`{node.op}` computed its output {i} as {array.dtype}, but declares it as "
+            f"{dtype}, which cannot hold these values. Its `make_node` must declare "
+            "the dtype that `perform` returns."
+        )
+    return cast
 
 
 def describe(type_: Any) -> str:

@@ -1,5 +1,6 @@
 """Ops without a rule, run in Python on request."""
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -141,6 +142,56 @@ def test_an_output_of_another_shape_is_an_error():
     fn = jaxlink.function([x], Liar()(x), host_callback=True)
     with pytest.raises(Exception, match=r"output of shape \(2,\), but"):
         fn(X).block_until_ready()
+
+
+class Declared(Halve):
+    """Returns its input as it is, whatever dtype it declares."""
+
+    __props__ = ("dtype",)
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def make_node(self, x):
+        return Apply(self, [x], [pt.vector(dtype=self.dtype)])
+
+    def perform(self, node, inputs, output_storage):
+        output_storage[0][0] = inputs[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "held", "lost"),
+    [
+        ("float64", [1.0 + 0j, 2.0], [1.0 + 1j, 2.0]),
+        ("int64", [1.0, 2.0], [1.5, 2.0]),
+        ("int64", [1.0, -3.0], [np.nan, 2.0]),
+        ("int8", [1, 127], [1, 128]),
+        ("bool", [0, 1], [0, 2]),
+        ("float32", [0.5, np.nan], None),
+    ],
+)
+def test_a_dtype_that_cannot_hold_the_values_is_an_error(dtype, held, lost):
+    x = pt.vector(dtype=np.asarray(held).dtype)
+    fn = jaxlink.function([x], Declared(dtype)(x), host_callback=True)
+    drawn = fn(np.asarray(held))
+    assert drawn.dtype == dtype
+    np.testing.assert_array_equal(drawn, np.asarray(held).real)
+    if lost is not None:
+        with pytest.raises(Exception, match=f"declares it as {dtype}, which cannot"):
+            fn(np.asarray(lost)).block_until_ready()
+        known = pt.constant(np.asarray(lost))
+        with pytest.raises(jaxlink.ArgumentError, match="which cannot hold these"):
+            jaxlink.function([], Declared(dtype)(known))()
+
+
+def test_eigenvectors_that_pytensor_declares_as_real_are_no_wrong_result():
+    x = pt.zmatrix("x")
+    fn = jaxlink.function([x], list(pt.linalg.eigh(x)), host_callback=True)
+    values, vectors = fn(np.diag([1.0 + 0j, 2.0]))
+    np.testing.assert_array_equal(values, [1.0, 2.0])
+    assert vectors.dtype == jnp.float64
+    with pytest.raises(Exception, match="output 1 as complex128, but declares"):
+        jax.block_until_ready(fn(np.array([[2.0, 1j], [-1j, 2.0]])))
 
 
 def test_without_the_request_all_are_named():
@@ -315,6 +366,72 @@ def test_without_the_request_the_error_says_how(kind):
     mu = pt.vector("mu")
     with pytest.raises(jaxlink.UnsupportedOpError, match="host_callback=True"):
         jaxlink.function([mu], HOSTED[kind](mu, None))
+
+
+class ShiftedPoissonRV(RandomVariable):
+    """As a third party writes one: without a sampler for JAX."""
+
+    name = "shifted_poisson"
+    signature = "(),()->()"
+    dtype = "int64"
+
+    @classmethod
+    def rng_fn(cls, rng, mu, shift, size):
+        return rng.poisson(mu, size) + shift
+
+
+def of_extras(name, *args):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        extras = importlib.import_module("pymc_extras.distributions")
+    return getattr(extras, name).dist(*args, size=(2, 3))
+
+
+THIRD_PARTY = {
+    "own": lambda mu: ShiftedPoissonRV()(mu, 5, size=(2, 3)),
+    "generalized_poisson": lambda mu: of_extras("GeneralizedPoisson", mu, 0.2),
+    "extreme_value": lambda mu: of_extras("GenExtreme", mu, 1.0, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", THIRD_PARTY)
+def test_a_random_variable_of_a_third_party_is_drawn_by_its_rng_fn(name):
+    mu, key = pt.vector("mu"), jax.random.key(4)
+    rv = THIRD_PARTY[name](mu)
+    with pytest.raises(jaxlink.UnsupportedOpError, match="or pass host_callback=True"):
+        jaxlink.function([mu], rv)
+    fn = jaxlink.function([mu], [rv, rv.owner.outputs[0]], host_callback=True)
+    keys = jax.random.split(key, 3)
+    lanes, fresh = jax.jit(jax.vmap(fn, (0, None)))(keys, MEANS)
+    # The first draw along the first root.
+    drawn = jax.random.fold_in(jax.random.fold_in(keys[2], 0), 0)
+    bits = [int(b) for b in jax.random.bits(drawn, (4,), "uint32")]
+    rng, op = np.random.default_rng(bits), rv.owner.op
+    operands = [
+        np.asarray(x.eval({mu: MEANS}) if x is not mu else MEANS)
+        for x in rv.owner.inputs[2:]
+    ]
+    wanted = op.rng_fn(rng, *operands, (2, 3))
+    np.testing.assert_array_equal(lanes[2], wanted.astype(rv.type.dtype))
+    assert len(np.unique(jax.random.key_data(fresh), axis=0)) == 3
+
+
+class NothingRV(RandomVariable):
+    name = "nothing"
+    signature = "()->()"
+    dtype = "floatX"
+
+
+@pytest.mark.parametrize("host_callback", [False, True])
+def test_python_is_not_advised_where_it_cannot_help(host_callback):
+    x = pt.vector("x")
+    for out in (NothingRV()(1.0), pm.Flat.dist(), UnknownShape()(x)):
+        with pytest.raises(jaxlink.UnsupportedOpError) as info:
+            jaxlink.function(
+                [x], out, host_callback=host_callback, on_unused_input="ignore"
+            )
+        assert "host_callback" not in str(info.value)
+        assert len(info.value.obstacles) == 1
 
 
 def test_a_new_process_draws_the_same():

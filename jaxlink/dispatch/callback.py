@@ -20,36 +20,39 @@ from pytensor.tensor.random.op import RandomVariable
 from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.dispatch.inner import with_pullback
 from jaxlink.dispatch.random.rows import no_derivative
+from jaxlink.dispatch.random.variables import no_sampler, python_draws
 from jaxlink.dispatch.registry import Linked
 from jaxlink.errors import ArgumentError, CompileError, UnsupportedOpError
 from jaxlink.random_state import Stream
 from jaxlink.static import canonical, evaluate, is_static, kind_of, to_jax
 
-__all__ = ["host_callback"]
+__all__ = ["can_run_in_python", "host_callback"]
 
 Run = Callable[..., tuple[Any, ...]]
 
 
 def host_callback(op: Any, node: Any, link: Any) -> Linked:
     """The rule of any Op, if host callbacks are asked for."""
-    sent = [var for var in node.inputs if not _is_none(var)]
-    kinds = [kind_of(var.type) for var in [*sent, *node.outputs]]
-    if not {"array", "generator"}.issuperset(kinds) or kinds.count("generator") > 2:
-        raise UnsupportedOpError(
-            f"`{op}` cannot be a host callback: its operands and outputs must be "
-            f"arrays (and at most one random generator), but are {kinds}."
-        )
     shapes, static = _output_shapes(node, link)
     forward = Linked(_call_host(node, shapes), static)
     if isinstance(op, RandomVariable):
         return Linked(_without_derivative(op, node, forward.run), static)
-    if "generator" in kinds:
+    if any(kind_of(var.type) == "generator" for var in node.inputs):
         return Linked(_without_gradient(op, forward.run, "it is random"), static)
     try:
         return with_pullback(op, node, forward, link)
     except (NotImplementedError, CompileError) as error:
         # There is none, or it cannot be linked: that matters to who differentiates.
         return Linked(_without_gradient(op, forward.run, str(error)), static)
+
+
+def can_run_in_python(node: Any, link: Any) -> bool:
+    """Whether the rule above takes ``node``."""
+    try:
+        _output_shapes(node, link)
+    except CompileError:
+        return False
+    return True
 
 
 def _is_none(var: Any) -> bool:
@@ -63,7 +66,19 @@ def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
 
     Each shape is asked for by an array of it that nobody fills, so that linking follows
     the demand for what it depends on.
+
+    Raises:
+        UnsupportedOpError: Python cannot be called for this node.
     """
+    if isinstance(node.op, RandomVariable) and not python_draws(node.op):
+        raise no_sampler(node.op, node)
+    sent = [var for var in node.inputs if not _is_none(var)]
+    kinds = [kind_of(var.type) for var in [*sent, *node.outputs]]
+    if not {"array", "generator"}.issuperset(kinds) or kinds.count("generator") > 2:
+        raise UnsupportedOpError(
+            f"`{node.op}` cannot be a host callback: its operands and outputs must be "
+            f"arrays (and at most one random generator), but are {kinds}."
+        )
     inputs = [var.type() for var in node.inputs]
     given = [
         var if _is_none(var) else new
@@ -136,7 +151,7 @@ def _call_host(node: Any, shapes: Run) -> Run:
                         f"`{node.op}` computed an output of shape {array.shape}, but "
                         f"its `infer_shape` or output type says {result.shape}."
                     )
-            return [a.astype(r.dtype) for a, r in zip(arrays, results, strict=True)]
+            return [to_jax(array, f"an output of `{node.op}`") for array in arrays]
 
         computed = iter(
             jax.pure_callback(perform, results, bits, sent, vmap_method="sequential")

@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 _CONTINUOUS = "pymc.distributions.continuous."
 _MULTIVARIATE = "pymc.distributions.multivariate."
 
-_IMPROPER = "it is improper, so it has no draws; give it a proper prior"
+IMPROPER = "it is improper, so it has no draws; give it a proper prior"
 _PYTHON = (
     "its draws come from a Python function over NumPy arrays. Give it as a graph "
     "instead (`dist=` of pm.CustomDist), register a JAX sampler for its class, or pass "
@@ -39,9 +39,9 @@ _PYTHON = (
 
 # RandomVariables that cannot have a sampler, and why.
 WITHOUT_SAMPLER = {
-    _CONTINUOUS + "FlatRV": _IMPROPER,
-    _CONTINUOUS + "HalfFlatRV": _IMPROPER,
-    _MULTIVARIATE + "ICARRV": _IMPROPER,
+    _CONTINUOUS + "FlatRV": IMPROPER,
+    _CONTINUOUS + "HalfFlatRV": IMPROPER,
+    _MULTIVARIATE + "ICARRV": IMPROPER,
     "pymc.distributions.custom.CustomDistRV": _PYTHON,
     "pymc.distributions.simulator.SimulatorRV": _PYTHON,
 }
@@ -153,7 +153,8 @@ def truncated_normal(
     mu, sigma, lower, upper = (p.astype(dtype) for p in (mu, sigma, lower, upper))
     above, tail = tail_uniform(key, shape, dtype)
     draw = _truncated_normal(above, tail, mu, sigma, lower, upper)
-    valid = (sigma >= 0) & (lower <= upper) & (lower < jnp.inf) & (upper > -jnp.inf)
+    valid = (sigma >= 0) & jnp.isfinite(mu) & jnp.isfinite(sigma)
+    valid &= (lower <= upper) & (lower < jnp.inf) & (upper > -jnp.inf)
     return jnp.where(valid, draw, jnp.nan)
 
 

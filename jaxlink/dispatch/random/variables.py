@@ -15,15 +15,16 @@ from pytensor.graph.basic import Apply
 from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.gradients import undifferentiable
-from jaxlink.dispatch.random.pymc import reason_against
+from jaxlink.dispatch.random.pymc import IMPROPER, reason_against
 from jaxlink.dispatch.random.rows import find_row, no_derivative, sampler
 from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.random_state import Stream
 from jaxlink.static import as_literal, canonical
 from jaxlink.symbolic_sizes import as_length
 
-__all__ = ["random_variable", "sampler"]
+__all__ = ["no_sampler", "python_draws", "random_variable", "sampler"]
 
 
 def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
@@ -38,7 +39,7 @@ def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
 def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
     row = find_row(op)
     if row is None:
-        raise _no_sampler(op, node)
+        raise no_sampler(op, node)
     draw = row.draw(op) if row.reads_op else row.draw
     out_dtype = node.outputs[1].type.dtype
     if not row.differentiable and out_dtype.startswith("float"):
@@ -47,7 +48,7 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
 
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
         dtype = canonical(out_dtype)
-        shape = _batch_shape(op, size, parameters)
+        shape = _batch_shape(op, node, size, parameters)
         if op.ndim_supp == 0:
             parameters = tuple(
                 parameter if n else as_literal(parameter)
@@ -73,7 +74,7 @@ def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
 
 
 def _batch_shape(
-    op: RandomVariable, size: Any, parameters: Sequence[Any]
+    op: RandomVariable, node: Apply, size: Any, parameters: Sequence[Any]
 ) -> tuple[int, ...]:
     """``size``, or else the shape to which the parameters' batches broadcast."""
     batches = [
@@ -89,6 +90,7 @@ def _batch_shape(
             f"{shown}, which do not broadcast."
         ) from None
     if size is None:
+        check_broadcast(node, batches, node.inputs[2:])
         return implied
     shape = tuple(map(as_length, size))
     try:
@@ -101,6 +103,7 @@ def _batch_shape(
             f"parameters, whose batch shapes are {shown}. Every parameter must "
             "broadcast to the size; leave it out to draw one value for each."
         )
+    check_broadcast(node, batches, node.inputs[2:], shape)
     return shape
 
 
@@ -122,15 +125,35 @@ def _cast(
     return cast if floating else jax.lax.stop_gradient(cast)
 
 
-def _no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
+def no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
+    """What to say of a random variable without a sampler."""
     rv_type = type(op)
     name = node.outputs[1].name
     drawn = f" (`{name}`)" if name else ""
-    reason = next(
-        filter(None, (reason_against(base) for base in rv_type.__mro__)),
-        f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. Write "
-        f"one with @jaxlink.sampler({rv_type.__name__})",
-    )
+    reason = _reason_against(op)
+    if reason is None:
+        reason = (
+            f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. "
+            f"Write one with @jaxlink.sampler({rv_type.__name__})"
+        )
+        if python_draws(op):
+            reason += ", or pass host_callback=True to call its `rng_fn` in Python"
     return UnsupportedOpError(
         f"jaxlink cannot draw the distribution `{op.name}`{drawn}: {reason}."
     )
+
+
+def python_draws(op: RandomVariable) -> bool:
+    """Whether a random variable has draws of its own in Python.
+
+    PyTensor's default ``rng_fn`` calls the method of NumPy's generator that has the
+    variable's name.
+    """
+    has_own = type(op).rng_fn is not RandomVariable.rng_fn
+    can_draw = has_own or hasattr(np.random.Generator, str(op.name))
+    return can_draw and _reason_against(op) != IMPROPER
+
+
+def _reason_against(op: RandomVariable) -> str | None:
+    reasons = filter(None, map(reason_against, type(op).__mro__))
+    return next(reasons, None)

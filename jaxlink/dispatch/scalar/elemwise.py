@@ -41,22 +41,36 @@ def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
     return apply
 
 
-def check_broadcast(node: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+def check_broadcast(
+    node: Any,
+    shapes: Sequence[tuple[int, ...]],
+    operands: Sequence[Any] | None = None,
+    size: tuple[int, ...] = (),
+) -> None:
     """Raise if a dimension is broadcast that is not 1 in its variable's type.
 
     PyTensor refuses it too: its gradients would have the wrong shape.
+
+    Arguments:
+        node: what broadcasts.
+        shapes: of its operands, or of their batches, whose axes come first.
+        operands: variables; default: the inputs of ``node``.
+        size: a shape to which they are broadcast.
     """
-    flags = [var.type.broadcastable for var in node.inputs]
-    for dim, lengths in enumerate(zip(*shapes, strict=False)):
+    operands = node.inputs if operands is None else operands
+    for dim in range(1, max(map(len, [*shapes, size]), default=0) + 1):
+        lengths = [shape[-dim] for shape in [*shapes, size] if len(shape) >= dim]
         if len(set(lengths)) == 1:
             continue
-        for var, flag, length in zip(node.inputs, flags, lengths, strict=True):
-            if length == 1 and not flag[dim]:
-                raise ValueError(
-                    f"{node.op} would broadcast dimension {dim} of {var}, which is 1 "
-                    f"beside {max(lengths)}, but its type {var.type} does not say 1. "
-                    "If it is meant, use pt.specify_broadcastable."
-                )
+        for var, shape in zip(operands, shapes, strict=False):
+            axis = len(shape) - dim
+            if axis < 0 or shape[axis] != 1 or var.type.broadcastable[axis]:
+                continue
+            raise ValueError(
+                f"{node.op} would broadcast dimension {axis} of {var}, which is 1 "
+                f"beside {max(lengths)}, but its type {var.type} does not say 1. "
+                "If it is meant, use pt.specify_broadcastable."
+            )
 
 
 def scalar_graph(fgraph: AbstractFunctionGraph) -> Callable[..., tuple[Any, ...]]:
