@@ -236,9 +236,15 @@ What holds for all of them:
   (a rank of 2**-25), exponential ones 0 or up to {_EXPONENTIAL_END:.2f} times
   the scale (a rank of 2**-23). Counts that are too large for their dtype come out as
   its largest integer.
-- **Wrong parameters** give nan, and counts the value -1, or the lower end if a range of
-  integers is empty. Those of counts, categories, choices and covariances are errors
-  under `checkify` (see [checks](checks.md)).
+- **Illegal parameters** give what PyTensor's default mode draws. Where that raises an
+  error, a float is nan and a count is -1, which stands for "no draw" as nan does. If a
+  range of integers is empty or has no end, all draws are its lower end. Illegal
+  probabilities of categories, and so of mixtures, give the categories that PyTensor
+  finds in their running sums, and the last one where it finds none; if they just do not
+  add up to 1, their sum does not matter. Those of counts, categories, choices and
+  covariances are errors under `checkify` (see [checks](checks.md)).
+- **Parameters broadcast** where their types say so, as in PyTensor: a vector of length 1
+  does not stretch unless its type says that its length is 1.
 - **`vmap` over keys** takes the random bits that a loop over the keys takes. What is
   computed of them may differ in the last place, because XLA compiles another program.
 

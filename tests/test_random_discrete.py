@@ -294,7 +294,6 @@ def test_edges():
 
 INVALID = {
     "bernoulli": (ptr.bernoulli, (1.5,)),
-    "categorical": (ptr.categorical, ([0.5, -0.1, 0.6],)),
     "binomial": (ptr.binomial, (-1, 0.5)),
     "beta_binomial": (ptr.betabinom, (3, 0.0, 1.0)),
     "geometric": (ptr.geometric, (0.0,)),
@@ -321,7 +320,6 @@ def test_nan_parameters_end():
         rv(ptr.betabinom, 5, np.nan, 1.0),
         rv(ptr.geometric, np.nan),
         rv(ptr.negative_binomial, 1.0, np.nan),
-        rv(ptr.categorical, [0.5, np.nan]),
         rv(ptr.multinomial, 5, [0.5, np.nan]),
     ]
     for x in all_drawn(variables):

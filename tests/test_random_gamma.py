@@ -215,9 +215,9 @@ def test_invalid_shapes_are_nan_and_shape_0_is_0():
     for x in draws:
         assert np.isnan(x[:, bad]).all()
         assert np.isfinite(x[:, 6]).all()
-    # All of it is at 0, as in NumPy, and of the others at a limit, if there is one.
+    # As in NumPy: all of it is at 0, or there is an error.
     at_zero = np.array([x[:, 5] for x in draws])
-    wanted = np.array([0, np.inf, 0, 0, 1, np.nan])[:, None]
+    wanted = np.array([0, np.inf, 0, np.nan, np.nan, np.nan])[:, None]
     np.testing.assert_array_equal(at_zero, np.broadcast_to(wanted, at_zero.shape))
 
 

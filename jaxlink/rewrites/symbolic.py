@@ -12,6 +12,7 @@ What they are made of says all that JAX needs, but for two things:
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.builders import OpFromGraph
 from pytensor.graph.basic import Constant, Variable
@@ -58,13 +59,21 @@ def _settled(node: Any) -> Sequence[Variable] | None:
     inputs = list(node.inputs)
     if _MIXTURE in _names(op):
         _guard(node, inputs, slice(1, 2), "its weights")
-    elif is_truncated and _loops(op):
-        _guard(node, inputs, slice(None), "its parameters and bounds")
     elif is_truncated:
-        draw, *rngs = op.make_node(*inputs).outputs
-        # Rounding must not lead out of the interval.
-        inside = pt.clip(draw, *inputs[-2:]).astype(draw.type.dtype)
-        return [inside, *rngs]
+        lower, upper = inputs[-2:]
+        if _loops(op):
+            _guard(node, inputs, slice(None), "its parameters and bounds")
+            draw, *rngs = op.make_node(*inputs).outputs
+            # The loop gives up after some steps, with a draw that is outside.
+            found = (draw >= lower) & (draw <= upper)
+        else:
+            draw, *rngs = op.make_node(*inputs).outputs
+            found = pt.le(lower, upper)
+            # Rounding must not lead out of the interval.
+            draw = pt.clip(draw, lower, upper).astype(draw.type.dtype)
+        dtype = draw.type.dtype
+        none = np.asarray(np.nan if dtype.startswith("float") else -1, dtype)
+        return [pt.switch(found, draw, none), *rngs]
     if op is node.op and inputs == node.inputs:
         return None
     new: list[Variable] = op.make_node(*inputs).outputs

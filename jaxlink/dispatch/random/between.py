@@ -72,8 +72,10 @@ class Transformed:
             ends = (at(lower), at(upper))[:: 1 if self.ends[0] < self.ends[1] else -1]
             x = self.back(standard(key, shape, dtype, *ends), *parameters)
             valid = (lower <= upper) & (lower < high) & (upper > low)
-            for i in self.positive:
-                valid &= parameters[i] > 0
+            for i, parameter in enumerate(parameters):
+                valid &= jnp.isfinite(parameter)
+                if i in self.positive:
+                    valid &= parameter > 0
             return jnp.where(valid, jnp.clip(x, lower, upper), jnp.nan)
 
         return draw

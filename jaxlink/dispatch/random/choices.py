@@ -27,7 +27,9 @@ def multinomial(key: Array, shape: Shape, dtype: Any, n: Any, p: Any) -> Array:
     that is possible takes all, and what the probabilities sum to does not matter.
     """
     integer = canonical(np.int64)
-    n = jnp.broadcast_to(jax.lax.stop_gradient(jnp.asarray(n)).astype(integer), shape)
+    n = jax.lax.stop_gradient(jnp.asarray(n))
+    n = jnp.where(jnp.isfinite(n), n, jnp.full_like(n, -1))  # no integer is nan
+    n = jnp.broadcast_to(n.astype(integer), shape)
     p = probabilities(p)
     valid = (n >= 0) & (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1)
     require(

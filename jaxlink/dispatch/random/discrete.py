@@ -50,9 +50,39 @@ def categorical(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
         (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1),
         "the probabilities of `categorical` are negative, infinite, nan or all zero.",
     )
-    mode = gumbel_mode(p.dtype)
-    draw = jax.random.categorical(key, jnp.log(p), shape=shape, mode=mode)
-    return jnp.where(valid, draw, -1).astype(dtype)
+    noise = jax.random.gumbel(
+        key, (*shape, p.shape[-1]), p.dtype, mode=gumbel_mode(p.dtype)
+    )
+    draw = jnp.argmax(noise + jnp.log(p), axis=-1)
+    u = jnp.exp(-jnp.exp(-noise[..., 0]))
+    return _searched(u, p, valid, draw.astype(np.int32)).astype(dtype)
+
+
+def _searched(u: Array, p: Array, valid: Array, draw: Array) -> Array:
+    """``draw``, but where probabilities are not valid what PyTensor draws then.
+
+    PyTensor searches a uniform number in their running sums by bisection, whether these
+    ascend or not. Where it finds a category that is not there, this is the last one. If
+    all are valid, the loop makes no step.
+    """
+    sums = jnp.broadcast_to(jnp.cumsum(p, axis=-1), (*u.shape, p.shape[-1]))
+
+    def step(ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        first, last = ends
+        middle = first + (last - first) // 2
+        here = jnp.take_along_axis(sums, middle[..., None], axis=-1, mode="clip")
+        searching, above = first < last, here[..., 0] < u
+        return (
+            jnp.where(searching & above, middle + 1, first),
+            jnp.where(searching & ~above, middle, last),
+        )
+
+    first = jnp.where(valid, draw, 0)
+    last = jnp.where(valid, draw, p.shape[-1])
+    found = jax.lax.while_loop(
+        lambda ends: jnp.any(ends[0] < ends[1]), step, (first, last)
+    )[0]
+    return jnp.minimum(found, p.shape[-1] - 1)
 
 
 @sampler(ptr.GeometricRV, how="an exponential draw, rounded up")

@@ -216,7 +216,8 @@ def gengamma(
 
 @sampler(ptr.BetaRV, how="ratio of gamma draws")
 def beta(key: Array, shape: Shape, dtype: Any, alpha: Array, beta: Array) -> Array:
-    return jax.nn.sigmoid(log_odds_of_beta(key, shape, dtype, alpha, beta))
+    odds = log_odds_of_beta(key, shape, dtype, positive(alpha), positive(beta))
+    return jax.nn.sigmoid(odds)
 
 
 @sampler(ptr.StudentTRV, how="normal draw over the root of a gamma draw")

@@ -36,7 +36,11 @@ def hypergeometric(
     at most half of all to be taken, and half of all marked.
     """
     valid = require(
-        (good >= 0) & (bad >= 0) & (taken >= 0) & (taken <= good + bad),
+        (good >= 0)
+        & (bad >= 0)
+        & (good + bad < jnp.inf)
+        & (taken >= 0)
+        & (taken <= good + bad),
         "`hypergeometric` takes numbers of balls that are not negative, and no more "
         "balls can be taken than there are.",
     )

@@ -20,8 +20,11 @@ _HOW = "multiplication and rejection (Lemire)"
 @sampler(ptr.IntegersRV, cast=False, how=_HOW)
 def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array:
     """From ``low`` to ``high``, which is left out; ``low`` if there are none."""
+    finite = jnp.isfinite(low) & jnp.isfinite(high)
     low, high = _words(low, high)
-    valid = require(_less(low, high), "`integers` needs a low below its high.")
+    valid = require(
+        finite & _less(low, high), "`integers` needs a low below its high, both finite."
+    )
     span = jnp.where(valid, _bits(high) - _bits(low), 1)
     return _shifted(low, below(key, shape, span), dtype)
 
@@ -31,8 +34,12 @@ def discrete_uniform(
     key: Array, shape: Shape, dtype: Any, lower: Any, upper: Any
 ) -> Array:
     """From ``lower`` to ``upper``; ``lower`` if there are none."""
+    finite = jnp.isfinite(lower) & jnp.isfinite(upper)
     low, high = _words(lower, upper)
-    valid = require(~_less(high, low), "`discrete_uniform` needs lower <= upper.")
+    valid = require(
+        finite & ~_less(high, low),
+        "`discrete_uniform` needs lower <= upper, both finite.",
+    )
     # All integers of the dtype are 0 more than none: the span wraps.
     span = jnp.where(valid, _bits(high) - _bits(low) + 1, 1)
     return _shifted(low, below(key, shape, span), dtype)

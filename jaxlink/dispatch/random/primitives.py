@@ -61,8 +61,8 @@ def truncated_exponential(upper: Array, tail: Array, bound: Array) -> Array:
 
 
 def non_negative(x: Array) -> Array:
-    """``x``, or nan where it is negative."""
-    return jnp.where(x >= 0, x, jnp.nan)
+    """``x``, or nan where it is negative. NumPy refuses -0 too."""
+    return jnp.where(jnp.signbit(x), jnp.nan, x)
 
 
 def positive(x: Array) -> Array:

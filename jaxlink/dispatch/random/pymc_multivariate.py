@@ -51,6 +51,7 @@ def conditional_autoregression(
     scale, strength = (jnp.asarray(x, dtype).reshape(()) for x in (tau, alpha))
     # On some graphs the matrix is positive definite beyond the domain of alpha.
     strength = jnp.where(jnp.abs(strength) < 1, strength, jnp.nan)
+    scale = jnp.where(jnp.isfinite(scale), scale, jnp.nan)
     factor = jnp.linalg.cholesky(scale * (jnp.diag(w.sum(axis=0)) - strength * w))
     check(
         lambda: ~jnp.isnan(factor).any(),

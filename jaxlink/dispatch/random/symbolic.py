@@ -77,7 +77,7 @@ def asymmetric_laplace(
     left = kappa * jnp.log(jnp.minimum(below / peak, 1))
     right = -jnp.log(jnp.minimum(above / rest, 1)) / kappa
     x = mu + jnp.where(below <= peak, left, right) / b
-    return jnp.where((b > 0) & (kappa > 0), x, jnp.nan)
+    return jnp.where((b > 0) & (kappa > 0) & (kappa < jnp.inf), x, jnp.nan)
 
 
 def kumaraswamy(key: Array, shape: Shape, dtype: Any, a: Array, b: Array) -> Array:
