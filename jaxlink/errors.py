@@ -60,6 +60,10 @@ class ArgumentError(JaxlinkError, TypeError):
     """A compiled function was called with arguments that do not fit its inputs."""
 
 
+class BranchShapeError(ArgumentError):
+    """The branches of an ``ifelse`` turned out to have different shapes."""
+
+
 class KeyArgumentError(ArgumentError):
     """The PRNG key is missing, or something else stands in its place."""
 

@@ -24,6 +24,7 @@ Example:
 import builtins
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -47,10 +48,11 @@ from pytensor.tensor.type import TensorType
 
 from jaxlink.checks import Checks, failing_at_call
 from jaxlink.compile import function
-from jaxlink.errors import UnsupportedOpError
+from jaxlink.errors import BranchShapeError, DynamicShapeError, UnsupportedOpError
 from jaxlink.function import JAXFunction
 from jaxlink.generators import Positions, Streams, Taken, is_generator, roots, taker
 from jaxlink.sparse_arrays import decode
+from jaxlink.staging import Staged, in_stages
 from jaxlink.static import held_by, kind_of
 
 __all__ = ["MODE"]
@@ -174,8 +176,22 @@ class _Call:
         self.to_numpy = [
             _to_numpy(var.type) for var in fgraph.outputs if not is_generator(var)
         ]
-        fn = _as_jax_function(fgraph, inputs, generators, host_callback)
-        self.run = _Checking(fn, _exceptions(fgraph))
+        exceptions = _exceptions(fgraph)
+
+        def build(outputs: Sequence[Variable], inputs: Sequence[Variable]) -> _Checking:
+            fn = _as_jax_function(
+                fgraph.name, outputs, inputs, generators, host_callback
+            )
+            return _Checking(fn, exceptions)
+
+        self.staged = partial(Staged, fgraph.outputs, inputs, build)
+        self.run: _Checking | Staged
+        try:
+            self.run = build(fgraph.outputs, inputs)
+        except DynamicShapeError:
+            if not in_stages(fgraph.outputs):
+                raise
+            self.run = self.staged()
 
     def __call__(self) -> list[Any]:
         args = [cell[0] for cell in self.cells]
@@ -184,7 +200,13 @@ class _Call:
             args.insert(0, taken.keys)
         # PyTensor's types say what is 64 bits wide, whatever JAX does by default.
         with jax.enable_x64(True):
-            values = self.run(*args)
+            try:
+                values = self.run(*args)
+            except BranchShapeError:
+                if isinstance(self.run, Staged):
+                    raise
+                self.run = self.staged()
+                values = self.run(*args)
             pairs = zip(self.to_numpy, values, strict=False)
             outs = [to_numpy(value) for to_numpy, value in pairs]
         if self.moved:
@@ -195,12 +217,13 @@ class _Call:
 
 
 def _as_jax_function(
-    fgraph: FunctionGraph,
+    name: str | None,
+    outputs: Sequence[Variable],
     inputs: Sequence[Variable],
     generators: Sequence[Variable],
     host_callback: bool,
 ) -> JAXFunction:
-    """``fgraph`` as a function of the keys of ``generators``, if any, and ``inputs``.
+    """``outputs`` as a function of the keys of ``generators``, if any, and ``inputs``.
 
     It returns the outputs but for generators, then the positions of these, if any.
     """
@@ -211,7 +234,7 @@ def _as_jax_function(
         streams = Streams(var.type for var in generators)(keys, return_list=True)
         memo |= zip(generators, streams, strict=True)
         arguments.insert(0, keys)
-    originals = [_uncopied(out) for out in fgraph.outputs]
+    originals = [_uncopied(out) for out in outputs]
     clone_get_equiv(list(memo), originals, False, False, memo=memo)
     outs = [memo[out] for out in originals]
     moved = [out for out in outs if is_generator(out)]
@@ -221,7 +244,11 @@ def _as_jax_function(
     try:
         with jax.enable_x64(True), failing_at_call():
             return function(
-                arguments, values, name=fgraph.name, host_callback=host_callback
+                arguments,
+                values,
+                name=name,
+                host_callback=host_callback,
+                on_unused_input="ignore",  # another stage may read it
             )
     except UnsupportedOpError as error:
         if "host_callback=True" in str(error):

@@ -14,7 +14,7 @@ from pytensor.raise_op import CheckAndRaise
 from jaxlink.checks import check, may_fail_when_linked
 from jaxlink.dispatch.gradients import with_masked_gradient
 from jaxlink.dispatch.registry import Linked, rule
-from jaxlink.errors import ArgumentError, CompileError
+from jaxlink.errors import BranchShapeError, CompileError
 from jaxlink.random_state import Stream
 from jaxlink.sparse_arrays import in_common_form, is_bcoo
 from jaxlink.static import is_static, to_dynamic
@@ -69,7 +69,31 @@ def check_and_raise(op: Any, node: Any) -> Run:
 # --- conditions ----------------------------------------------------------------------
 
 
-@rule(IfElse, inner=True)
+def _differ(then: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether the types of two branches say that these differ in shape.
+
+    Then the condition must be known before the call. (It is not made static where
+    branches might differ: that would keep it from being mapped.)
+    """
+    return any(
+        None not in lengths and len(set(lengths)) > 1
+        for pair in zip(then, other, strict=True)
+        for lengths in zip(*(getattr(x.type, "shape", ()) for x in pair), strict=True)
+    )
+
+
+def _static_condition(op: Any, node: Any) -> tuple[int, ...]:
+    n, branches = op.n_outs, node.inputs[1:]
+    return (0,) if _differ(branches[:n], branches[n:]) else ()
+
+
+def _static_lazy_condition(op: Any, node: Any) -> tuple[int, ...]:
+    del node
+    branches = op.true_branch.fgraph.outputs, op.false_branch.fgraph.outputs
+    return (0,) if _differ(*branches) else ()
+
+
+@rule(IfElse, inner=True, static=_static_condition)
 def if_else(op: Any, node: Any, link: Any) -> Run:
     """Both branches are operands, so they are computed already; XLA drops the rest."""
     del link
@@ -131,7 +155,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
 
 
 if LazyIfElse is not None:
-    rule(LazyIfElse, inner=True)(lazy_if_else)
+    rule(LazyIfElse, inner=True, static=_static_lazy_condition)(lazy_if_else)
 
 
 def _shielded(branch: Run, taken: Any, *values: Any) -> Any:
@@ -153,8 +177,9 @@ def _in_common_form(values: Sequence[Any], *forms: Sequence[Any]) -> tuple[Any, 
 def _check_same_shapes(node: Any, then: Sequence[Any], other: Sequence[Any]) -> None:
     for out, a, b in zip(node.outputs, then, other, strict=True):
         if not isinstance(a, Stream) and a.shape != b.shape:
-            raise ArgumentError(
+            raise BranchShapeError(
                 f"the branches of ifelse give `{out.name or out}` the shapes {a.shape} "
                 f"and {b.shape}, and in JAX both must have one shape. Bring them to "
-                "one, for example by padding."
+                "one, for example by padding, or have their types say these shapes: "
+                "then the condition is static."
             )

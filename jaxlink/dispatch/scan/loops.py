@@ -192,6 +192,8 @@ def _unknown_length(op: Loop, node: Any) -> str:
     return (
         f"`{op.scan}` stops on a condition (until), and all steps of "
         f"{', '.join(whole)} are read, but how many there are is known only after the "
-        "loop. Read single steps at its end (out[-1], out[-2]), or run a fixed number "
-        "of steps and keep the state (pt.switch) once the condition holds."
+        "loop. (PyTensor's gradient of the end reads them too: use jax.grad.) Read "
+        "single steps at its end (out[-1], out[-2]), run a fixed number of steps and "
+        "keep the state (pt.switch) once the condition holds, or compile with "
+        "pytensor.function(..., mode=jaxlink.MODE), which counts the steps first."
     )

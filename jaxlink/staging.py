@@ -1,0 +1,146 @@
+"""Functions that run in stages, where a shape depends on a value computed on the way.
+
+Two things that a graph computes can fix shapes further on: how many steps a Scan has
+made that stops on a condition, and which branch an ``ifelse`` takes, if these differ in
+shape. A JAX function cannot compute them and then go on. But a PyTensor function under
+`jaxlink.MODE` can: a first program gives the number of steps, or the condition, and the
+program after it takes that as known.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.graph.replace import graph_replace
+from pytensor.graph.traversal import graph_inputs, io_toposort
+from pytensor.scan.op import Scan
+
+from jaxlink.dispatch.control import IfElse
+
+__all__ = ["Staged", "in_stages"]
+
+Program = Callable[..., Any]
+
+
+def in_stages(outputs: Sequence[Variable]) -> bool:
+    """Whether a graph computes what another stage can take as known."""
+    return _first_unknown(outputs) is not None
+
+
+class Staged:
+    """A graph as one program for each of its stages.
+
+    Arguments:
+        outputs, inputs: the graph. Where a stage is added, it has one input more.
+        build: makes a program of outputs and inputs.
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Variable],
+        inputs: Sequence[Variable],
+        build: Callable[[Sequence[Variable], Sequence[Variable]], Program],
+    ):
+        self.outputs, self.inputs, self.build = list(outputs), list(inputs), build
+        self.node = _first_unknown(outputs)
+        self.stages: dict[Any, Staged] = {}
+        if self.node is None:
+            self.run = build(outputs, inputs)
+        elif isinstance(self.node.op, Scan):
+            self.run = build([_steps_made(self.node)], inputs)
+            self._after(None)  # what cannot be compiled is an error now
+        else:
+            self.run = build([pt.neq(self.node.inputs[0], 0)], inputs)
+
+    def __call__(self, *args: Any) -> Any:
+        if self.node is None:
+            return self.run(*args)
+        value = np.asarray(self.run(*args)[0])
+        if isinstance(self.node.op, Scan):
+            # One program for all numbers of steps, which JAX compiles for each.
+            return self._after(None)(*args, value)
+        return self._after(bool(value))(*args)
+
+    def _after(self, known: Any) -> "Staged":
+        if known not in self.stages:
+            node, inputs = self.node, self.inputs
+            if isinstance(node.op, Scan):
+                n_steps = pt.lscalar("n_steps")
+                inputs = [*inputs, n_steps]
+                new = _with_n_steps(node, n_steps)
+            else:
+                n = node.op.n_outs
+                new = node.inputs[1 : 1 + n] if known else node.inputs[1 + n :]
+            pairs = {
+                old: old.type.filter_variable(var, allow_convert=True)
+                for old, var in zip(node.outputs, new, strict=True)
+            }
+            outputs = graph_replace(self.outputs, pairs, strict=False)
+            self.stages[known] = Staged(outputs, inputs, self.build)
+        return self.stages[known]
+
+
+def _first_unknown(outputs: Sequence[Variable]) -> Any:
+    """The node to ask first of those whose shapes depend on what they compute: an
+    ``ifelse`` if it can be, since all else may be in the branch that it does not take.
+    """
+    scans = []
+    for node in io_toposort(list(graph_inputs(outputs)), outputs):
+        if isinstance(node.op, IfElse) and _may_differ(node):
+            return _first_unknown([node.inputs[0]]) or node
+        if isinstance(node.op, Scan) and node.op.info.as_while and _traced(node):
+            scans.append(node)
+    return scans[0] if scans else None
+
+
+def _may_differ(node: Any) -> bool:
+    """Whether the branches of an ``ifelse`` may have different shapes."""
+    n = node.op.n_outs
+    return any(
+        getattr(a.type, "shape", ()) != getattr(b.type, "shape", ())
+        or None in getattr(a.type, "shape", ())
+        for a, b in zip(node.inputs[1 : 1 + n], node.inputs[1 + n :], strict=True)
+    )
+
+
+# --- Scans that stop -----------------------------------------------------------------
+
+
+def _traced(node: Any) -> list[tuple[Variable, int, int]]:
+    """The outputs of a Scan that hold all steps, each with its operand and with how
+    many initial values stand before the steps."""
+    info = node.op.info
+    states = [*info.mit_sot_in_slices, *info.sit_sot_in_slices]
+    depths = [-min(taps) for taps in states] + [0] * info.n_nit_sot
+    first = 1 + info.n_seqs + info.n_mit_mot
+    places = [first + i for i in range(len(states))]
+    first_nit_sot = first + len(states) + info.n_untraced_sit_sot
+    places += [first_nit_sot + i for i in range(info.n_nit_sot)]
+    outs = node.outputs[info.n_mit_mot :]
+    return list(zip(outs, places, depths, strict=False))
+
+
+def _steps_made(node: Any) -> Variable:
+    out, _, depth = _traced(node)[0]
+    return out.shape[0] - depth
+
+
+def _with_n_steps(node: Any, n_steps: Variable) -> Sequence[Variable]:
+    """The outputs of a Scan that makes ``n_steps``, whatever its condition says."""
+    op = node.op
+    inputs = [n_steps, *node.inputs[1:]]
+    for _, place, depth in _traced(node):
+        inputs[place] = inputs[place][: n_steps + depth] if depth else n_steps
+    inner = op.fgraph.unfreeze()
+    fixed = Scan(
+        inner.inputs,
+        inner.outputs[:-1],
+        replace(op.info, as_while=False),
+        mode=op.mode,
+        truncate_gradient=op.truncate_gradient,
+        name=op.name,
+    )
+    return fixed(*inputs, return_list=True)
