@@ -243,8 +243,8 @@ What holds for all of them:
   finds in their running sums, and the last one where it finds none; if they just do not
   add up to 1, their sum does not matter. Those of counts, categories, choices and
   covariances are errors under `checkify` (see [checks](checks.md)).
-- **Parameters broadcast** where their types say so, as in PyTensor: a vector of length 1
-  does not stretch unless its type says that its length is 1.
+- **Parameters broadcast** where their types say so, as in PyTensor: a vector of length
+  1 does not stretch unless its type says that its length is 1.
 - **`vmap` over keys** takes the random bits that a loop over the keys takes. What is
   computed of them may differ in the last place, because XLA compiles another program.
 

@@ -83,6 +83,15 @@ def test_page(name):
     run_doctest("\n".join(blocks(path, "pycon")), path.name, {"__name__": "__main__"})
 
 
+@pytest.mark.parametrize("path", [*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+def test_a_page_says_that_it_prints_64_bits(path):
+    session = "\n".join(blocks(path, "pycon"))
+    first = path.read_text().splitlines()[2]
+    if re.search(r"dtype[= ](float64|int64|complex128)", session):
+        assert "64 bits" in first
+        assert "jax_enable_x64" in first
+
+
 def test_how_it_works():
     path = ROOT / "docs" / "how-it-works.md"
     session = "\n".join(blocks(path, "pycon"))
