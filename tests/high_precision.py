@@ -204,15 +204,22 @@ def slopes(
         sizes = [abs(x) if x and mp.isfinite(x) else 1 for x in exact[which]]
         step = np.array([STEP * size for size in sizes], object)
 
-        def at(sign: int) -> np.ndarray:
-            moved = exact[which] + sign * step
+        def at(steps: Any) -> np.ndarray:
+            moved = exact[which] + steps * step
             args = [moved if i == which else x for i, x in enumerate(exact)]
             return evaluate(inputs, output, args)
 
-        below, here, above = at(-1), at(0), at(1)
-        return Slopes(
-            _to_floats((here - below) / step), _to_floats((above - here) / step)
-        )
+        here = at(0)
+
+        def quotient(sign: int) -> np.ndarray:
+            whole, half = (
+                _to_floats((at(sign * part) - here) / (sign * part * step))
+                for part in (mpf(1), mpf(1) / 2)
+            )
+            # Where it depends on the step, there is no slope.
+            return np.where(np.isclose(whole, half, 1e-9, 0), half, np.nan)
+
+        return Slopes(quotient(-1), quotient(1))
 
 
 def evaluate(

@@ -174,13 +174,9 @@ def test_elementwise_in_a_branch_that_is_not_taken(row, dtype):
     for k, (form, (_, slope)) in enumerate(NOT_TAKEN.items()):
         for i, g in enumerate(got):
             wanted = slope if i == 0 else 0
-            at = values[i][k]
-            bad = [
-                tuple(v[k][j] for v in values) for j in np.flatnonzero(g[k] != wanted)
-            ]
-            assert not bad, (
-                f"{form} of {row.__name__}, operand {i}: {bad[:5]} {at.dtype}"
-            )
+            wrong = np.flatnonzero(g[k] != wanted)[:5]
+            at = [[float(v[k][j]) for v in values] for j in wrong]
+            assert not at, f"{form} of {row.__name__}, operand {i} at {at}"
     (value,) = reference(inputs, [f], values)
     cut = (value[0] < LOW) | (value[0] > HIGH)
     for k, form in enumerate(BOUNDED, len(NOT_TAKEN)):
@@ -212,10 +208,10 @@ GRAPHS = {
         (0, 0, 0.5),
     ),
     "bound": (
-        lambda x: pt.sqrt(pt.maximum(x, 0) + 1) + pt.clip(1 / x, -2, 2),
+        lambda x: pt.clip(pt.sqrt(x + 1), 0.5, 2) + pt.clip(1 / x, -2, 2),
         (0.0, -1.0),
-        (0, -1),
-        (0, -2),
+        (0.5, -1),
+        (-0.25, -2),
     ),
     "write": (
         lambda x: pt.set_subtensor(pt.log(x)[x < 1], 0.0),
@@ -275,13 +271,12 @@ def test_all_orders(name, inside):
 
 
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
-@pytest.mark.parametrize("x64", [True, False])
-def test_log_of_erfc_in_32_bits(x64):
-    """From where erfc underflows on, and where its argument's square overflows not."""
-    points = np.array([0.0, 5, 9, 10.5, 14, 30, 1e4], "float32")
+def test_log_of_erfc_in_32_bits():
+    """Beyond where erfc underflows, too."""
+    points = np.array([0.0, 5, 9, 10.5, 14, 30, 1e4])
     wanted = [float(mp.diff(_log_erfc, float(z))) for z in points]
-    with jax.enable_x64(x64):
-        x = pt.vector("x", dtype="float32")
+    with jax.enable_x64(False):
+        x = pt.dvector("x")
         fn = jaxlink.function([x], pt.log(pt.erfc(x)))
         got = quick(jax.grad(lambda x: fn(x).sum()))(points)
     np.testing.assert_allclose(got, wanted, rtol=1e-4)
