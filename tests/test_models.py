@@ -1,7 +1,4 @@
-"""Every model of the zoo: what `jaxlink.pymc` makes of it is what PyMC makes of it.
-
-PyMC computes in Python here, so nothing of JAX is on its side.
-"""
+"""Every model of the zoo: what `jaxlink.pymc` makes of it is what PyMC makes of it."""
 
 import logging
 from functools import cache
@@ -10,19 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
-import pytensor
 import pytest
 import xarray as xr
 from distributions.harness import quick
 from models import MODELS
-from models.compare import REJECT, ranks_p_values, samples_p_values
+from models.compare import (
+    PYTHON,
+    REJECT,
+    assert_agree,
+    only_chain,
+    ranks_p_values,
+    samples_p_values,
+)
 from models.data import BATCH, NEW_FEATURES, of_rows
 from scipy import stats
 
 import jaxlink.pymc as jlpm
 
-# Fusion is for compilers, and warns where C would not take the fused Op.
-PYTHON = pytensor.compile.mode.Mode("py").excluding("fusion")
 OURS, THEIRS, RANKED = 4000, 400, 199
 
 # Both warn of it: see tests of the warnings.
@@ -176,17 +177,6 @@ def pymcs_prior(name):
     )
 
 
-def arrays(tree, *groups):
-    """The variables of the only chain."""
-    return {n: x.values[0] for group in groups for n, x in tree[group].items()}
-
-
-def assert_agree(p_values):
-    """That all p-values are above `REJECT`."""
-    low = {where: p for where, p in p_values if not p > REJECT}
-    assert not low
-
-
 @pytest.mark.parametrize(
     "name",
     others_are_slow(
@@ -201,7 +191,7 @@ def test_prior(name):
     for var in [*built(name).basic_RVs, *built(name).deterministics]:
         assert ours[var.name].dtype == var.type.dtype
     ours = {n: np.asarray(x) for n, x in ours.items()}
-    theirs = arrays(pymcs_prior(name), "prior", "prior_predictive")
+    theirs = only_chain(pymcs_prior(name), "prior", "prior_predictive")
     assert_agree(samples_p_values(ours, theirs))
 
 
@@ -216,7 +206,7 @@ def assert_predict_alike(model, predict, trace, **arguments):
         compile_kwargs={"mode": PYTHON},
         **arguments,
     )
-    draws = arrays(trace, "posterior")
+    draws = only_chain(trace, "posterior")
     given = {n: jnp.asarray(draws[n]) for n in predict.names}
     many = jax.vmap(jax.vmap(predict, (0, None)))
     keys = jax.random.split(jax.random.key(10), (THEIRS, RANKED))

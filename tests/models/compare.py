@@ -1,23 +1,48 @@
 """Draws of ours and of PyMC's: p-values that they come from the same distribution.
 
+PyMC computes in Python here, so nothing of JAX is on its side.
+
 Keys and seeds are fixed, so a run is deterministic. If they were drawn anew, any
 p-value of any test over the zoo would be below `REJECT` with a probability of at most
 `FALSE_ALARMS` (Bonferroni).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 
 import numpy as np
+import pytensor
+import xarray as xr
 from scipy import stats
 
-__all__ = ["REJECT", "ranks_p_values", "samples_p_values"]
+__all__ = [
+    "PYTHON",
+    "REJECT",
+    "assert_agree",
+    "only_chain",
+    "ranks_p_values",
+    "samples_p_values",
+]
+
+# Fusion is for compilers, and warns where C would not take the fused Op.
+PYTHON = pytensor.compile.mode.Mode("py").excluding("fusion")
 
 FALSE_ALARMS = 1e-3
 COMPARISONS = 10_000
 REJECT = FALSE_ALARMS / COMPARISONS
 
 Draws = Mapping[str, np.ndarray]
+
+
+def only_chain(tree: xr.DataTree, *groups: str) -> dict[str, np.ndarray]:
+    """The variables of these groups, of the only chain."""
+    return {n: x.values[0] for group in groups for n, x in tree[group].items()}
+
+
+def assert_agree(p_values: Iterable[tuple[str, float]]) -> None:
+    """That all p-values are above `REJECT`."""
+    low = {where: p for where, p in p_values if not p > REJECT}
+    assert not low
 
 
 def samples_p_values(ours: Draws, theirs: Draws) -> Iterator[tuple[str, float]]:
