@@ -6,7 +6,7 @@ computed on these objects; what is no size, such as a mean's divisor, is a JAX a
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def as_length(length: Any) -> Any:
     return item if is_symbolic_dim(item) else int(item)
 
 
-def is_symbolic(value: Any) -> bool:
+def is_symbolic(value: Any) -> TypeGuard[np.ndarray]:
     """Whether a static value holds symbols."""
     return isinstance(value, np.ndarray) and value.dtype == object
 

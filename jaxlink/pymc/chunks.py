@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxlink.errors import JaxlinkError
@@ -140,9 +141,13 @@ class Chunks:
             chunk = jax.shard_map(
                 chunk, mesh=self._mesh, in_specs=specs, out_specs=along, check_vma=False
             )
-            self._fn, self._key = jax.device_put(
-                (self._fn, self._key), NamedSharding(self._mesh, whole)
-            )
+            everywhere = NamedSharding(self._mesh, whole)
+            key = self._key
+            if key is not None and not everywhere.is_fully_addressable:
+                # Without a seed, each process has drawn a key of its own.
+                words = multihost_utils.broadcast_one_to_all(jax.random.key_data(key))
+                key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
+            self._fn, self._key = _on_devices((self._fn, key), everywhere)
         first = self._placed(0, min(self.batch_size, self.samples.size))
         self._program = jax.jit(chunk).lower(self._fn, self._key, *first).compile()
 
@@ -161,7 +166,7 @@ class Chunks:
         if self._mesh is None:
             return jax.device_put(inputs)
         along = PartitionSpec(self._mesh.axis_names[0])
-        return jax.device_put(inputs, NamedSharding(self._mesh, along))
+        return _on_devices(inputs, NamedSharding(self._mesh, along))
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """The number of the first sample of each chunk, and the results on the host."""
@@ -171,7 +176,8 @@ class Chunks:
             stop = min(start + self.batch_size, self.samples.size)
             out = self._program(self._fn, self._key, *self._placed(start, stop))
             for array in out.values():
-                array.copy_to_host_async()
+                if array.is_fully_addressable:
+                    array.copy_to_host_async()
             if waiting is not None:
                 yield _fetch(*waiting)
             waiting = start, stop, out
@@ -270,7 +276,32 @@ def _mapped(call: Call) -> Callable[..., dict[str, jax.Array]]:
     return jax.vmap(at_one, in_axes=(None, None, 0, 0))
 
 
+def _on_devices(tree: Any, sharding: NamedSharding) -> Any:
+    """A tree on devices of this process, and of others if the mesh has such: all have
+    the same tree, and each takes its part."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> jax.Array:
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            words = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return jax.device_put(leaf, sharding)  # of all processes already
+        value = np.asarray(leaf)
+        return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
+
+    return jax.tree.map(place, tree)
+
+
 def _fetch(
     start: int, stop: int, out: Mapping[str, jax.Array]
 ) -> tuple[int, dict[str, np.ndarray]]:
-    return start, {name: np.asarray(x)[: stop - start] for name, x in out.items()}
+    return start, {name: _on_host(x)[: stop - start] for name, x in out.items()}
+
+
+def _on_host(array: jax.Array) -> np.ndarray:
+    """All of an array, of whose parts other processes may have some."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -52,7 +52,15 @@ class Run:
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
-        mesh_of(self.sharding)
+        mesh = mesh_of(self.sharding)
+        if self.store is not None and mesh is not None:
+            processes = {device.process_index for device in mesh.devices.flat}
+            if processes != {jax.process_index()}:
+                raise ValueError(
+                    "store= with a sharding over several processes: they would write "
+                    "the same files. Leave out store, or run each process on its own "
+                    "devices, with a store of its own."
+                )
         if self.memory_limit is not None and not self.memory_limit > 0:
             raise ValueError(
                 f"memory_limit must be a number of bytes, not {self.memory_limit!r}."
