@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import horseshoe, samplers
+from benchmarks import call_overhead, horseshoe, samplers
 from benchmarks.harness import call_cost, compare
 
 
@@ -50,3 +50,9 @@ def test_call_cost():
     costs = call_cost([lambda x: x, lambda x: x], (1.0,), rounds=2)
     assert len(costs) == 2
     assert min(costs) > 0
+
+
+def test_call_overhead():
+    costs = call_overhead.overheads(rounds=1)
+    assert set(costs) == {"logdensity", "constrain", "posterior_predictive", "prior"}
+    assert all(inner > 0 for _, inner in costs.values())

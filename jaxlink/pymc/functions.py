@@ -1,7 +1,7 @@
 """ModelFunction: a function of a model, which takes and returns dicts by name."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
@@ -58,18 +58,21 @@ class ModelFunction:
     resampled: tuple[str, ...] = ()
     # What each call needs, made ready.
     _n_args: int = field(init=False)
-    _is_random: bool = field(init=False)
-    _required: frozenset[str] = field(init=False)
-    _allowed: frozenset[str] = field(init=False)
+    _ignores_key: bool = field(init=False)
+    _take: Callable[[Any], Sequence[Any]] | None = field(init=False)
+    _order: tuple[str, ...] | None = field(init=False)
 
     __doc__ = OwnDoc(__doc__, lambda fn: fn._describe())
 
     def __post_init__(self) -> None:
+        is_random = len(self.fn.__signature__.parameters) > len(self.names)
+        in_order = self.outputs is None or list(self.outputs) == sorted(self.outputs)
         ready = {
             "_n_args": self.takes_key + (self.entries is not None),
-            "_is_random": len(self.fn.__signature__.parameters) > len(self.names),
-            "_required": frozenset(self.names),
-            "_allowed": frozenset(self.names) | self.further,
+            "_ignores_key": self.takes_key and not is_random,
+            "_take": self.entries.taker() if self.entries else None,
+            # JAX sorts the keys of a dict.
+            "_order": None if in_order else self.outputs,
         }
         for name, value in ready.items():
             object.__setattr__(self, name, value)
@@ -97,27 +100,33 @@ class ModelFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         out = self.fn(*self._operands(args, kwargs))
-        if self.outputs is None:
+        if self._order is None:
             return out
-        return {name: out[name] for name in self.outputs}
+        return {name: out[name] for name in self._order}
 
-    def _operands(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-        """The arguments of ``fn``."""
+    def _operands(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """The arguments of ``fn``. Each call asks for them: they cost little more than
+        a look at the length of a dict that holds what is read."""
         if kwargs or len(args) != self._n_args:
             args = self._positional(args, kwargs)
-        operands = []
-        if self.takes_key:
-            if self._is_random:
-                operands.append(args[0])
-            elif not is_key(args[0]):
+        if self._ignores_key:
+            if not is_key(args[0]):
                 as_key(args[0])  # not used, and still no place for anything else
-        if self.entries is not None:
-            given = args[-1]
-            is_dict = isinstance(given, dict | Mapping)
-            if not (is_dict and self._required <= given.keys() <= self._allowed):
-                self.entries.check(given, self)
-            operands += [given[name] for name in self.entries.names]
-        return operands
+            args = args[1:]
+        entries = self.entries
+        if entries is None or self._take is None:
+            return args
+        given = args[-1]
+        try:
+            if type(given) is not dict or len(given) != len(entries.names):
+                entries.check(given, self)
+            taken = self._take(given)
+        except KeyError:
+            entries.check(given, self)
+            raise
+        return taken if len(args) == 1 else (args[0], *taken)
 
     def with_data(
         self,
@@ -217,7 +226,7 @@ class ModelFunction:
         arguments = ["key: PRNG key"] * self.takes_key
         if self.entries is not None:
             arguments.append(f"{self.argument}: a dict of arrays by name")
-            types = parts["Arguments"][self._is_random :]
+            types = parts["Arguments"][len(parts["Arguments"]) - len(self.names) :]
             arguments += [
                 f"    {name}: {line.partition(': ')[2]}"
                 for name, line in zip(self.names, types, strict=True)

@@ -37,6 +37,8 @@ def initial_position(
 
     Returns:
         a function of a PRNG key that returns a position, as `logdensity` takes it.
+        Without jitter or a strategy that draws, every key gives the same position: for
+        chains that start apart, pass ``jitter=True``.
 
     Raises:
         TypeError: there is no model, or ``initvals`` is no dict.
