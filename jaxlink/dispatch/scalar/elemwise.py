@@ -18,7 +18,7 @@ from jaxlink.checks import check
 from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.scalar.rules import scalar_rule
-from jaxlink.static import as_literal, canonical, to_jax
+from jaxlink.static import as_literal, canonical, name_of, to_jax
 
 __all__ = ["check_broadcast"]
 
@@ -30,7 +30,17 @@ def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
 
     def apply(*args: Any) -> Any:
         check_broadcast(node, [x.shape for x in args])
-        shape = jnp.broadcast_shapes(*(x.shape for x in args))
+        try:
+            shape = jnp.broadcast_shapes(*(x.shape for x in args))
+        except ValueError:
+            sizes = [
+                f"{name_of(var)} of shape {x.shape}"
+                for var, x in zip(node.inputs, args, strict=True)
+                if x.size != 1
+            ]
+            raise ValueError(
+                f"the sizes of {' and '.join(sizes)} do not go together in {node.op}."
+            ) from None
         args = tuple(map(as_literal, args))
         outs = (run(*args),) if one else run(*args)
         outs = tuple(
