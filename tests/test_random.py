@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
 from distributions import CASES
-from distributions.harness import REJECT, compiled
+from distributions.harness import REJECT, compiled, of
 from pytensor.tensor.random.op import RandomVariable
 
 import jaxlink
@@ -195,14 +195,14 @@ def test_parameters_broadcast_where_their_types_say_so():
     x, y, m = pt.vector("x"), pt.vector("y"), pt.matrix("m")
     one, three = np.ones(1), np.ones(3)
     for size in (None, (3,), (2, 3)):
-        fn = jaxlink.function([x, y], ptr.normal(x, y, size=size))
+        fn = jaxlink.function([x, y], of(ptr.normal)(x, y, size=size))
         assert fn(KEY, three, three).shape == (size or (3,))
         with pytest.raises(ValueError, match="would broadcast dimension 0 of x"):
             fn(KEY, one, three)
-    row = jaxlink.function([m, y], ptr.normal(m, y))
+    row = jaxlink.function([m, y], of(ptr.normal)(m, y))
     assert row(KEY, np.ones((1, 3)), three).shape == (1, 3)
     with pytest.raises(ValueError, match="would broadcast dimension 1 of m"):
         row(KEY, np.ones((2, 1)), three)
     meant = pt.specify_broadcastable(x, 0)
-    fn = jaxlink.function([x, y], ptr.normal(meant, y))
+    fn = jaxlink.function([x, y], of(ptr.normal)(meant, y))
     assert fn(KEY, one, three).shape == (3,)
