@@ -47,6 +47,6 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], start: Any) -
     jaxpr = jax.make_jaxpr(loop)(*leaves)
 
     def run(closed_over: Any, *leaves: Any) -> Any:
-        return jaxpr_as_fun(type(jaxpr)(jaxpr.jaxpr, closed_over))(*leaves)
+        return jaxpr_as_fun(jaxpr.replace(consts=closed_over))(*leaves)
 
     return jax.tree.unflatten(form, sealed(run, jaxpr.consts, *leaves))

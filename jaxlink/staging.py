@@ -18,7 +18,10 @@ from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import graph_inputs, io_toposort
 from pytensor.scan.op import Scan
 
-from jaxlink.dispatch.control import IfElse
+try:
+    from pytensor.conditional.op import IfElse
+except ModuleNotFoundError:  # before PyTensor 3.3.5
+    from pytensor.ifelse import IfElse
 
 __all__ = ["Staged", "in_stages"]
 

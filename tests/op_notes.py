@@ -42,8 +42,9 @@ NOTES: dict[str, str] = {
     "scalar.math.Kve": "0 at infinity, where SciPy gives nan",
     "scalar.math.PolyGamma": "no derivative with respect to the order",
     "scan.op.Scan": (
-        "keeps what is read; `until` or a computed number of steps: the last steps "
-        "only; unrolled (up to 512 steps) where a shape depends on a known sequence"
+        "keeps what is read; `until` or a computed number of steps: the last steps, "
+        "or a reduction of all (`until`); unrolled (up to 512 steps) where a shape "
+        "depends on a known sequence"
     ),
     "sparse.basic.CSMProperties": f"{_BOUND}; `indptr` says where the rest begins",
     "sparse.basic.GetItem2d": _BOUND,

@@ -272,12 +272,38 @@ def test_number_of_steps_from_an_outer_loop(x):
 
 def test_trace_of_unknown_length_is_refused(x):
     out = scan(lambda h: (h * 2, until(h > 100)), None, [x], n_steps=50)
-    for read in [out, out[-2:], out.sum(), out[::-1][0]]:
+    for read in [out, out[-2:], out[::-1][0]]:
         with pytest.raises(jaxlink.DynamicShapeError, match=r"stops on a condition"):
             jaxlink.function([x], read)
     counted = scan(lambda h: h * 2, None, [x], n_steps=int_of(x))
     with pytest.raises(jaxlink.DynamicShapeError, match="`x`, which is an input"):
         jaxlink.function([x], counted)
+
+
+def test_reductions_of_loops_that_stop(x):
+    """Early, after all steps that there can be, and after the first."""
+
+    def step(h, g, a):
+        return (h * a + 1, h - a, h * g), until(h > 50)
+
+    out, other, product = scan(step, None, [x * 0 + 1.0, x, None], [x], n_steps=12)
+    total = (out - other).sum() * out[-1] + (out * product).sum() + out.shape[0]
+    fn = jaxlink.function([x], total)
+
+    def expected(a):
+        h, g, rows = 1.0, a, []
+        for _ in range(12):
+            rows.append((h * a + 1, h - a, h * g))
+            stop, (h, g, _) = h > 50, rows[-1]
+            if stop:
+                break
+        o, q, p = np.array(rows).T
+        return (o - q).sum() * o[-1] + (o * p).sum() + len(o)
+
+    for value in (2.0, 1.01, 60.0):
+        np.testing.assert_allclose(fn(value), expected(value), rtol=1e-12)
+    difference = (expected(2 + 1e-6) - expected(2 - 1e-6)) / 2e-6
+    np.testing.assert_allclose(jax.grad(fn)(2.0), difference, rtol=1e-7)
 
 
 # --- gradients -----------------------------------------------------------------------

@@ -17,7 +17,7 @@ from jaxlink.rewrites.complements import join_complements
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.masks import absorb_masks, explain
 from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
-from jaxlink.rewrites.scans import keep_what_is_read
+from jaxlink.rewrites.scans import keep_what_is_read, mask_loops_that_stop
 from jaxlink.rewrites.symbolic import settle_distributions
 
 __all__ = ["prepare", "rng_roots"]
@@ -131,6 +131,7 @@ def prepare(
     loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
     _mode(loaded).optimizer.rewrite(fgraph)
     join_complements.rewrite(fgraph)  # and those that it has brought together
+    mask_loops_that_stop(fgraph)
     explain(absorb_masks(fgraph))
     keep_what_is_read(fgraph)
     count_draws(fgraph)

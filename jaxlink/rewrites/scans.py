@@ -7,8 +7,10 @@ which only rows at the end are read, at places known here, keeps just these rows
 which the steps are read drops the initial values; and the buffer that is made for the
 Scan, as long as the loop, is replaced by the initial values. A loop all of whose
 outputs keep rows at the end can end when a condition holds, or after a number of steps
-that the graph computes. It declines, output by output, where the buffer is not one that
-``pytensor.scan`` or its gradient makes: then the Loop works on the buffer as it is.
+that the graph computes. One that stops on a condition, and of which more is read, keeps
+all steps that it could make. It declines, output by output, where the buffer is not
+one that ``pytensor.scan`` or its gradient makes: then the Loop works on the buffer as
+it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,7 @@ from pytensor.tensor.rewriting.basic import broadcasted_by
 from pytensor.tensor.shape import Shape_i
 from pytensor.tensor.subtensor import IncSubtensor, Subtensor, indices_from_subtensor
 
-from jaxlink.dispatch.scan.loops import Loop
+from jaxlink.dispatch.scan.loops import Loop, unknown_length
 from jaxlink.dispatch.scan.step import Keep
 
 
@@ -64,6 +66,14 @@ class Read:
     def depends_on_n_steps(self, depth: int) -> bool:
         """Whether the number of rows does, if the loop has no condition."""
         return self.kind == "tail" and self.number > (0 if self.of_steps else depth)
+
+
+def mask_loops_that_stop(fgraph: FunctionGraph) -> None:
+    """Replace the Scans of ``fgraph`` that stop on a condition. What is read of all
+    their steps is a slice, ``buffer[:n]``, for `jaxlink.rewrites.masks` to absorb."""
+    for node in fgraph.toposort():
+        if isinstance(node.op, Scan) and node.op.info.as_while:
+            _replace(fgraph, node)
 
 
 def keep_what_is_read(fgraph: FunctionGraph) -> None:
@@ -127,7 +137,7 @@ def _replace(fgraph: FunctionGraph, node: Any) -> None:
         keep.append("buffer" if initial is None else _kept(these, depth))
         if keep[-1] != "buffer":
             inputs[place] = initial
-            if keep[-1] != "all":
+            if keep[-1] != "all" or info.as_while:
                 reads += [(i, read) for read in these if read is not None]
 
     least = max((read.least(depths[i], info.as_while) for i, read in reads), default=0)
@@ -137,9 +147,22 @@ def _replace(fgraph: FunctionGraph, node: Any) -> None:
     loop = Loop(op.clone_with_inner_graph(inner), keep, least, exact)
     new = loop(*inputs, return_list=True)
     made = new.pop() if info.as_while else n_steps
+    if info.as_while:
+        # One variable each, so that the masks of different outputs are the same.
+        ends = {depth: pt.scalar_from_tensor(made + depth) for depth in {0, *depths}}
+        for i, kind in enumerate(keep):
+            if kind in ("steps", "all"):
+                number = info.n_mit_mot + i
+                depth = depths[i] if kind == "all" else 0
+                for j, read in reads:
+                    if j == i:
+                        value = _value_of_padded(op, read, new[number], ends, depth)
+                        _swap(fgraph, read.node.outputs[0], value)
+                new[number] = _steps_made(op, new[number], ends[depth])
+        reads = [(i, read) for i, read in reads if isinstance(keep[i], int)]
     for i, read in reads:
         depth = 0 if read.of_steps else depths[i]
-        if keep[i] == "steps" or info.as_while:  # the rows kept are all steps
+        if info.as_while or keep[i] == "steps":  # the rows kept are all steps
             read = replace(read, of_steps=False)
         value = _value(read, new[info.n_mit_mot + i], made, depth)
         _swap(fgraph, read.node.outputs[0], value)
@@ -278,6 +301,40 @@ def _kept(reads: Sequence[Read | None], depth: int) -> Keep:
         return max((read.rows for read in reads if read), default=0)
     only_steps = all(read.of_steps if read else depth == 0 for read in reads)
     return "steps" if only_steps else "all"
+
+
+def _steps_made(scan: Scan, rows: Variable, end: Variable) -> Variable:
+    """The rows that a loop made which stops. The tag is for the case that they are
+    wanted as they are."""
+    rows = rows[:end]
+    rows.owner.tag.needed_because = unknown_length(scan)
+    return rows
+
+
+def _value_of_padded(
+    scan: Scan, read: Read, rows: Any, ends: dict[int, Variable], depth: int
+) -> Variable:
+    """What ``read`` reads of a loop that stops, from ``depth`` initial values and as
+    many steps as the loop could make.
+
+    Arguments:
+        ends: where the rows end that were made, after so many initial values.
+    """
+    if read.kind == "length":
+        return pt.tensor_from_scalar(ends[0 if read.of_steps else depth])
+    if read.kind == "dim":
+        return Shape_i(read.number)(rows)
+    if read.kind == "steps":
+        value = _steps_made(scan, rows[depth:] if depth else rows, ends[0])
+        return value[(slice(None), *read.rest)] if read.rest else value
+    first: Any = pt.maximum(pt.tensor_from_scalar(ends[depth]) - read.number, 0)
+    if read.kind == "tail":
+        first = first + pt.arange(read.number)
+    value = rows[first]
+    kept = () if read.kind == "row" else (slice(None),)
+    if read.rest:
+        value = value[(*kept, *read.rest)]
+    return value[(*kept, *read.more)] if read.more else value
 
 
 def _value(read: Read, rows: Any, n_steps: Variable, depth: int) -> Variable:

@@ -1,11 +1,11 @@
 """Loops that end when a condition holds, or after a number of steps that is computed.
 
-How many steps such a loop makes is known only when it is over, so there are no stacked
-steps, just what is carried. It is a ``lax.while_loop``, through which JAX pushes
+How many steps such a loop makes is known only when it is over. If just its end is read,
+no steps are stacked. It is then a ``lax.while_loop``, through which JAX pushes
 tangents forward, but no gradient back: the steps to go back through have no bound. With
 a bound (a known number of steps, the length of a sequence, ``truncate_gradient``), its
 derivative is that of a ``lax.scan`` of so many steps, of which those after the end do
-nothing.
+nothing. If steps are read, they are stacked by that ``lax.scan`` (`run_padded`).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from jaxlink.checks import check
 from jaxlink.dispatch.scan.step import Body, Carry, cut_gradient, stop_gradient
 from jaxlink.static import canonical, is_static, to_dynamic
 
-__all__ = ["run_early"]
+__all__ = ["run_early", "run_padded"]
 
 
 class State(NamedTuple):
@@ -99,15 +99,26 @@ def run_early(
     return state.carry, state.made
 
 
+def run_padded(
+    body: Body, outer: Sequence[Any], sequences: Sequence[Any], bound: int
+) -> tuple[Carry, Any, list[Any]]:
+    """As `run_early`, and what is stacked of ``bound`` steps. Those that were not made
+    are zero."""
+    sequences = list(map(to_dynamic, sequences))
+    start = jax.tree.map(jnp.asarray, body.with_windows(body.start(outer), sequences))
+    state, traces = _bounded_with_traces(body, _state(start), sequences, bound, bound)
+    return state.carry, state.made, traces
+
+
 def _state(carry: Carry) -> State:
     return State(jnp.zeros((), canonical("int64")), jnp.zeros((), bool), carry)
 
 
-def _step(body: Body, state: State, xs: Sequence[Any]) -> State:
-    carry, _, over = body.advance(state.carry, xs)
+def _step(body: Body, state: State, xs: Sequence[Any]) -> tuple[State, list[Any]]:
+    carry, traces, over = body.advance(state.carry, xs)
     if over is None:
         over = state.over
-    return State(state.made + 1, over.astype(bool), carry)
+    return State(state.made + 1, over.astype(bool), carry), traces
 
 
 def _while(body: Body, given: Given, limit: Any) -> State:
@@ -126,7 +137,7 @@ def _while(body: Body, given: Given, limit: Any) -> State:
             for seq in given.sequences
         ]
         carry = _choose(here, state.carry, start.carry)
-        return _choose(here, _step(body, state._replace(carry=carry), xs), state)
+        return _choose(here, _step(body, state._replace(carry=carry), xs)[0], state)
 
     return jax.lax.while_loop(lambda state: _in_any_lane(active(state)), step, start)
 
@@ -135,20 +146,30 @@ def _bounded(
     body: Body, start: State, sequences: Sequence[Any], limit: Any, bound: int
 ) -> State:
     """At most ``bound`` steps from ``start``; ``sequences`` start there, too."""
-    first = [seq[0] for seq in sequences]
+    return _bounded_with_traces(body, start, sequences, limit, bound)[0]
 
-    def step(state: State, xs: Any) -> tuple[State, None]:
+
+def _bounded_with_traces(
+    body: Body, start: State, sequences: Sequence[Any], limit: Any, bound: int
+) -> tuple[State, list[Any]]:
+    first = [seq[0] for seq in sequences]
+    forms = jax.eval_shape(lambda: _step(body, start, first)[1])
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), forms)
+
+    def step(state: State, xs: Any) -> tuple[State, list[Any]]:
         active = ~state.over & (state.made < limit)
 
         # A step after the end may be nan, or have a gradient of nan, which times zero
         # is nan. So in lanes of vmap that are at their end it repeats the first step.
-        def do(state: State, xs: Any) -> State:
+        def do(state: State, xs: Any) -> tuple[State, list[Any]]:
             carry, xs = _choose(active, (state.carry, xs), (start.carry, first))
-            return _choose(active, _step(body, state._replace(carry=carry), xs), state)
+            new = _step(body, state._replace(carry=carry), xs)
+            return _choose(active, new, (state, nothing))
 
-        return jax.lax.cond(_in_any_lane(active), do, lambda s, _: s, state, xs), None
+        any_active = _in_any_lane(active)
+        return jax.lax.cond(any_active, do, lambda s, _: (s, nothing), state, xs)
 
-    return jax.lax.scan(step, start, list(sequences), length=bound)[0]
+    return jax.lax.scan(step, start, list(sequences), length=bound)
 
 
 @custom_vmap

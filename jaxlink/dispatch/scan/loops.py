@@ -5,8 +5,9 @@ all steps are kept. Before linking, `jaxlink.rewrites.scans` finds out what of t
 read, and replaces the Scan by a `Loop`, which keeps no more. What a loop carries are
 just the rows that the next step reads; what is read of all steps is stacked.
 
-A number of steps that is known before the call gives a ``lax.scan``. Else, or if there
-is a condition, only the last rows can be read: see `jaxlink.dispatch.scan.early`. A
+A number of steps that is known before the call gives a ``lax.scan``. Else only the last
+rows can be read. If there is a condition and more is read, all steps are kept that
+there can be, and a mask says which were made: see `jaxlink.dispatch.scan.early`. A
 shape that depends on an element of a known sequence unrolls the loop.
 """
 
@@ -22,7 +23,7 @@ from pytensor.tensor.type import lscalar
 
 from jaxlink.checks import check
 from jaxlink.dispatch.registry import Linked, rule
-from jaxlink.dispatch.scan.early import run_early
+from jaxlink.dispatch.scan.early import run_early, run_padded
 from jaxlink.dispatch.scan.fixed import run_scan, run_unrolled
 from jaxlink.dispatch.scan.step import Body, Keep, output, source, unread
 from jaxlink.errors import DynamicShapeError
@@ -74,8 +75,14 @@ def scan(op: Any, node: Any, link: Any) -> Linked:
 def loop(op: Loop, node: Any, link: Any) -> Linked:
     scan, info, keep = op.scan, op.scan.info, op.keep
     traced = any(not isinstance(k, int) for k in keep)
-    if info.as_while and traced:
-        raise DynamicShapeError(_unknown_length(op, node))
+    padded = info.as_while and traced
+    if padded and ("buffer" in keep or scan.truncate_gradient >= 0):
+        whole = ", ".join(
+            name_of(out)
+            for out, kind in zip(node.outputs[info.n_mit_mot :], keep, strict=False)
+            if not isinstance(kind, int)
+        )
+        raise DynamicShapeError(f"{unknown_length(scan)} Here, it is read as {whole}.")
     first_non_seq = info.n_inner_inputs - info.n_non_seqs
     first_outer_non_seq = info.n_outer_inputs - info.n_non_seqs
     step = link(scan.fgraph, varying=range(first_non_seq))
@@ -97,24 +104,29 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
     depths += [0] * info.n_nit_sot
 
     def run(*outer: Any) -> tuple[Any, ...]:
+        made: int | None
+        traces: list[Any]
         n_steps = outer[0]
         body = Body(node, scan, keep, step, list(outer[first_outer_non_seq:]))
         sequences = list(scan.outer_seqs(outer))
         if is_static(n_steps):
             n_steps = int(n_steps)
             sequences = _of_length(op, node, n_steps, sequences)
-        if info.as_while or not is_static(n_steps):
+        if padded and n_steps:
+            made = None
+            carry, n_made, traces = run_padded(body, outer, sequences, n_steps)
+        elif (info.as_while and not padded) or not is_static(n_steps):
             made = None
             carry, n_made = run_early(body, outer, sequences, n_steps)
-            traces: list[Any] = [None] * len(keep)
-            if op.least:
-                message = f"`{op}` made fewer steps than the {op.least} that are read"
-                check(n_made >= op.least, message)
+            traces = [None] * len(keep)
         else:
             made = n_steps
             n_made = jnp.asarray(n_steps, canonical("int64"))
             run_fixed = run_unrolled if moving else run_scan
             carry, traces = run_fixed(body, outer, sequences, n_steps)
+        if made is None and op.least:
+            message = f"`{op}` made fewer steps than the {op.least} that are read"
+            check(n_made >= op.least, message)
         buffers = map(
             to_dynamic, (*scan.outer_mitsot(outer), *scan.outer_sitsot(outer))
         )
@@ -182,18 +194,13 @@ def _moving_operands(op: Loop, step: Any, first_non_seq: int) -> set[int]:
     return {operands[i] for i in inner}
 
 
-def _unknown_length(op: Loop, node: Any) -> str:
-    info = op.scan.info
-    whole = [
-        name_of(out)
-        for out, keep in zip(node.outputs[info.n_mit_mot :], op.keep, strict=False)
-        if not isinstance(keep, int)
-    ]
+def unknown_length(scan: Scan) -> str:
+    """What to do where all steps of a Scan are wanted that stops on a condition."""
     return (
-        f"`{op.scan}` stops on a condition (until), and all steps of "
-        f"{', '.join(whole)} are read, but how many there are is known only after the "
-        "loop. (PyTensor's gradient of the end reads them too: use jax.grad.) Read "
-        "single steps at its end (out[-1], out[-2]), run a fixed number of steps and "
-        "keep the state (pt.switch) once the condition holds, or compile with "
+        f"`{scan}` stops on a condition (until), and how many steps it makes is known "
+        "only after the loop. (PyTensor's own gradient reads all of them: use "
+        "jax.grad.) Reduce the steps (out.sum()), read single ones at the end "
+        "(out[-1], out[-2]), run a fixed number of steps and keep the state "
+        "(pt.switch) once the condition holds, or compile with "
         "pytensor.function(..., mode=jaxlink.MODE), which counts the steps first."
     )

@@ -75,6 +75,9 @@ def with_masks(inner: Any, varying: Iterable[int]) -> Any:
 def explain(declined: dict[Any, str]) -> None:
     """Tell the linker why a read needs its mask."""
     for node, why in declined.items():
+        if known := getattr(node.tag, "needed_because", None):
+            node.tag.needed_because = f"{known} They cannot be masked, because {why}."
+            continue
         x = name_of(node.inputs[0])
         node.tag.needed_because = (
             f"The selection from {x} cannot be masked instead, because {why}. Select "
