@@ -137,7 +137,7 @@ def projected_process() -> pm.Model:
         length = pm.InverseGamma("length", 5, 5)
         kernel = pm.gp.cov.Matern52(1, ls=length)
         process = extras.ProjectedProcess(cov_func=kernel)
-        curve = process.prior("curve", X=time, X_inducing=time[::4])
+        curve = process.prior("curve", X=time, X_inducing=time[::4], jitter=1e-3)
         noise = pm.HalfNormal("noise", 0.5)
         pm.Normal("y", curve, noise, observed=data["smooth"])
     return model
