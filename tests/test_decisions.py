@@ -111,7 +111,12 @@ def assert_decided_once(build, x, points):
 
 
 def test_inducing_points_among_the_data():
-    """Under MODE too, where PyTensor differentiates."""
+    assert_decided_once(by_pymc, pt.dscalar("h"), LOG_SCALES)
+
+
+@pytest.mark.slow
+def test_inducing_points_under_the_mode():
+    """Here PyTensor differentiates."""
     h = pt.dscalar("h")
     output, wanted, atol = assert_decided_once(by_pymc, h, LOG_SCALES)
     with warnings.catch_warnings():
