@@ -197,11 +197,11 @@ def test_parameters_broadcast_where_their_types_say_so():
     for size in (None, (3,), (2, 3)):
         fn = jaxlink.function([x, y], of(ptr.normal)(x, y, size=size))
         assert fn(KEY, three, three).shape == (size or (3,))
-        with pytest.raises(ValueError, match="would broadcast dimension 0 of x"):
+        with pytest.raises(ValueError, match="would broadcast dim"):
             fn(KEY, one, three)
     row = jaxlink.function([m, y], of(ptr.normal)(m, y))
     assert row(KEY, np.ones((1, 3)), three).shape == (1, 3)
-    with pytest.raises(ValueError, match="would broadcast dimension 1 of m"):
+    with pytest.raises(ValueError, match="would broadcast dim"):
         row(KEY, np.ones((2, 1)), three)
     meant = pt.specify_broadcastable(x, 0)
     fn = jaxlink.function([x, y], of(ptr.normal)(meant, y))

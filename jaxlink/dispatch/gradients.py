@@ -60,7 +60,7 @@ class MaskedGradient(Op):
 
     def make_node(self, x: Any, mask: Any) -> Apply:
         shape = [
-            n if flag else m
+            m if flag else n
             for n, m, flag in zip(
                 x.type.shape, mask.type.shape, x.type.broadcastable, strict=True
             )

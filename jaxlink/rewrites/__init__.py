@@ -13,8 +13,8 @@ from pytensor.tensor.variable import TensorConstant
 
 from jaxlink.rewrites.bounds import signed_bounds
 from jaxlink.rewrites.capture import capture_constants
-from jaxlink.rewrites.complements import join_complements
 from jaxlink.rewrites.gradients import keep_gradients
+from jaxlink.rewrites.logarithms import join_complements, join_logarithms
 from jaxlink.rewrites.masks import absorb_masks, explain
 from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
 from jaxlink.rewrites.scans import keep_what_is_read, mask_loops_that_stop
@@ -74,6 +74,7 @@ _EXCLUDED = (
     "inline_ofg",  # softmax, logsumexp, xlogy: JAX's own are stable
     "inline_ofg_expansion",  # see rewrites/gradients.py
     "local_view_op",  # likewise
+    "local_log_erfc",  # see rewrites/logarithms.py
     "psd_solve_to_chol_solve",  # reads the lower triangle, whatever `lower` says
     "random_unsafe",  # would change draws
     *WITHOUT_ERRORS,
@@ -130,7 +131,7 @@ def prepare(
     # Not kept: modules that are imported later add rewrites.
     loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
     _mode(loaded).optimizer.rewrite(fgraph)
-    join_complements.rewrite(fgraph)  # and those that it has brought together
+    join_logarithms.rewrite(fgraph)
     mask_loops_that_stop(fgraph)
     explain(absorb_masks(fgraph))
     keep_what_is_read(fgraph)

@@ -23,6 +23,7 @@ from jaxlink.dispatch.special.bessel import ive, kve
 from jaxlink.dispatch.special.bessel_j import j0, j1, jv
 from jaxlink.dispatch.special.beta import betainc, betaincinv
 from jaxlink.dispatch.special.calculus import smooth
+from jaxlink.dispatch.special.erfc import LogErfc, erfcx, log_erfc
 from jaxlink.dispatch.special.gamma import (
     gammainc,
     gammaincc,
@@ -99,19 +100,6 @@ def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
     return z, t * jnp.exp(x + z * z / 2) * math.sqrt(2 * math.pi)
 
 
-def erfcx(x: Any) -> Any:
-    """JAX's; far out the series DLMF 7.12.1, where JAX 0.11 has a gap."""
-    far = x > 8
-    # One by one: JAX 0.12 cannot take the second derivative for an array.
-    near = jnp.vectorize(special.erfcx)(jnp.where(far, 0, x))
-    y = jnp.where(far, x, 8)
-    z = 1 / (2 * y * y)
-    total = jnp.ones_like(x)
-    for n in range(31, 0, -2):
-        total = 1 - n * z * total
-    return jnp.where(far, total / (y * math.sqrt(math.pi)), near)
-
-
 def _i1_by_x(x: Any) -> Any:
     """I0 - I1 / x, where JAX has inf - inf far out."""
     far = jnp.isinf(x)
@@ -132,6 +120,7 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Erf: lax.erf,
     psm.Erfc: lax.erfc,
     psm.Erfcx: erfcx,
+    LogErfc: log_erfc,
     psm.Erfinv: lax.erf_inv,
     psm.Erfcinv: erfcinv,
     psm.NdtriExp: ndtri_exp,

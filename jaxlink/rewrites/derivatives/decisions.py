@@ -141,12 +141,15 @@ def _where_it_chooses(
     fgraph: FunctionGraph, decision: Variable
 ) -> tuple[Any, int] | None:
     """The operand by which ``decision`` first meets floats."""
-    var = decision
-    while node := _only_reader(fgraph, var):
-        place = next(i for i, operand in enumerate(node.inputs) if operand is var)
+    var: Variable | None = decision
+    while var is not None:
+        readers = _readers(fgraph, var)
+        if len(readers) != 1 or readers[0][0] is None:
+            return None
+        node, place = readers[0]
         if _floats(node, place, node.inputs):
             return node, place
-        var = node.outputs[0]
+        var = node.outputs[0] if _only_reader(fgraph, var) else None
     return None
 
 

@@ -16,6 +16,7 @@ import pytensor.tensor as pt
 from pytensor.compile.ops import TypeCastingOp
 from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.basic import (
+    AllocDiag,
     ExtractDiag,
     Join,
     MakeVector,
@@ -214,10 +215,7 @@ def _product_with_mask(walk: Walk, node: Any) -> list[Support | None]:
 
 
 def _as_condition(var: Variable) -> Support | None:
-    """Where ``var`` is not zero, if it is a condition or a constant with zeros."""
-    if isinstance(var, Constant):
-        is_zero = var.data == 0
-        return Support.of(pt.constant(~is_zero)) if is_zero.any() else None
+    """Where ``var`` is not zero, if it is a condition."""
     if var.type.dtype == "bool":
         return Support.of(var)
     if var.owner is None:
@@ -363,6 +361,20 @@ def _extract_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread
     return [Spread(rows if rows.is_scalar else spread_out, exact=False)]
 
 
+@_spreads(AllocDiag)
+def _alloc_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    if support is EVERYWHERE or support.is_scalar:
+        return [Spread(support)]
+    op, out = node.op, node.outputs[0]
+    diagonal = support.map(
+        lambda mask: pt.diagonal(
+            pt.broadcast_to(mask, out.shape), op.offset, op.axis1, op.axis2
+        ),
+        node.inputs[0].type.broadcastable,
+    )
+    return [Spread(diagonal)]
+
+
 @_spreads(Reshape)
 def _reshape(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     x, out = node.inputs[0], node.outputs[0]
@@ -385,20 +397,16 @@ def _make_vector(walk: Walk, node: Any, support: Support | None) -> list[Spread]
 
 @_spreads(Join)
 def _join(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    axis, *parts = node.inputs
-    if support is EVERYWHERE or support.is_scalar:
+    axis = node.op.axis % node.outputs[0].type.ndim
+    if support is EVERYWHERE or support.is_scalar or support.broadcastable[axis]:
         return [Spread(support)] * len(node.inputs)
-    if not isinstance(axis, Constant):
-        return [Spread(support.any(), exact=False)] * len(node.inputs)
-    axis = int(axis.data) % parts[0].type.ndim
-    spreads, start = [Spread(EVERYWHERE)], 0
-    if support.broadcastable[axis]:
-        return [*spreads, *[Spread(support)] * len(parts)]
-    for part in parts:
+    spreads: list[Spread] = []
+    start: Any = 0
+    for part in node.inputs:
         stop = start + part.shape[axis]
         place = (*[slice(None)] * axis, slice(start, stop))
         flags = [
-            (flag and i != axis) or (part.type.broadcastable[i] and flag)
+            part.type.broadcastable[i] if i == axis else flag
             for i, flag in enumerate(support.broadcastable)
         ]
         spreads.append(Spread(support.map(itemgetter(place), flags)))

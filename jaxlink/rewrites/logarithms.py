@@ -1,9 +1,12 @@
-"""The logarithm of a complement, 1 - p, where the logarithm of p is itself computed.
+"""Logarithms of probabilities near zero.
 
 `pymc.logccdf` is ``log1mexp`` of the logarithm of a distribution function. At the lower
 end of a support p is zero and its logarithm -inf: the slope of log1mexp is zero there,
 that of the logarithm infinite, and their product is nan where the derivative of
 log(1 - p) is finite. So the two are taken together.
+
+PyTensor's rewrite of log(erfc(x)) knows where erfc underflows in 64 bits only. Here it
+is one function, right in all.
 """
 
 from typing import Any
@@ -15,11 +18,13 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.raise_op import CheckAndRaise
-from pytensor.scalar.math import Log1mexp
+from pytensor.scalar.math import Erfc, Log1mexp
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.math import log1mexp
 
-__all__ = ["join_complements"]
+from jaxlink.dispatch.special.erfc import log_erfc_of
+
+__all__ = ["join_complements", "join_logarithms"]
 
 
 @node_rewriter([log1mexp])
@@ -103,4 +108,15 @@ def _unless(illegal: Variable, value: Variable) -> Variable:
     return pt.switch(illegal, np.nan, value)
 
 
+@node_rewriter([pt.log])
+def log_of_erfc(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
+    """log(erfc(x)) as one Op; declines any other logarithm."""
+    del fgraph
+    (x,) = node.inputs
+    if not _is(x, Erfc):
+        return None
+    return [log_erfc_of(x.owner.inputs[0]).astype(node.outputs[0].type.dtype)]
+
+
 join_complements = dfs_rewriter(complement)
+join_logarithms = dfs_rewriter(complement, log_of_erfc)
