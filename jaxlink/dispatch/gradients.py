@@ -114,7 +114,14 @@ def clipped_gradient(op: Any, node: Any) -> Run:
 def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
     del op, node, link
 
-    return with_masked_gradient
+    def run(x: Any, mask: Any) -> Any:
+        out = with_masked_gradient(x, mask)
+        shape = np.broadcast_shapes(np.shape(x), np.shape(mask))
+        if np.shape(out) == shape:
+            return out
+        return (np if is_static(out) else jnp).broadcast_to(out, shape)
+
+    return run
 
 
 def with_masked_gradient(x: Any, mask: Any) -> Any:
