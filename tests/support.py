@@ -261,7 +261,7 @@ def assert_gradient(
         differences: of the numbers of some elements, their quotients from the left and
             from the right.
     """
-    doubtful = ~np.isfinite(wanted)
+    doubtful = np.asarray(~np.isfinite(wanted))
     if doubtful.any() and value.dtype == np.float64:
         left, right = differences(np.flatnonzero(doubtful))
         with np.errstate(all="ignore"):
@@ -351,7 +351,8 @@ class Cost:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Difference quotients from the left and the right, at elements of an input.
 
-        Outputs that stay the same count as zero, infinite ones and nan too.
+        Outputs that stay the same count as zero, infinite ones and nan too. Where an
+        output has no value at the element itself, there is no quotient.
         """
         fn = _in_python(inputs, [self.outs[i] for i in self.weights])
 
@@ -361,6 +362,8 @@ class Cost:
             there = fn(*values[:which], moved, *values[which + 1 :])
             total = 0.0
             for a, b, w in zip(here, there, self.weights.values(), strict=True):
+                if a.shape == moved.shape and np.isnan(a.flat[element]):
+                    return np.nan
                 same = (a == b) | (np.isnan(a) & np.isnan(b))
                 total += float((np.where(same, 0, b - a) * w).sum())
             return total / (moved.flat[element] - values[which].flat[element])
