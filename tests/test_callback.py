@@ -427,7 +427,7 @@ class NothingRV(RandomVariable):
 def test_python_is_not_advised_where_it_cannot_help(host_callback):
     x = pt.vector("x")
     for out in (
-        NothingRV()(1.0, return_next_rng=True)[1],
+        NothingRV()(1.0, rng=pt.random.shared_rng(seed=1), return_next_rng=True)[1],
         pm.Flat.dist(),
         UnknownShape()(x),
     ):

@@ -16,6 +16,7 @@ import pytest
 from pytensor.compile.builders import OpFromGraph
 from pytensor.conditional.op import ifelse
 from pytensor.graph.fg import FunctionGraph
+from pytensor.raise_op import Assert
 from pytensor.tensor.elemwise import Elemwise
 
 import jaxlink
@@ -63,6 +64,14 @@ CASES = {
     "scalar condition": (
         lambda x: pt.switch(x[0] > 0, pt.log(x).sum(), x.sum()),
         [1, 1, 1],
+    ),
+    "checked operand": (
+        lambda x: pt.switch(x > 0, Assert("no")(pt.log(x), x[2] > 0), x),
+        [1, 1, 0.25],
+    ),
+    "repeated operand": (
+        lambda x: pt.switch(x > 0, pt.alloc(pt.log(x), 2, 3), x)[0],
+        [1, 1, 0.25],
     ),
     "broadcast operand": (
         lambda x: pt.switch(x > 0, pt.log(x[1]) + pt.exp(x / x[1]), x)[:2],

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytensor.scalar as ps
 import pytensor.tensor as pt
-from pytensor.compile.ops import TypeCastingOp
+from pytensor.compile.ops import DeepCopyOp, TypeCastingOp, ViewOp
 from pytensor.graph.basic import Constant, Variable
+from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.basic import (
+    Alloc,
     AllocDiag,
     ExtractDiag,
     Join,
@@ -319,9 +321,27 @@ def _blockwise(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
 # --- shapes --------------------------------------------------------------------------
 
 
-@_spreads(TypeCastingOp, SpecifyShape, ScalarFromTensor, TensorFromScalar)
+@_spreads(TypeCastingOp, ViewOp, DeepCopyOp, CheckAndRaise)
+@_spreads(SpecifyShape, ScalarFromTensor, TensorFromScalar)
 def _same(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     return [Spread(support)] * len(node.inputs)
+
+
+@_spreads(Alloc)
+def _alloc(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    value, *lengths = node.inputs
+    rest = [Spread(EVERYWHERE)] * len(lengths)
+    if support is EVERYWHERE or support.is_scalar:
+        return [Spread(support), *rest]
+    n_new = len(lengths) - value.type.ndim
+    repeated = [
+        *range(n_new),
+        *(n_new + i for i, flag in enumerate(value.type.broadcastable) if flag),
+    ]
+    own = support.any(repeated)
+    if n_new and not own.is_scalar:
+        own = own.map(itemgetter((0,) * n_new), own.broadcastable[n_new:])
+    return [Spread(own, exact=own is support), *rest]
 
 
 @_spreads(DimShuffle)
