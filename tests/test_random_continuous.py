@@ -26,16 +26,19 @@ from jaxlink.dispatch.random.primitives import tail_uniform
 INF = np.inf
 
 
-def sampled(rv, size=None, dtype="float64"):
-    """``rv`` as a function of a key and vectors of parameters."""
-    inputs = [pt.tensor(dtype=dtype, shape=(None,)) for _ in rv.ndims_params]
+def sampled(rv, size=None, dtype="float64", lengths=None):
+    """``rv`` as a function of a key and vectors of parameters, of which those of
+    length 1 broadcast."""
+    lengths = lengths or [None] * len(rv.ndims_params)
+    inputs = [pt.tensor(dtype=dtype, shape=(1 if n == 1 else None,)) for n in lengths]
     x = of(rv, dtype=dtype)(*inputs, size=size)
     return jaxlink.function(inputs, x)
 
 
 def draws_of(rv, *points, size=None, dtype="float64"):
     values = [np.atleast_1d(np.asarray(p, dtype)) for p in points]
-    return np.asarray(sampled(rv, size, dtype)(KEY, *values))
+    lengths = [len(value) for value in values]
+    return np.asarray(sampled(rv, size, dtype, lengths)(KEY, *values))
 
 
 # --- derivatives, draw by draw -------------------------------------------------------
