@@ -148,7 +148,8 @@ def test_funnel_diverges():
         pm.Normal("x", 0, pm.math.exp(v / 2), shape=9)
     tree = run(funnel, 500, tune=300, chains=2, nuts_sampler="numpyro")
     diverging = tree["sample_stats"]["diverging"]
-    assert 3 < diverging.sum() < 500
+    # How often depends on roundings: trajectories in a funnel are chaotic.
+    assert 0 < diverging.sum() < 500
 
 
 def test_blackjax_warms_up_as_its_own_window_adaptation():

@@ -274,6 +274,8 @@ def test_points_in_batches():
     for column, x, heights in zip(draws.T, LATTICE, HEIGHTS, strict=True):
         assert p_value(column, PiecewiseLinear(x, heights)) > REJECT
     # One lattice for all densities.
+    points[0] = pt.matrix(shape=(1, None))
+    fn = jaxlink.function(points, of(pmc.interpolated)(*points, size=(50_000, 3)))
     draws = np.asarray(fn(KEY, LATTICE[:1], *points_of(LATTICE[:1], HEIGHTS)[1:]))
     for column, heights in zip(draws.T, HEIGHTS, strict=True):
         assert p_value(column, PiecewiseLinear(LATTICE[0], heights)) > REJECT
