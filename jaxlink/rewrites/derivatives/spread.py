@@ -25,8 +25,10 @@ from pytensor.tensor.basic import (
     ScalarFromTensor,
     TensorFromScalar,
 )
+from pytensor.tensor.blas import BatchedDot
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.math import Dot
 from pytensor.tensor.shape import Reshape, SpecifyShape
 from pytensor.tensor.special import (
     LogAddExp,
@@ -295,6 +297,13 @@ def _softmax(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     ndim = node.inputs[0].type.ndim
     axes = range(ndim) if axis is None else np.atleast_1d(axis) % ndim
     return [Spread(support and support.any(axes), singular=True, exact=False)]
+
+
+@_spreads(Dot, BatchedDot)
+def _product(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    """Sums over products: what one element of the result does not need, others do."""
+    own = support if support and support.is_scalar else EVERYWHERE
+    return [Spread(own, singular=True, exact=False)] * len(node.inputs)
 
 
 @_spreads(Blockwise)
