@@ -246,6 +246,12 @@ def evaluate(
     return value_of(output)
 
 
+def _to_numbers(value: Any) -> Any:
+    """Integers as `mpf`, too."""
+    is_integer = np.asarray(value).dtype.kind in "iu"
+    return _map(lambda x: mpf(int(x)), value) if is_integer else value
+
+
 def to_exact(value: Any) -> Any:
     """Floats as `mpf`, all else as it is."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -279,6 +285,10 @@ def _apply(node: Apply, args: list[Any]) -> list[Any]:
 def _elementwise(op: ps.ScalarOp, node: Apply, args: list[Any]) -> Any:
     if isinstance(op, ps.Cast):
         return args[0]
+    is_float = node.outputs[0].type.dtype.startswith("float")
+    if is_float and type(op) in SCALARS:
+        # The root of the integer 2 would be of 16 bits.
+        return _map(SCALARS[type(op)], *map(_to_numbers, args))
     if not any(np.asarray(x).dtype == object for x in args):
         storage: list[list[Any]] = [[None]]
         node.op.perform(node, args, storage)
@@ -286,8 +296,7 @@ def _elementwise(op: ps.ScalarOp, node: Apply, args: list[Any]) -> Any:
     if type(op) not in SCALARS:
         raise NotInHighPrecisionError(f"{op} has no row in SCALARS.")
     result = _map(SCALARS[type(op)], *args)
-    is_float = node.outputs[0].type.dtype.startswith("float")
-    return result if is_float else result.astype(node.outputs[0].type.dtype)
+    return result.astype(node.outputs[0].type.dtype)
 
 
 def _erf_of(var: Variable) -> Variable | None:

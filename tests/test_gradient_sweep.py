@@ -117,7 +117,8 @@ def pytensors(inputs, output, points, wrt):
 SINGULAR = np.array(
     [0, 1, -1, 0.5, 2, -3.7, 1e-5, 120, -120, 820, -820, np.inf, -np.inf]
 )
-HUGE = {"float64": 1e300, "float32": 1e38}
+# Their reciprocals are not subnormal.
+HUGE = {"float64": 1e300, "float32": 1e37}
 # Of each: the graph of x and f(x), where nothing is chosen of f, and its slope in x.
 NOT_TAKEN = {
     "switch": (lambda x, f, chosen: pt.switch(chosen, f, x), 1),
@@ -139,7 +140,7 @@ BOUNDED = {
     "switch of a comparison": lambda f: pt.switch(f > HIGH, 0, pt.maximum(f, LOW)),
 }
 # Without floats, or of an integer order.
-_NOT_SWEPT = (ps.AND, ps.OR, ps.XOR, ps.Invert, psm.PolyGamma)
+_NOT_SWEPT = (ps.AND, ps.OR, ps.XOR, ps.Invert, ps.Cast, psm.PolyGamma)
 ELEMENTWISE = [
     row
     for row, op in SCALAR_OPS.items()
