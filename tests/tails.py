@@ -371,3 +371,46 @@ TAILS = {
         without=("logcdf", "logccdf"),
     ),
 }
+
+
+def _outer(low: float, high: float) -> Callable[..., Any]:
+    return lambda q, *params: (q <= low) | (q >= high)
+
+
+def _at_zero(x: Any, *params: Any) -> Any:
+    return x == 0
+
+
+def _far_left(x: Any, m: Any, s: Any) -> Any:
+    return x < m - 80 * s
+
+
+# Where a slope is nan in jaxlink and in PyTensor, though the true one is finite: of a
+# distribution, a function and a kind of floats (all, if "") the values, and why.
+INDETERMINATE: dict[tuple[str, str, str], tuple[Callable[..., Any], str]] = {
+    ("gumbel", "logccdf", "float32"): (_far_left, "exp(exp) over- and underflows"),
+    ("moyal", "logccdf", "float32"): (_far_left, "exp underflows in erfc"),
+    ("log_normal", "icdf", ""): (_at_zero, "exp(mu + sigma * -inf)"),
+    ("triangular", "icdf", ""): (_outer(0, 1), "the root of zero, times zero"),
+    ("kumaraswamy", "icdf", ""): (_outer(0, 1), "powers of zero, times zero"),
+    ("weibull", "logccdf", ""): (_at_zero, "a power of zero, times zero"),
+    ("censored_weibull", "logccdf", ""): (_at_zero, "a power of zero, times zero"),
+    ("truncated", "logccdf", ""): (
+        lambda x, m, s, low, high: x == low,
+        "log1mexp(-inf) of a difference of logarithms",
+    ),
+    ("discrete_weibull", "logccdf", ""): (
+        lambda x, *params: x > 40,
+        "q ** (x + 1) ** beta underflows",
+    ),
+}
+# Where PyTensor's slope is finite though the value is -inf, so that there is none: the
+# ends of supports, where the density or the probability is zero.
+WITHOUT_SLOPE: dict[tuple[str, str], Callable[..., Any]] = {
+    ("triangular", "logp"): lambda x, low, c, high: (x == low) | (x == high),
+    ("kumaraswamy", "logcdf"): _at_zero,
+    ("weibull", "logp"): _at_zero,
+    ("weibull", "logcdf"): _at_zero,
+    ("censored_weibull", "logp"): _at_zero,
+    ("censored_weibull", "logcdf"): _at_zero,
+}
