@@ -283,8 +283,10 @@ def test_sample(name, sampler):
 def test_fit(name):
     """A normal distribution in unconstrained space is not quite the posterior."""
     posterior = POSTERIORS[name]
+    # From 80 standard deviations away, 6000 steps end one before the posterior.
+    n = 20_000 if name in ("censored", "truncated") else 6000
     approximation = jlpm.fit(
-        6000, "fullrank_advi", model=built(name), random_seed=36, mc_samples=8, **QUIET
+        n, "fullrank_advi", model=built(name), random_seed=36, mc_samples=8, **QUIET
     )
     tree = approximation.sample(4000, random_seed=37)
     draws = {n: x.values for n, x in tree["posterior"].items()}
