@@ -471,7 +471,7 @@ def bits_keys(closed, *args):
         if name == "cond":
             index = int(operands[0])
             return call(params["branches"][index], operands[1:])
-        for param in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        for param in ("jaxpr", "call_jaxpr", "fun_jaxpr", "call"):
             if isinstance(params.get(param), jex.core.ClosedJaxpr):
                 return call(params[param], operands)
         results = eqn.primitive.bind(*operands, **params)

@@ -208,12 +208,12 @@ def test_a_covariance_that_is_none(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_short_and_empty_vectors(method):
     fn = normal_function(method, None)
-    one = fn(KEY, np.array([[3.0]]), np.array([[[4.0]], [[0.25]]]))
+    one = fn(KEY, np.array([[3.0]] * 2), np.array([[[4.0]], [[0.25]]]))
     z = (one - 3) / np.array([[2.0], [0.5]])
     assert one.shape == (2, 1)
     assert (np.abs(z) < 6).all()
-    assert fn(KEY, np.zeros((5, 0)), np.zeros((1, 0, 0))).shape == (5, 0)
-    assert fn(KEY, np.zeros((0, 2)), np.eye(2)[None]).shape == (0, 2)
+    assert fn(KEY, np.zeros((5, 0)), np.zeros((5, 0, 0))).shape == (5, 0)
+    assert fn(KEY, np.zeros((0, 2)), np.zeros((0, 2, 2))).shape == (0, 2)
     slope = jax.jacfwd(lambda c: fn(KEY, np.array([[3.0]]), c))(np.full((1, 1, 1), 4.0))
     np.testing.assert_allclose(slope, ((one[:1] - 3) / 8)[..., None, None, None])
 

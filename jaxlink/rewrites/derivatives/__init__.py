@@ -11,6 +11,7 @@ from pytensor.graph.fg import FrozenFunctionGraph
 
 from jaxlink.rewrites.derivatives.decisions import decide_once
 from jaxlink.rewrites.derivatives.shields import shield
+from jaxlink.rewrites.logarithms import join_logarithms
 
 __all__ = ["settle_derivatives"]
 
@@ -18,6 +19,7 @@ __all__ = ["settle_derivatives"]
 def settle_derivatives(fgraph: Any) -> Any:
     """``fgraph`` made ready for differentiation; itself if nothing is to be done."""
     if isinstance(fgraph, FrozenFunctionGraph):
-        changed = shield(decide_once(fgraph.unfreeze()))
-        return changed
+        # A graph inside of an Op, which the rewrites of the outer graph left as it is.
+        fgraph = fgraph.unfreeze()
+        join_logarithms.rewrite(fgraph)
     return shield(decide_once(fgraph))

@@ -451,8 +451,10 @@ def _read(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     x, *indices = node.inputs
     rest = [Spread(EVERYWHERE)] * len(indices)
     is_known = all(isinstance(i, Constant) for i in indices)
-    if support is EVERYWHERE and not is_known:
-        return [Spread(EVERYWHERE), *rest]  # to find out what is read would cost more
+    by_element = isinstance(getattr(x.owner, "op", None), Elemwise)
+    if support is EVERYWHERE and not (is_known and by_element):
+        # To find out what is read would cost more, or is no use to a mixing Op.
+        return [Spread(EVERYWHERE), *rest]
     if support is not EVERYWHERE and support.is_scalar:
         return [Spread(support), *rest]
     ndim = node.outputs[0].type.ndim
