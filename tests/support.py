@@ -362,7 +362,7 @@ class Cost:
             there = fn(*values[:which], moved, *values[which + 1 :])
             total = 0.0
             for a, b, w in zip(here, there, self.weights.values(), strict=True):
-                if a.shape == moved.shape and np.isnan(a.flat[element]):
+                if a.shape == moved.shape and not np.isfinite(a.flat[element]):
                     return np.nan
                 same = (a == b) | (np.isnan(a) & np.isnan(b))
                 total += float((np.where(same, 0, b - a) * w).sum())

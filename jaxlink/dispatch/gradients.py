@@ -127,8 +127,9 @@ def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
 def with_masked_gradient(x: Any, mask: Any) -> Any:
     """``x``, whose derivative is exactly zero where ``mask`` is false. What has no
     derivative stays as it is."""
-    is_known = is_static(x) or (is_static(mask) and np.all(mask))
-    if is_known or not jnp.issubdtype(getattr(x, "dtype", bool), jnp.inexact):
+    if not isinstance(x, jax.Array) or not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x
+    if is_static(mask) and np.all(mask):
         return x
     # For XLA this is x. The derivative of the first operand passes through the mask in
     # both modes and all orders; the second has none.

@@ -12,7 +12,9 @@ from jax.scipy import special
 from pytensor.scalar.math import erfc
 from pytensor.tensor.elemwise import Elemwise
 
+from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.special.calculus import smooth
+from jaxlink.static import canonical
 
 __all__ = ["LogErfc", "erfcx", "log_erfc", "log_erfc_of"]
 
@@ -62,6 +64,12 @@ class LogErfc(ps.UnaryScalarOp):
 
     def impl(self, x: Any) -> Any:
         return np.log(erfc.impl(x))
+
+
+@rule(LogErfc)
+def log_of_erfc(op: LogErfc, node: Any) -> Callable[..., Any]:
+    dtype = node.outputs[0].type.dtype
+    return lambda x: log_erfc(jnp.asarray(x, canonical(dtype)))
 
 
 log_erfc_of = Elemwise(LogErfc(ps.upgrade_to_float, name="log_erfc"))

@@ -23,7 +23,7 @@ from jaxlink.dispatch.special.bessel import ive, kve
 from jaxlink.dispatch.special.bessel_j import j0, j1, jv
 from jaxlink.dispatch.special.beta import betainc, betaincinv
 from jaxlink.dispatch.special.calculus import smooth
-from jaxlink.dispatch.special.erfc import LogErfc, erfcx, log_erfc
+from jaxlink.dispatch.special.erfc import erfcx
 from jaxlink.dispatch.special.gamma import (
     gammainc,
     gammaincc,
@@ -120,7 +120,6 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Erf: lax.erf,
     psm.Erfc: lax.erfc,
     psm.Erfcx: erfcx,
-    LogErfc: log_erfc,
     psm.Erfinv: lax.erf_inv,
     psm.Erfcinv: erfcinv,
     psm.NdtriExp: ndtri_exp,
