@@ -186,11 +186,24 @@ def logaddexp(op: pts.LogAddExp, node: Any) -> Function:
     return _of_floats(node, lambda *xs: reduce(jnp.logaddexp, xs))
 
 
+def _ratio(x: Any, y: Any) -> Any:
+    """x / y, and zero where x is: there x log(y) is zero for any y."""
+    zero = x == 0
+    return jnp.where(zero, 0, x / jnp.where(zero, 1, y))
+
+
+_xlogy = smooth(special.xlogy, {0: lambda x, y: jnp.log(y), 1: _ratio})
+_xlog1py = smooth(
+    special.xlog1py,
+    {0: lambda x, y: jnp.log1p(y), 1: lambda x, y: _ratio(x, 1 + y)},
+)
+
+
 @rule(pts.XLogY)
 def xlogy(op: pts.XLogY, node: Any) -> Function:
-    return _of_floats(node, special.xlogy)
+    return _of_floats(node, _xlogy)
 
 
 @rule(pts.XLog1PY)
 def xlog1py(op: pts.XLog1PY, node: Any) -> Function:
-    return _of_floats(node, special.xlog1py)
+    return _of_floats(node, _xlog1py)
