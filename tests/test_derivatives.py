@@ -190,6 +190,13 @@ def test_zero_stays_zero(name, dtype):
         np.testing.assert_allclose(other, first, rtol=rtol, atol=rtol)
 
 
+def test_draw_in_a_branch_that_is_not_taken():
+    mu = pt.scalar("mu")
+    draw = pt.random.shared_rng(seed=0).normal(mu, 0.1)[1]
+    fn = jaxlink.function([mu], pt.switch(draw > 0, pt.sqrt(draw), 3 * draw))
+    assert float(jax.grad(fn, argnums=1)(jax.random.key(0), -5.0)) == 3
+
+
 def test_graph_is_masked_where_a_branch_ends():
     x = pt.vector("x")
     fgraph = FunctionGraph([x], [pt.switch(x > 0, pt.log(pt.sqrt(x)), x)], clone=False)

@@ -84,8 +84,11 @@ def shield(fgraph: FunctionGraph) -> FunctionGraph:
         else:
             spreads = spread(walk, node, supports)
         is_active = [var in active for var in node.inputs]
+        # What has no support, as the parameters of a draw, cannot be masked later.
         if tainted and not all(
-            s.exact for s, flag in zip(spreads, is_active, strict=True) if flag
+            s.exact and s.support is not EVERYWHERE
+            for s, flag in zip(spreads, is_active, strict=True)
+            if flag
         ):
             mask(outs[0][1])
             tainted = False
