@@ -125,6 +125,7 @@ INHERITED = {
     "tensor.rewriting.scalarize.ScalarSubtensor",
     "tensor.rewriting.scalarize.ScalarizedElemwise",
     "tensor.rewriting.scalarize.ScalarizedJoin",
+    "tensor.symbolic.FusibleSymbolicOp",
     "tensor.symbolic.TensorSymbolicOp",
     "xtensor.basic.XTypeCastOp",
 }

@@ -32,6 +32,9 @@ def test_logsumexp():
 def test_logaddexp():
     v = pt.vector("v")
     check([x, v], [pt.logaddexp(x, v), pt.logaddexp(v, x, x)], [ROWS, [0.0, 1, -3]])
+    # PyTensor's gradient is a graph in an Op of its own, which may be differentiated.
+    slopes = pt.grad(pt.logaddexp(x, v).sum(), [x, v])
+    check([x, v], slopes, [ROWS[:2], [0.0, 1, -3]], grad_atol=1e-15)
 
 
 def test_products_with_logarithms():
