@@ -66,6 +66,9 @@ class Support:
             return self.any()
         return self.map(lambda mask: pt.any(mask, axis=axes, keepdims=True), flags)
 
+    def __invert__(self) -> "Support":
+        return self.map(pt.invert, self.broadcastable)
+
     def map(
         self, fn: Callable[[Variable], Variable], broadcastable: Sequence[bool]
     ) -> "Support":
