@@ -1,10 +1,12 @@
 """PyTensor's rewrites: which are left out, and what the others are needed for."""
 
+import jax
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import Mode, optdb
 
+import jaxlink
 from jaxlink import MODE
 from jaxlink.rewrites import STABILIZING, WITHOUT_ERRORS
 
@@ -64,3 +66,18 @@ def test_gradients_of_pytensor_are_as_stable_under_mode():
         np.testing.assert_allclose(
             value[finite], wanted[finite], rtol=1e-9, atol=1e-300, err_msg=name
         )
+
+
+def test_logarithm_of_a_product_that_underflows():
+    x, y = pt.vector("x"), pt.vector("y")
+    product = pt.log(x / 3 * pt.exp(-(x**2)) / (pt.exp(y) * y))
+    both = jaxlink.function([x, y], [product, pt.log(1 / pt.exp(y)), pt.log(-pt.exp(y))])
+    at = np.array([1.5, 60.0, 0.0, -1.0]), np.array([0.5, 800.0, 2.0, 2.0])
+    value, alone, negative = both(*at)
+    with np.errstate(all="ignore"):
+        wanted = np.log(at[0] / 3 / at[1]) - at[0] ** 2 - at[1]
+    np.testing.assert_allclose(value, wanted, rtol=1e-12)
+    np.testing.assert_array_equal(alone, -at[1])
+    assert np.isnan(negative).all()
+    slopes = jax.grad(lambda x: both(x, at[1])[0][:2].sum())(at[0])
+    np.testing.assert_allclose(slopes[:2], 1 / at[0][:2] - 2 * at[0][:2], rtol=1e-12)

@@ -7,6 +7,10 @@ log(1 - p) is finite. So the two are taken together.
 
 PyTensor's rewrite of log(erfc(x)) knows where erfc underflows in 64 bits only. Here it
 is one function, right in all.
+
+A density that is a product with an exponential, as Rice's, underflows before its
+logarithm is taken. PyTensor's gradient survives that, as its rewrites cancel the
+exponential; JAX differentiates the product as it stands.
 """
 
 from typing import Any
@@ -118,5 +122,39 @@ def log_of_erfc(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
     return [log_erfc_of(x.owner.inputs[0]).astype(node.outputs[0].type.dtype)]
 
 
+@node_rewriter([pt.log])
+def log_of_product(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
+    """log(x * exp(y) / exp(z)) -> log(x) + y - z; declines a logarithm of anything else
+    than a product or quotient with an exponential in it."""
+    del fgraph
+    exponents: list[Variable] = []
+    rest = _without_exponentials(node.inputs[0], exponents)
+    if not exponents or rest is None:
+        return None
+    return [pt.add(pt.log(rest), *exponents).astype(node.outputs[0].type.dtype)]
+
+
+def _without_exponentials(
+    x: Variable, exponents: list[Variable], sign: int = 1
+) -> Variable | None:
+    """The other factors of a product, if there are any. ``exponents`` gets what the
+    exponentials are taken of, with the sign that they have in the logarithm."""
+    if _is(x, ps.Exp) and (y := x.owner.inputs[0]).type.dtype.startswith("float"):
+        exponents.append(y if sign > 0 else -y)
+        return None
+    if _is(x, ps.Mul):
+        parts = [_without_exponentials(f, exponents, sign) for f in x.owner.inputs]
+        factors = [part for part in parts if part is not None]
+        return pt.mul(*factors) if factors else None
+    if _is(x, ps.TrueDiv):
+        over, under = x.owner.inputs
+        top = _without_exponentials(over, exponents, sign)
+        bottom = _without_exponentials(under, exponents, -sign)
+        if bottom is None:
+            return top
+        return (1 if top is None else top) / bottom
+    return x
+
+
 join_complements = dfs_rewriter(complement)
-join_logarithms = dfs_rewriter(complement, log_of_erfc)
+join_logarithms = dfs_rewriter(complement, log_of_erfc, log_of_product)
