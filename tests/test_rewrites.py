@@ -71,7 +71,9 @@ def test_gradients_of_pytensor_are_as_stable_under_mode():
 def test_logarithm_of_a_product_that_underflows():
     x, y = pt.vector("x"), pt.vector("y")
     product = pt.log(x / 3 * pt.exp(-(x**2)) / (pt.exp(y) * y))
-    both = jaxlink.function([x, y], [product, pt.log(1 / pt.exp(y)), pt.log(-pt.exp(y))])
+    both = jaxlink.function(
+        [x, y], [product, pt.log(1 / pt.exp(y)), pt.log(-pt.exp(y))]
+    )
     at = np.array([1.5, 60.0, 0.0, -1.0]), np.array([0.5, 800.0, 2.0, 2.0])
     value, alone, negative = both(*at)
     with np.errstate(all="ignore"):

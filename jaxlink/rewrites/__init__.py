@@ -13,6 +13,7 @@ from pytensor.tensor.variable import TensorConstant
 
 from jaxlink.rewrites.bounds import signed_bounds
 from jaxlink.rewrites.capture import capture_constants
+from jaxlink.rewrites.derivatives.loops import loops_need_masks
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.logarithms import join_complements, join_logarithms
 from jaxlink.rewrites.masks import absorb_masks, explain
@@ -103,9 +104,12 @@ class _Linker(JAXLinker):
 
 
 @cache
-def _mode(modules: tuple[str, ...]) -> Mode:
-    """PyTensor's rewrites, while these modules of `_EXCLUDED_OF` are loaded."""
+def _mode(modules: tuple[str, ...], out_of_loops: bool) -> Mode:
+    """PyTensor's rewrites, while these modules of `_EXCLUDED_OF` are loaded.
+    ``out_of_loops``: those too that move what a step computes out of its loop."""
     optional = [name for module in modules for name in _EXCLUDED_OF[module]]
+    if not out_of_loops:
+        optional.append("scan_pushout")
     query = RewriteDatabaseQuery(include=["fast_run", "lazy_ifelse"])
     return Mode(_Linker([*_EXCLUDED, *optional]), query)
 
@@ -130,7 +134,7 @@ def prepare(
     join_complements.rewrite(fgraph)  # first, so that PyTensor makes these stable
     # Not kept: modules that are imported later add rewrites.
     loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
-    _mode(loaded).optimizer.rewrite(fgraph)
+    _mode(loaded, not loops_need_masks(fgraph)).optimizer.rewrite(fgraph)
     join_logarithms.rewrite(fgraph)
     mask_loops_that_stop(fgraph)
     explain(absorb_masks(fgraph))

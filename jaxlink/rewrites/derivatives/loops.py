@@ -1,0 +1,33 @@
+"""What a loop may leave to the graph around it.
+
+PyTensor moves what a step computes of its sequences alone out of the loop, where it is
+computed for all steps at once. If the step then chooses, as ``where(state > 0,
+sqrt(x_t), x_t)`` does, the choice stays inside and the function whose slope it cuts off
+stands outside, out of the reach of a mask. So such a loop keeps what it computes.
+"""
+
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.op import HasInnerGraph
+from pytensor.scan.op import Scan
+
+from jaxlink.dispatch.gradients import MaskedGradient
+from jaxlink.rewrites.derivatives.shields import shield
+
+__all__ = ["loops_need_masks"]
+
+
+def loops_need_masks(fgraph: FunctionGraph) -> bool:
+    """Whether a loop, of ``fgraph`` or of a graph inside it, has steps that `shield`
+    puts a mask into."""
+    for node in fgraph.apply_nodes:
+        if isinstance(node.op, HasInnerGraph):
+            inner = node.op.fgraph.unfreeze()
+            if isinstance(node.op, Scan) and _needs_masks(inner):
+                return True
+            if loops_need_masks(inner):
+                return True
+    return False
+
+
+def _needs_masks(step: FunctionGraph) -> bool:
+    return any(isinstance(n.op, MaskedGradient) for n in shield(step).apply_nodes)
