@@ -132,6 +132,9 @@ def test_log_density_without_a_gradient():
     for run in (sample, fit):
         with pytest.raises(ValueError, match=message):
             run(model=model, **QUIET)
+    with pytest.raises(ValueError, match=r'no gradient in `b_log__`.*use .*"Powell"'):
+        find_MAP(model=model, **QUIET)
+    assert set(find_MAP("Powell", model=model, **QUIET)) >= {"a", "b"}
 
 
 def test_derivatives_are_those_of_jax():

@@ -67,13 +67,16 @@ def unmovable(model: pm.Model) -> Unmovable:
 
 
 def check_gradient(
-    log_density: Callable[[Any], Any], shapes: Mapping[str, jax.ShapeDtypeStruct]
+    log_density: Callable[[Any], Any],
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+    instead: str = _PYMC,
 ) -> None:
     """Raise unless JAX can differentiate a log density.
 
     Arguments:
         log_density: a function of a position.
         shapes: of the entries of a position.
+        instead: what does without a gradient.
 
     Raises:
         ValueError: naming the value variables in which it cannot.
@@ -97,5 +100,5 @@ def check_gradient(
     wrong = [name for name in shapes if why_not({name: None}) is not None]
     raise ValueError(
         f"the log density has no gradient in {listed(wrong)}. JAX says: {error} Give "
-        f"the Op a rule that JAX can differentiate (docs/custom-ops.md), or use {_PYMC}"
+        f"the Op a rule that JAX can differentiate (docs/custom-ops.md), or use {instead}"
     ) from error

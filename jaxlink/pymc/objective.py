@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 
 from jaxlink.pymc.density import logdensity
+from jaxlink.pymc.movable import check_gradient
 from jaxlink.pymc.progress import Bar
 from jaxlink.pymc.transforms import Ravel
 
@@ -76,6 +77,14 @@ class Objective:
         self.start = np.concatenate(parts)
         self._fixed = {name: x for name, x in start.items() if name not in chosen}
         self.best, self.best_value = self.start, np.inf
+
+    def check_gradient(self) -> None:
+        """Raise, by name, if JAX cannot differentiate the density."""
+
+        def log_density(position: Position) -> Any:
+            return self._density({**self._fixed, **position})
+
+        check_gradient(log_density, self._flat.shapes, 'a method such as "Powell".')
 
     @property
     def precision(self) -> float:

@@ -115,7 +115,7 @@ def find_MAP(  # noqa: N802
     Raises:
         TypeError: there is no model; both a key and a random_seed; an unknown option.
         ValueError: the log density or its gradient is not finite at the start, with the
-            terms or variables that are not; the model has no such variables, or nothing
+            terms or variables that are not; JAX cannot differentiate the density; the model has no such variables, or nothing
             to optimize; the model is random (`pm.Minibatch`); an unknown method.
 
     Example:
@@ -279,7 +279,11 @@ def _begin(
         if _METHODS[method] == "nothing":
             value, gradient = objective.value(objective.start), np.zeros(0)
         else:
-            value, gradient = objective.value_and_gradient(objective.start)
+            try:
+                value, gradient = objective.value_and_gradient(objective.start)
+            except (NotImplementedError, TypeError, ValueError):
+                objective.check_gradient()
+                raise
         if np.isfinite(value) and np.isfinite(gradient).all():
             return
     start = objective.position(objective.start)
