@@ -359,7 +359,10 @@ class Cost:
         def quotient(element: int, step: float) -> float:
             moved = np.array(values[which])
             moved.flat[element] += step
-            there = fn(*values[:which], moved, *values[which + 1 :])
+            try:
+                there = fn(*values[:which], moved, *values[which + 1 :])
+            except (AssertionError, ValueError):  # no longer a legal parameter
+                return np.nan
             total = 0.0
             for a, b, w in zip(here, there, self.weights.values(), strict=True):
                 if a.shape == moved.shape and not np.isfinite(a.flat[element]):

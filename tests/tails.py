@@ -405,7 +405,8 @@ INDETERMINATE: dict[tuple[str, str, str], tuple[Callable[..., Any], str]] = {
     ),
 }
 # Where PyTensor's slope is finite though the value is -inf, so that there is none: the
-# ends of supports, where the density or the probability is zero.
+# ends of supports, where the density or the probability is zero, and probabilities that
+# floats of 32 bits cannot tell from zero.
 WITHOUT_SLOPE: dict[tuple[str, str], Callable[..., Any]] = {
     ("triangular", "logp"): lambda x, low, c, high: (x == low) | (x == high),
     ("kumaraswamy", "logcdf"): _at_zero,
@@ -413,4 +414,5 @@ WITHOUT_SLOPE: dict[tuple[str, str], Callable[..., Any]] = {
     ("weibull", "logcdf"): _at_zero,
     ("censored_weibull", "logp"): _at_zero,
     ("censored_weibull", "logcdf"): _at_zero,
+    ("mixture", "logccdf"): lambda x, w, m, s: x > m + 10 * s,
 }

@@ -149,7 +149,7 @@ def test_large_shapes_in_32_bits():
         a, b = (np.array([v], "float32") for v in (1e8, 3e8))
         df, zero, one = (np.array([v], "float32") for v in (1e8, 0, 1))
         beta = np.asarray(log_odds_of_beta(KEY, (n,), np.float32, a, b), float)
-        inputs = [pt.vector(dtype="float32") for _ in range(3)]
+        inputs = [pt.vector(dtype="float32", shape=(1,)) for _ in range(3)]
         rng = pt.random.shared_rng(seed=0)
         draws = [
             rv(*params, size=(n,), rng=rng, return_next_rng=True)[1]
