@@ -103,6 +103,13 @@ def _gammainc(k: mpf, x: mpf) -> mpf:
     return mp.gammainc(k, 0, x, regularized=True)
 
 
+def _gammaln(x: mpf) -> mpf:
+    """log |gamma(x)|."""
+    if mp.isint(x) and x <= 0:
+        return mp.inf
+    return mp.loggamma(x) if x > 0 else mp.log(abs(mp.gamma(x)))
+
+
 def _power(x: mpf, y: mpf) -> mpf:
     if x == 0 and y < 0:
         return mp.inf
@@ -170,7 +177,7 @@ SCALARS: Mapping[type, Callable[..., Any]] = {
     psm.Erfcx: _erfcx,
     psm.Erfinv: _erfinv,
     psm.Erfcinv: _erfcinv,
-    psm.GammaLn: mp.loggamma,
+    psm.GammaLn: _gammaln,
     psm.Gamma: mp.gamma,
     psm.Psi: mp.digamma,
     psm.I0: lambda x: mp.besseli(0, x),

@@ -22,7 +22,7 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.scalar import math as psm
 from pytensor.tensor.elemwise import Elemwise
 from support import DEFAULT, SCALAR_OPS, reference
-from tails import FUNCTIONS, INDETERMINATE, TAILS, WITHOUT_SLOPE
+from tails import FUNCTIONS, INDETERMINATE, ROUNDING, TAILS, WITHOUT_SLOPE
 
 import jaxlink
 
@@ -63,16 +63,19 @@ def test_distribution(name, functions, dtype):
         where, _ = INDETERMINATE.get(
             (name, function, dtype), INDETERMINATE.get((name, function, ""), (None, ""))
         )
-        known = Known(where, WITHOUT_SLOPE.get((name, function)))
+        rounding = ROUNDING.get((name, function, dtype), 1)
+        known = Known(where, WITHOUT_SLOPE.get((name, function)), rounding)
         assert_slopes(inputs, output, points, wrt, f"{function} of {name}", known)
     assert functions[0] in swept
 
 
 class Known(NamedTuple):
-    """At which points (`tails`) a slope is nan in both, or there is none."""
+    """At which points (`tails`) a slope is nan in both, or there is none, and how much
+    larger its rounding error is than that of most."""
 
     indeterminate: Callable | None = None
     without_slope: Callable | None = None
+    rounding: float = 1
 
 
 def assert_slopes(inputs, output, points, wrt, where, known):
@@ -88,6 +91,7 @@ def assert_slopes(inputs, output, points, wrt, where, known):
     in_pytensor = pytensors(inputs, output, points, wrt)
     single = points[0].dtype == np.float32
     rtol, atol = (2e-3, 1e-5) if single else (1e-6, 1e-12)
+    atol *= known.rounding
     for var, pytensors_ in zip(wrt, in_pytensor, strict=True):
         which = inputs.index(var)
         got = np.asarray(slopes[which], float)
@@ -165,8 +169,11 @@ BOUNDED = {
     "maximum and minimum": lambda f: pt.maximum(LOW, pt.minimum(f, HIGH)),
     "switch of a comparison": lambda f: pt.switch(f > HIGH, 0, pt.maximum(f, LOW)),
 }
-# Without floats, or of an integer order.
-_NOT_SWEPT = (ps.AND, ps.OR, ps.XOR, ps.Invert, ps.Cast, psm.PolyGamma)
+# Without floats as results, of an integer order, or minutes to compile.
+_NOT_SWEPT = (
+    *(ps.AND, ps.OR, ps.XOR, ps.Invert, ps.Cast, ps.Complex),
+    *(psm.PolyGamma, psm.BetaIncInv),
+)
 ELEMENTWISE = [
     row
     for row, op in SCALAR_OPS.items()
@@ -206,6 +213,7 @@ def test_elementwise_in_a_branch_that_is_not_taken(row, dtype):
     fn = jaxlink.function([*inputs, chosen], cost, on_unused_input="ignore")
     gradient = jax.grad(fn, tuple(range(len(inputs))))
     got = quick(gradient)(*values, np.zeros(values[0].shape[1], bool))
+    ours = np.asarray(quick(jaxlink.function(inputs, f))(*values))[0]
     for k, (form, (_, slope)) in enumerate(NOT_TAKEN.items()):
         for i, g in enumerate(got):
             wanted = slope if i == 0 else 0
@@ -213,7 +221,9 @@ def test_elementwise_in_a_branch_that_is_not_taken(row, dtype):
             at = [[float(v[k][j]) for v in values] for j in wrong]
             assert not at, f"{form} of {row.__name__}, operand {i} at {at}"
     (value,) = reference(inputs, [f], values)
-    cut = (value[0] < LOW) | (value[0] > HIGH)
+    # Some functions have no value far out, where SciPy has one.
+    cut = ((value[0] < LOW) | (value[0] > HIGH)) & ~np.isnan(ours)
+    assert cut.any() or op.nin == 1
     for k, form in enumerate(BOUNDED, len(NOT_TAKEN)):
         for g in got:
             where = f"{form} of {row.__name__}"

@@ -169,6 +169,15 @@ def test_values(name):
     np.testing.assert_allclose(fn(*points), wanted, 1e-9, ATOL.get(name, 1e-290))
 
 
+def test_an_order_that_is_out_of_reach_leaves_the_others():
+    v, x = pt.vectors("v", "x")
+    orders = np.array([-3.7, -1e300, 1e300, 5.5, 2.0**27 + 0.5])
+    points = np.array([1.0, 1.0, 1e300, 30.0, 2.0**28])
+    found = np.asarray(jaxlink.function([v, x], pt.jv(v, x))(orders, points))
+    np.testing.assert_allclose(found[[0, 3]], sp.jv(orders, points)[[0, 3]], 1e-12)
+    assert np.isnan(found[[2, 4]]).all()
+
+
 @pytest.mark.parametrize("name", SLOPES)
 def test_slopes(name):
     """The derivatives with respect to all arguments, jitted and batched."""

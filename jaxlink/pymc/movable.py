@@ -100,5 +100,6 @@ def check_gradient(
     wrong = [name for name in shapes if why_not({name: None}) is not None]
     raise ValueError(
         f"the log density has no gradient in {listed(wrong)}. JAX says: {error} Give "
-        f"the Op a rule that JAX can differentiate (docs/custom-ops.md), or use {instead}"
+        "the Op a rule that JAX can differentiate (docs/custom-ops.md), or use "
+        f"{instead}"
     ) from error

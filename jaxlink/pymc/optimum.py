@@ -115,8 +115,9 @@ def find_MAP(  # noqa: N802
     Raises:
         TypeError: there is no model; both a key and a random_seed; an unknown option.
         ValueError: the log density or its gradient is not finite at the start, with the
-            terms or variables that are not; JAX cannot differentiate the density; the model has no such variables, or nothing
-            to optimize; the model is random (`pm.Minibatch`); an unknown method.
+            terms or variables that are not; JAX cannot differentiate the density; the
+            model has no such variables, or nothing to optimize; the model is random
+            (`pm.Minibatch`); an unknown method.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm

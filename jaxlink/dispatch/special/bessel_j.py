@@ -31,6 +31,8 @@ __all__ = ["j0", "j1", "jv"]
 # Hankel's expansion reaches full precision from here on, Miller's algorithm up to here
 # with these many orders.
 FAR, ORDERS = 25, 110
+# As many steps as a recurrence may take: a loop takes those of the longest in a batch.
+LONGEST = 10**8
 
 
 def _series(v: Any, x: Any) -> Any:
@@ -102,7 +104,10 @@ def _hankel(f: Any, x: Any) -> Any:
 
 
 def _recur(m: Any, first: Any, second: Any, factor: Callable[[Any], Any]) -> Any:
-    """Element m of the sequence y_{n+1} = factor(n) y_n - y_{n-1}."""
+    """Element m of the sequence y_{n+1} = factor(n) y_n - y_{n-1}; nan if it is beyond
+    `LONGEST`."""
+    too_long = m > LONGEST
+    m = jnp.where(too_long, 0, m)
     most = jnp.max(m, initial=0).astype("int32")
 
     def body(i: Any, state: Any) -> Any:
@@ -113,7 +118,8 @@ def _recur(m: Any, first: Any, second: Any, factor: Callable[[Any], Any]) -> Any
         return jnp.where(go, this, before), jnp.where(go, after, this)
 
     start = jnp.broadcast_arrays(first, second)
-    return lax.fori_loop(1, most + 1, body, tuple(start))[0]
+    found = lax.fori_loop(1, most + 1, body, tuple(start))[0]
+    return jnp.where(too_long, jnp.nan, found)
 
 
 def _contour(v: Any, x: Any) -> Any:
