@@ -172,7 +172,7 @@ BOUNDED = {
 # Without floats as results, of an integer order, or minutes to compile.
 _NOT_SWEPT = (
     *(ps.AND, ps.OR, ps.XOR, ps.Invert, ps.Cast, ps.Complex),
-    *(psm.PolyGamma, psm.BetaIncInv),
+    *(psm.PolyGamma, psm.BetaIncInv, psm.GammaIncInv, psm.GammaIncCInv),
 )
 ELEMENTWISE = [
     row
