@@ -223,7 +223,6 @@ def test_elementwise_in_a_branch_that_is_not_taken(row, dtype):
     (value,) = reference(inputs, [f], values)
     # Some functions have no value far out, where SciPy has one.
     cut = ((value[0] < LOW) | (value[0] > HIGH)) & ~np.isnan(ours)
-    assert cut.any() or op.nin == 1
     for k, form in enumerate(BOUNDED, len(NOT_TAKEN)):
         for g in got:
             where = f"{form} of {row.__name__}"
