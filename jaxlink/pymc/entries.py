@@ -40,7 +40,8 @@ class Entries:
         return frozenset(self.names)
 
     @cached_property
-    def _allowed(self) -> frozenset[str]:
+    def allowed(self) -> frozenset[str]:
+        """The names that it may hold."""
         return self._required | self.further
 
     def taker(self) -> Callable[[Any], Sequence[Any]]:
@@ -67,10 +68,10 @@ class Entries:
                 f"{of}: `{self.argument}` must be a dict of arrays by name, not "
                 f"{type(given).__name__}."
             )
-        if given.keys() >= self._required and given.keys() <= self._allowed:
+        if given.keys() >= self._required and given.keys() <= self.allowed:
             return
         missing = [name for name in self.names if name not in given]
-        unknown = [name for name in given if name not in self._allowed]
+        unknown = [name for name in given if name not in self.allowed]
         here = dict(self.elsewhere)
         if mixed := [name for name in unknown if name in here]:
             held, way = _SPACES[self.argument]

@@ -120,7 +120,10 @@ class ModelFunction:
             return args
         given = args[-1]
         try:
-            if type(given) is not dict or len(given) != len(entries.names):
+            # As many names as are taken are those, or the next line says otherwise.
+            if type(given) is not dict or (
+                len(given) != len(entries.names) and not given.keys() <= entries.allowed
+            ):
                 entries.check(given, self)
             taken = self._take(given)
         except KeyError:
