@@ -39,6 +39,10 @@ UNDERFLOW_IN_32_BITS = {"bambi_hsgp", "bambi_hurdle_poisson"}
 # below compare with closed forms there.
 WRONG_FAR_OUT = {"bambi_censored_exponential", "extras_projected_process"}
 
+# A probability beyond a censored value that underflows in PyMC, and here stays in
+# logarithms.
+UNDERFLOW_IN_PYMC = {"bambi_censored"}
+
 # A test below has the reason.
 NAN_IN_32_BITS = {"extras_projected_process"}
 
@@ -104,7 +108,7 @@ def test_densities(name):
             continue
         value, slope = theirs(position)
         if not np.isfinite(value):
-            assert not ours(position)[0] > -np.inf
+            assert name in UNDERFLOW_IN_PYMC or not ours(position)[0] > -np.inf
             continue
         compared += 1
         got_value, got_slope = ours(position)
@@ -157,6 +161,8 @@ def test_process_in_32_bits():
     assert np.isfinite(value)
 
 
+# PyMC says it of Bambi's probabilities of the categories.
+@pytest.mark.filterwarnings("ignore:Incompatible coordinate length:UserWarning")
 @pytest.mark.parametrize(
     "name",
     [
