@@ -25,6 +25,7 @@ from support import DEFAULT, SCALAR_OPS, reference
 from tails import FUNCTIONS, INDETERMINATE, ROUNDING, TAILS, WITHOUT_SLOPE
 
 import jaxlink
+from jaxlink import linker
 
 # To compile is most of what a test costs.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -227,6 +228,14 @@ def test_elementwise_in_a_branch_that_is_not_taken(row, dtype):
         for g in got:
             where = f"{form} of {row.__name__}"
             np.testing.assert_array_equal(g[k][cut], 0, err_msg=where)
+
+
+def test_the_sweep_fails_without_masks(monkeypatch):
+    monkeypatch.setattr(linker, "settle_derivatives", lambda fgraph: fgraph)
+    with pytest.raises(AssertionError, match="switch of Sqrt, operand 0"):
+        test_elementwise_in_a_branch_that_is_not_taken(ps.Sqrt, "float64")
+    with pytest.raises(AssertionError, match="logp of censored_at_one_end"):
+        test_distribution("censored_at_one_end", ("logp",), "float64")
 
 
 # --- all orders and transformations --------------------------------------------------

@@ -120,7 +120,8 @@ class ModelFunction:
             return args
         given = args[-1]
         try:
-            # As many names as are taken are those, or the next line says otherwise.
+            # In a dict of the right length, a wrong name means that one is missing,
+            # which raises KeyError below.
             if type(given) is not dict or (
                 len(given) != len(entries.names) and not given.keys() <= entries.allowed
             ):
