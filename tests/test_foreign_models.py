@@ -153,7 +153,6 @@ def test_slope_of_a_process_of_equal_points():
     np.testing.assert_allclose(slope, 5 * np.exp(8.47382643848068) - 5, rtol=1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="nan at the start; the cause is not known")
 def test_process_in_32_bits():
     model = built("extras_projected_process")
     with jax.enable_x64(False), pytest.warns(jaxlink.PrecisionWarning):

@@ -68,7 +68,8 @@ def _extremum(wins: Callable[..., Variable]) -> Callable[..., Any]:
         )
 
         def by_mask(x: Variable, y: Variable) -> Variable:
-            return pt.switch(first.array(node.outputs[0].type.ndim), x, y)
+            mask = first.array(node.outputs[0].type.ndim)
+            return pt.switch(mask, node.op(x, _constant(y)), node.op(_constant(x), y))
 
         walk.choose(node, by_mask, first)
         return [first, ~first]
@@ -83,12 +84,21 @@ def _clip(walk: Walk, node: Any) -> list[Support | None]:
     above = _own_decision(node, lambda: pt.gt(x, high), (x, high))
 
     def by_mask(x: Variable, low: Variable, high: Variable) -> Variable:
-        inside = pt.switch(above.array(ndim), high, x)
+        inside = node.op(x, _constant(low), _constant(high))
+        inside = pt.switch(above.array(ndim), high, inside)
         return pt.switch(below.array(ndim), low, inside)
 
     walk.choose(node, by_mask, below, above)
     not_below = ~below
     return [both(not_below, ~above), below, both(not_below, above)]
+
+
+def _constant(bound: Variable) -> Variable:
+    """``bound`` without a derivative. The mask chooses what is differentiated. It was
+    computed from other copies of the operands, which XLA may round differently, so the
+    Op still sees to it that the value keeps the bound."""
+    nowhere = pt.constant(np.zeros([1] * bound.type.ndim, bool))
+    return MaskedGradient()(bound, nowhere)
 
 
 def _own_decision(
