@@ -25,13 +25,13 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from benchmarks.harness import medians  # noqa: E402
-from jaxlink.pymc import runs  # noqa: E402
-from jaxlink.pymc.chunks import Chunks, evaluate  # noqa: E402
-from jaxlink.pymc.forward import sample_posterior_predictive  # noqa: E402
-from jaxlink.pymc.memory import budget, format_bytes  # noqa: E402
-from jaxlink.pymc.predictive import posterior_predictive  # noqa: E402
-from jaxlink.pymc.samples import Samples  # noqa: E402
-from jaxlink.pymc.store import BLOCK_BYTES  # noqa: E402
+from jaxlink.pymc.batched import runner  # noqa: E402
+from jaxlink.pymc.batched.chunks import Chunks, evaluate  # noqa: E402
+from jaxlink.pymc.batched.memory import budget, format_bytes  # noqa: E402
+from jaxlink.pymc.batched.samples import Samples  # noqa: E402
+from jaxlink.pymc.batched.store import BLOCK_BYTES  # noqa: E402
+from jaxlink.pymc.model.predictive import posterior_predictive  # noqa: E402
+from jaxlink.pymc.predict.forward import sample_posterior_predictive  # noqa: E402
 
 CHAINS, DRAWS, OBSERVATIONS, COLUMNS = 4, 1000, 1000, 5
 LIKELIHOODS: dict[str, Callable[..., Any]] = {
@@ -83,7 +83,7 @@ def _memory(draws: int, on_disk: bool) -> tuple[int, int]:
         grown.append(_status("VmHWM") - before)
         return columns
 
-    runs.evaluate = watched
+    runner.evaluate = watched
     model = regression("normal")
     with tempfile.TemporaryDirectory() as folder:
         sample_posterior_predictive(

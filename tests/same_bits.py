@@ -1,13 +1,12 @@
 """Whether two versions of the library give the same bits.
 
-``python tests/same_bits.py record FILE`` writes draws, values and gradients of every
-distribution of the tests, every model of the zoo, every scalar Op and a few graphs of
-each other area. ``python tests/same_bits.py compare FILE`` computes them again and lists
-those that differ in a bit. Run the first before a change that must change nothing, in
-the same environment.
+``python tests/same_bits.py record FILE`` writes draws, values and gradients: of all
+distributions in the tests, all models of the zoo, all scalar Ops and a few graphs of
+each other area. ``python tests/same_bits.py compare FILE`` computes them again and
+lists those that differ in a bit. Run the first before a change that must change
+nothing, in the same environment.
 """
 
-# ruff: noqa: E402
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -156,9 +155,9 @@ GRAPHS = {
     "writes": lambda x, m: m[1:3, [0, 2]].set(x[:2]).sum(0) + pt.set_subtensor(x[2], 3),
     "masks": lambda x, m: pt.stack([x[x > 0].sum(), m[x < 1].max(), x[x > 0].mean()]),
     "sorting": lambda x, m: pt.sort(x) + pt.sort(m, 0)[2] + pt.repeat(x[:2], 2),
-    "joining": lambda x, m: pt.concatenate([m, m.T], 1)[:, ::2] + pt.stack([x, x], 1)[
-        :, :1
-    ],
+    "joining": lambda x, m: (
+        pt.concatenate([m, m.T], 1)[:, ::2] + pt.stack([x, x], 1)[:, :1]
+    ),
     "branches": lambda x, m: ifelse(x[0] > 0, m @ x, pt.log(x)),
     "switches": lambda x, m: pt.switch(x > 0, pt.log(x), x**2) + pt.clip(x, -0.5, 0.5),
     "scan": lambda x, m: _scan(
@@ -229,9 +228,7 @@ def _predict() -> dict[str, np.ndarray]:
 
 
 def _fit() -> dict[str, np.ndarray]:
-    approximation = jlpm.fit(
-        50, model=_small_model(), random_seed=3, progressbar=False
-    )
+    approximation = jlpm.fit(50, model=_small_model(), random_seed=3, progressbar=False)
     return _tree(approximation.sample(10, random_seed=5))
 
 
@@ -265,9 +262,7 @@ def flat() -> dict[str, np.ndarray]:
 
 
 def as_bits(leaf: Any) -> np.ndarray:
-    if isinstance(leaf, jax.Array) and jnp.issubdtype(
-        leaf.dtype, jax.dtypes.prng_key
-    ):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     array = np.asarray(leaf)
     return np.array([]) if array.dtype == jax.dtypes.float0 else array
@@ -281,7 +276,9 @@ def main(command: str, file: str) -> None:
     path = Path(file)
     results = flat()
     if command == "record":
-        np.savez_compressed(path, **{k.replace("/", "|"): v for k, v in results.items()})
+        np.savez_compressed(
+            path, **{k.replace("/", "|"): v for k, v in results.items()}
+        )
         print(f"{len(results)} results in {path}")
         return
     with np.load(path) as recorded:
@@ -293,7 +290,11 @@ def main(command: str, file: str) -> None:
         or name not in results
         or not same(before[name], results[name])
     )
-    print(f"{len(before)} results recorded, {len(differing)} differ", *differing, sep="\n  ")
+    print(
+        f"{len(before)} results recorded, {len(differing)} differ",
+        *differing,
+        sep="\n  ",
+    )
     sys.exit(bool(differing))
 
 

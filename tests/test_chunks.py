@@ -10,10 +10,11 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jax.tree_util import Partial
 
-from jaxlink.pymc import memory
-from jaxlink.pymc.chunks import Chunks, evaluate, held_interrupts, mesh_of
-from jaxlink.pymc.memory import bytes_per_sample, format_bytes
-from jaxlink.pymc.samples import Samples, ids_of
+from jaxlink.pymc.batched import memory
+from jaxlink.pymc.batched.chunks import Chunks, evaluate, held_interrupts
+from jaxlink.pymc.batched.memory import bytes_per_sample, format_bytes
+from jaxlink.pymc.batched.samples import Samples, ids_of
+from jaxlink.pymc.shared.arguments import mesh_of
 
 KEY = jax.random.key(7)
 RNG = np.random.default_rng(3)

@@ -19,9 +19,12 @@ from walk import walk, walked
 
 from jaxlink import pymc as jp
 from jaxlink.errors import KeyArgumentError
-from jaxlink.pymc import chains, mcmc, nuts, variational
-from jaxlink.pymc.context import key_of
-from jaxlink.pymc.mcmc_options import settings_of
+from jaxlink.pymc.mcmc import chains
+from jaxlink.pymc.mcmc import kernels as nuts
+from jaxlink.pymc.mcmc import sample as mcmc
+from jaxlink.pymc.mcmc.options import settings_of
+from jaxlink.pymc.shared.seeds import key_of
+from jaxlink.pymc.vi import fit as variational
 
 QUIET = {"progressbar": False}
 THEIRS = {

@@ -16,9 +16,9 @@ import xarray as xr
 from scipy import stats
 
 import jaxlink
-from jaxlink.pymc.advi import Parameters, negative_elbo
-from jaxlink.pymc.approximation import Approximation
-from jaxlink.pymc.variational import fit
+from jaxlink.pymc.vi.advi import Parameters, negative_elbo
+from jaxlink.pymc.vi.approximation import Approximation
+from jaxlink.pymc.vi.fit import fit
 
 KEY = jax.random.key(5)
 QUIET = {"progressbar": False}

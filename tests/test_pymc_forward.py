@@ -20,15 +20,19 @@ from pymc.exceptions import ImplicitFreezeWarning, ImputationWarning
 import jaxlink
 from benchmarks import predictive
 from jaxlink import ArgumentError
-from jaxlink.pymc import memory, runs
-from jaxlink.pymc.forward import sample_posterior_predictive, sample_prior_predictive
-from jaxlink.pymc.pointwise import (
+from jaxlink.pymc.batched import memory
+from jaxlink.pymc.batched import runner as runs
+from jaxlink.pymc.model.predictive import posterior_predictive, prior
+from jaxlink.pymc.predict.compute import (
     compute_deterministics,
     compute_log_likelihood,
     compute_log_prior,
 )
-from jaxlink.pymc.predictive import posterior_predictive, prior
-from jaxlink.pymc.results import predictive_tree, prior_tree
+from jaxlink.pymc.predict.forward import (
+    sample_posterior_predictive,
+    sample_prior_predictive,
+)
+from jaxlink.pymc.shared.datatree import predictive_tree, prior_tree
 
 KEY = jax.random.key(11)
 QUIET = {"progressbar": False}

@@ -15,7 +15,9 @@ from scipy import stats
 
 import jaxlink
 from jaxlink import pymc as jp
-from jaxlink.pymc.context import check_names, key_of, model_of
+from jaxlink.pymc.shared.arguments import check_names
+from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.seeds import key_of
 
 KEY = jax.random.key(7)
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import jaxlink
-from jaxlink.pymc.objective import Objective
-from jaxlink.pymc.optimum import find_MAP
+from jaxlink.pymc.map.find_map import find_MAP
+from jaxlink.pymc.map.objective import Objective
 
 KEY = jax.random.key(3)
 QUIET = {"progressbar": False}

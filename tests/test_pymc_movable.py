@@ -15,11 +15,11 @@ from pytensor.graph.op import Op
 from pytensor.tensor.random.op import RandomVariable
 
 import jaxlink
-from jaxlink.pymc.density import logdensity
-from jaxlink.pymc.mcmc import sample
-from jaxlink.pymc.movable import check_gradient
-from jaxlink.pymc.optimum import find_MAP
-from jaxlink.pymc.variational import fit
+from jaxlink.pymc.map.find_map import find_MAP
+from jaxlink.pymc.mcmc.sample import sample
+from jaxlink.pymc.model.density import logdensity
+from jaxlink.pymc.model.without_gradient import check_gradient
+from jaxlink.pymc.vi.fit import fit
 
 QUIET = {"progressbar": False}
 MODE = r'pm\.sample\(compile_kwargs={"mode": jaxlink\.MODE}\)'

@@ -12,9 +12,9 @@ import pytest
 from arviz_stats import ess
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxlink.pymc.mcmc import sample
-from jaxlink.pymc.mcmc_progress import MCMCProgress
-from jaxlink.pymc.nuts import KERNELS, Start
+from jaxlink.pymc.mcmc.kernels import KERNELS, Start
+from jaxlink.pymc.mcmc.progress import MCMCProgress
+from jaxlink.pymc.mcmc.sample import sample
 
 TWO = NamedSharding(jax.make_mesh((2,), ("chain",)), PartitionSpec("chain"))
 SAMPLERS = ["blackjax", "numpyro", "nutpie"]

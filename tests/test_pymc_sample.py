@@ -14,13 +14,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from pymc.exceptions import SamplingError
 from walk import SCALE, SETTINGS, walk, walked
 
-from jaxlink.pymc import mcmc
-from jaxlink.pymc.chains import STARTING, STEPPING, chain_keys
-from jaxlink.pymc.density import logdensity
-from jaxlink.pymc.initial import initial_position
-from jaxlink.pymc.mcmc import sample
-from jaxlink.pymc.mcmc_progress import MCMCProgress
-from jaxlink.pymc.transforms import constrain
+from jaxlink.pymc.mcmc import sample as mcmc
+from jaxlink.pymc.mcmc.chains import STARTING, STEPPING, chain_keys
+from jaxlink.pymc.mcmc.progress import MCMCProgress
+from jaxlink.pymc.mcmc.sample import sample
+from jaxlink.pymc.model.density import logdensity
+from jaxlink.pymc.model.initial_point import initial_position
+from jaxlink.pymc.model.transforms import constrain
 
 TWO = NamedSharding(jax.make_mesh((2,), ("chain",)), PartitionSpec("chain"))
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlink.pymc.mcmc import sample
-from jaxlink.pymc.nuts import Kernel
+from jaxlink.pymc.mcmc.kernels import Kernel
+from jaxlink.pymc.mcmc.sample import sample
 
 SCALE = 0.01
 

@@ -10,22 +10,25 @@ from jaxlink.optional import load
 
 load("pymc", "jaxlink.pymc")
 
-from jaxlink.pymc.approximation import Approximation
-from jaxlink.pymc.context import one_call
-from jaxlink.pymc.density import log_likelihood, log_prior, logdensity
-from jaxlink.pymc.forward import sample_posterior_predictive, sample_prior_predictive
-from jaxlink.pymc.functions import ModelFunction
-from jaxlink.pymc.initial import initial_position
-from jaxlink.pymc.mcmc import sample
-from jaxlink.pymc.optimum import find_MAP
-from jaxlink.pymc.pointwise import (
+from jaxlink.pymc.map.find_map import find_MAP
+from jaxlink.pymc.mcmc.sample import sample
+from jaxlink.pymc.model.density import log_likelihood, log_prior, logdensity
+from jaxlink.pymc.model.function import ModelFunction
+from jaxlink.pymc.model.initial_point import initial_position
+from jaxlink.pymc.model.predictive import posterior_predictive, prior
+from jaxlink.pymc.model.transforms import Ravel, constrain, ravel, unconstrain
+from jaxlink.pymc.predict.compute import (
     compute_deterministics,
     compute_log_likelihood,
     compute_log_prior,
 )
-from jaxlink.pymc.predictive import posterior_predictive, prior
-from jaxlink.pymc.transforms import Ravel, constrain, ravel, unconstrain
-from jaxlink.pymc.variational import fit
+from jaxlink.pymc.predict.forward import (
+    sample_posterior_predictive,
+    sample_prior_predictive,
+)
+from jaxlink.pymc.shared.context import one_call
+from jaxlink.pymc.vi.approximation import Approximation
+from jaxlink.pymc.vi.fit import fit
 
 # What compiles several functions for one call of the user's.
 sample = one_call(sample)

@@ -1,0 +1,1 @@
+"""Evaluating a function at many samples: chunks, memory, and stores on disk."""

@@ -1,0 +1,285 @@
+"""A function mapped over many samples, a chunk at a time.
+
+One compiled program serves all chunks: the last one is filled up. While a chunk is
+computed, the one before is copied to the host, so the device holds two chunks at most,
+however many samples there are. The key of a sample is
+``fold_in(fold_in(key, chain), draw)``, with the ids that `samples.ids_of` takes from
+the labels of the sample dimensions, in the order of the dimensions. So the same key
+gives the same draws for any size of the chunks, any number of devices, and for chains
+in any order.
+"""
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
+
+from jaxlink.errors import JaxlinkError
+from jaxlink.pymc.batched.memory import budget, bytes_per_sample
+from jaxlink.pymc.batched.samples import Samples, positions
+from jaxlink.pymc.shared.arguments import check_batch_size, mesh_of
+
+__all__ = [
+    "Call",
+    "Chunks",
+    "evaluate",
+    "held_interrupts",
+]
+
+# (function, key, values of one sample) -> what is wanted of it
+Call = Callable[[Any, Any, dict[str, Any]], Mapping[str, Any]]
+# (first column, column after the last, arrays of shape (*others, columns, ...))
+Finished = Callable[[int, int, dict[str, np.ndarray]], None]
+
+
+class Chunks:
+    """A function with the samples that it is to be mapped over.
+
+    Arguments:
+        fn: a pytree that is called, so that the data it captured are no constants of
+            the program.
+        call: how to call it at one sample, and what to keep of its result.
+        samples: where; at least one.
+        key: the PRNG key of the run, or ``None`` if there is no randomness.
+        batch_size: how many samples a chunk has; ``None``: what a budget of memory
+            allows (see `memory`).
+        sharding: over whose devices the samples of a chunk are divided; ``None``: all
+            on JAX's default device.
+        hint: says what may be the reason why shapes do not go together.
+
+    Attributes:
+        outputs: the shape and dtype of each result at one sample.
+        batch_size: as given or estimated, rounded up to a multiple of the devices.
+    """
+
+    def __init__(
+        self,
+        fn: Any,
+        call: Call,
+        samples: Samples,
+        *,
+        key: jax.Array | None = None,
+        batch_size: int | None = None,
+        sharding: Sharding | None = None,
+        hint: Callable[[], str] = str,
+    ):
+        check_batch_size(batch_size)
+        self.samples = samples
+        self._mesh = mesh_of(sharding)
+        self._chunk = _mapped(call)
+        self._fn, self._key, self._hint = fn, key, hint
+        few = self._trace(2)
+        self.outputs: dict[str, jax.ShapeDtypeStruct] = {
+            name: jax.ShapeDtypeStruct(out.shape[1:], out.dtype)
+            for name, out in few[1].items()
+        }
+        devices = self._mesh.size if self._mesh else 1
+        if batch_size is None:
+            each = bytes_per_sample(few[0].jaxpr, self._trace(3)[0].jaxpr)
+            fits = devices * max(1, budget(self._platform) // each)
+            batch_size = min(fits, samples.size)
+        self.batch_size = -(-batch_size // devices) * devices
+        # XLA multiplies a single vector in another way than several, and rounds
+        # differently: a device never has less than two.
+        self._filled = max(self.batch_size, 2 * devices)
+        self._program: Any = None
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the result for all samples."""
+        each = [math.prod(x.shape) * x.dtype.itemsize for x in self.outputs.values()]
+        return self.samples.size * sum(each)
+
+    def empty(self, columns: int) -> dict[str, np.ndarray]:
+        """Memory for the results of some columns."""
+        shape = (*self.samples.shape[:-1], columns)
+        return {
+            name: np.empty((*shape, *out.shape), out.dtype)
+            for name, out in self.outputs.items()
+        }
+
+    @property
+    def _platform(self) -> str:
+        if self._mesh is not None:
+            return str(self._mesh.devices.flat[0].platform)
+        return str(next(iter(jax.numpy.zeros(()).devices())).platform)
+
+    def _trace(self, size: int) -> Any:
+        args = self._fn, self._key, *self._inputs(0, min(size, self.samples.size), size)
+        try:
+            return jax.make_jaxpr(self._chunk, return_shape=True)(*args)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, JaxlinkError):
+                raise
+            reason = self._hint() or (
+                "Check that data, coords and the variables of the trace have the "
+                "lengths that the model expects"
+            )
+            raise ValueError(
+                "the model cannot be evaluated, as its shapes do not go together. "
+                f"{reason}. The error was: {error}"
+            ) from error
+
+    def compile(self) -> None:
+        """Compile the program, which iteration else does first."""
+        if self._program is not None:
+            return
+        chunk = self._chunk
+        if self._mesh is not None:
+            # Each device maps over samples of its own, so nothing passes between them.
+            along, whole = PartitionSpec(self._mesh.axis_names[0]), PartitionSpec()
+            specs = (whole, whole, along, along)
+            chunk = jax.shard_map(
+                chunk, mesh=self._mesh, in_specs=specs, out_specs=along, check_vma=False
+            )
+            everywhere = NamedSharding(self._mesh, whole)
+            key = self._key
+            if key is not None and not everywhere.is_fully_addressable:
+                # Without a seed, each process has drawn a key of its own.
+                words = multihost_utils.broadcast_one_to_all(jax.random.key_data(key))
+                key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
+            self._fn, self._key = _on_devices((self._fn, key), everywhere)
+        first = self._placed(0, min(self.batch_size, self.samples.size))
+        self._program = jax.jit(chunk).lower(self._fn, self._key, *first).compile()
+
+    def _inputs(self, start: int, stop: int, size: int) -> Any:
+        """Ids and values of samples, the last of which is repeated to make ``size``:
+        at values that are none, a sampler might never end."""
+
+        def fill(x: np.ndarray) -> np.ndarray:
+            return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+
+        inputs = self.samples.ids(start, stop), self.samples.take(start, stop)
+        return inputs if stop - start == size else jax.tree.map(fill, inputs)
+
+    def _placed(self, start: int, stop: int) -> Any:
+        inputs = self._inputs(start, stop, self._filled)
+        if self._mesh is None:
+            return jax.device_put(inputs)
+        along = PartitionSpec(self._mesh.axis_names[0])
+        return _on_devices(inputs, NamedSharding(self._mesh, along))
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """The number of the first sample of each chunk, and the results on the host."""
+        self.compile()
+        waiting: tuple[int, int, dict[str, jax.Array]] | None = None
+        for start in range(0, self.samples.size, self.batch_size):
+            stop = min(start + self.batch_size, self.samples.size)
+            out = self._program(self._fn, self._key, *self._placed(start, stop))
+            for array in out.values():
+                if array.is_fully_addressable:
+                    array.copy_to_host_async()
+            if waiting is not None:
+                yield _fetch(*waiting)
+            waiting = start, stop, out
+        if waiting is not None:
+            yield _fetch(*waiting)
+
+
+def evaluate(
+    chunks: Chunks, width: int, finished: Finished, advance: Callable[[int], None]
+) -> int:
+    """Evaluate all, and hand over blocks of columns as they are done.
+
+    Arguments:
+        chunks: what to evaluate.
+        width: the number of columns of a block; the last one may have fewer.
+        finished: called with each block, whose memory is used again afterwards.
+        advance: called with numbers of samples, as they are done.
+
+    Returns:
+        How many columns were handed over: fewer than all after Ctrl-C.
+    """
+    *others, columns = shape = chunks.samples.shape
+    width, across = min(width, columns), chunks.samples.across
+    block = chunks.empty(width)
+    first = done = 0
+
+    def hand_over(last: int) -> None:
+        nonlocal first
+        part = (*[slice(None)] * len(others), slice(0, last - first))
+        with held_interrupts():
+            finished(first, last, {name: array[part] for name, array in block.items()})
+            first = last
+
+    try:
+        for start, values in chunks:
+            stop = min(start + chunks.batch_size, chunks.samples.size)
+            while done < stop:
+                end = min(stop, (first + width) * across)
+                index = positions(shape, done, end, first)
+                for name, array in block.items():
+                    array[index] = values[name][done - start : end - start]
+                done = end
+                if done == (first + width) * across:
+                    hand_over(first + width)
+            advance(stop - start)
+    except KeyboardInterrupt:
+        pass
+    if done // across > first:
+        hand_over(done // across)
+    return first
+
+
+@contextmanager
+def held_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait until what is inside is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # it never comes here
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt
+
+
+def _mapped(call: Call) -> Callable[..., dict[str, jax.Array]]:
+    def at_one(fn: Any, key: Any, ids: Any, values: Any) -> dict[str, Any]:
+        if key is not None:
+            for number in ids:
+                key = jax.random.fold_in(key, number)
+        return dict(call(fn, key, values))
+
+    return jax.vmap(at_one, in_axes=(None, None, 0, 0))
+
+
+def _on_devices(tree: Any, sharding: NamedSharding) -> Any:
+    """A tree on devices of this process, and of others if the mesh has such: all have
+    the same tree, and each takes its part."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> jax.Array:
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            words = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return jax.device_put(leaf, sharding)  # of all processes already
+        value = np.asarray(leaf)
+        return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
+
+    return jax.tree.map(place, tree)
+
+
+def _fetch(
+    start: int, stop: int, out: Mapping[str, jax.Array]
+) -> tuple[int, dict[str, np.ndarray]]:
+    return start, {name: _on_host(x)[: stop - start] for name, x in out.items()}
+
+
+def _on_host(array: jax.Array) -> np.ndarray:
+    """All of an array, of whose parts other processes may have some."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

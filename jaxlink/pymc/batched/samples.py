@@ -1,0 +1,151 @@
+"""Values of variables at many samples, such as a posterior, read a stretch at a time.
+
+Samples stand on a grid of dimensions, such as chains and draws. They are taken in the
+order in which the last dimension is slowest: the first draw of all chains, the second
+draw of all chains, and so on. So whatever is done first is a rectangle of whole draws,
+here called columns.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jaxlink.pymc.shared.arguments import check_count
+
+__all__ = ["Samples", "ids_of", "labels_of", "positions"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A grid of samples.
+
+    Attributes:
+        coords: the labels along each sample dimension, in the order of the dimensions;
+            a ``range`` from 0 is one of which only what is needed becomes an array.
+        values: arrays of shape ``(*shape, ...)`` by name. They may be loaded lazily: a
+            slice of one goes through ``np.asarray``.
+        dtypes: what the values become.
+    """
+
+    coords: Mapping[str, Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    dtypes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(labels) for labels in self.coords.values())
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def columns(self) -> int:
+        """The length of the last dimension."""
+        return self.shape[-1]
+
+    @property
+    def across(self) -> int:
+        """How many samples a column has."""
+        return math.prod(self.shape[:-1])
+
+    def part(self, first: int, last: int) -> "Samples":
+        """The columns from ``first`` to before ``last``."""
+        index = (*[slice(None)] * (len(self.shape) - 1), slice(first, last))
+        *dims, along = self.coords
+        coords = {dim: _labels(self.coords[dim]) for dim in dims}
+        return Samples(
+            coords | {along: _labels(self.coords[along][first:last])},
+            {name: np.asarray(value[index]) for name, value in self.values.items()},
+            self.dtypes,
+        )
+
+    def take(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """The values at consecutive samples, of shape ``(stop - start, ...)``."""
+        first, last = start // self.across, -(-stop // self.across)
+        index = positions(self.shape, start, stop, first)
+        taken = {}
+        for name, value in self.part(first, last).values.items():
+            taken[name] = _cast(name, value[index], self.dtypes.get(name))
+        return taken
+
+    def ids(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
+        """What tells consecutive samples apart, along each dimension: see `ids_of`."""
+        index = positions(self.shape, start, stop)
+        return tuple(
+            i.astype(np.uint32) if ids is None else ids[i]
+            for ids, i in zip(self._ids, index, strict=True)
+        )
+
+    @cached_property
+    def _ids(self) -> list[np.ndarray | None]:
+        """Along each dimension; ``None`` where they are 0, 1, 2, ..."""
+        return [
+            None if isinstance(labels, range) else ids_of(labels)
+            for labels in self.coords.values()
+        ]
+
+
+def labels_of(draws: Any) -> range:
+    """The labels of a number of draws.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is less than 1, or there are no keys for so many.
+    """
+    draws = check_count(draws, "draws", 1)
+    if draws > 2**32:
+        raise ValueError(
+            f"draws is {draws:,}, but a run has keys for 2**32 = {2**32:,} draws at "
+            "most. Make several runs, each with its own key, and write each to disk by "
+            "store=PATH."
+        )
+    return range(draws)
+
+
+def _labels(labels: Any) -> Any:
+    return np.asarray(labels) if isinstance(labels, range) else labels
+
+
+def positions(
+    shape: tuple[int, ...], start: int, stop: int, first: int = 0
+) -> tuple[np.ndarray, ...]:
+    """Where the samples from ``start`` to before ``stop`` stand in a grid of which the
+    columns before ``first`` are cut off."""
+    *others, columns = shape
+    numbers = np.arange(start, stop) - first * math.prod(others)
+    column, *rest = np.unravel_index(numbers, (columns, *others))
+    return (*rest, column)
+
+
+def ids_of(labels: Any) -> np.ndarray:
+    """A number for each label of a sample dimension, to fold into a key.
+
+    It is the label itself if all labels are different integers in [0, 2**32), and the
+    position if not. So it stays with a sample that is moved, or kept while others are
+    dropped.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind in "iu" and labels.size:
+        in_range = labels.min() >= 0 and labels.max() < 2**32
+        if in_range and len(np.unique(labels)) == len(labels):
+            return labels.astype(np.uint32)
+    return np.arange(len(labels), dtype=np.uint32)
+
+
+def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
+    if dtype is None or value.dtype == dtype:
+        return value
+    if value.dtype.kind == "f" and np.dtype(dtype).kind in "iub":
+        cast = value.astype(dtype, copy=False) if np.isfinite(value).all() else None
+        if cast is None or not np.array_equal(cast, value):
+            raise ValueError(
+                f"`{name}` is of dtype {dtype} in the model, but the trace has numbers "
+                "of it that are no integers."
+            )
+        return cast
+    return value.astype(dtype)

@@ -1,0 +1,104 @@
+"""Results on disk: a Zarr store that grows by blocks of draws, through xarray."""
+
+import os
+from typing import Any, Literal
+
+import xarray
+from xarray import Dataset, DataTree
+
+from jaxlink.optional import load
+
+__all__ = ["ZarrStore"]
+
+# A block is one Zarr chunk of each variable; it is held in memory until it is written.
+BLOCK_BYTES = 32 * 2**20
+
+
+class ZarrStore:
+    """A tree of datasets on disk, of which some grow along one dimension.
+
+    Arguments:
+        store: a path, a URL or a Zarr store.
+        mode: as xarray has it: "w-" refuses a store that is there, "w" replaces it.
+
+    Raises:
+        ImportError: zarr is not installed.
+        FileExistsError: there is something already.
+        ValueError: there is no such mode.
+    """
+
+    def __init__(self, store: Any, mode: Literal["w-", "w"] = "w-"):
+        zarr = load("zarr", "store=")
+        if mode not in ("w-", "w"):
+            raise ValueError(f'store_mode must be "w-" or "w", not {mode!r}.')
+        self._store = os.fspath(store) if isinstance(store, os.PathLike) else store
+        if mode == "w-" and self._exists(zarr):
+            raise FileExistsError(
+                f"there is something at {store} already. Remove it, give another "
+                'store, or pass store_mode="w" to replace it.'
+            )
+        self._along = ""
+        self._variables: dict[str, list[str]] = {}
+
+    def _exists(self, zarr: Any) -> bool:
+        if isinstance(self._store, str) and "://" not in self._store:
+            return os.path.exists(self._store)
+        try:
+            zarr.open_group(self._store, mode="r")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def create(self, tree: DataTree, along: str, width: int) -> None:
+        """Write a tree of no draws yet, which so shows whether it can be written.
+
+        Arguments:
+            tree: one level of groups, with no entries along the dimension that grows.
+            along: this dimension.
+            width: how many of its entries a Zarr chunk has.
+        """
+        import zarr
+
+        zarr.open_group(self._store, mode="w")
+        self._along = along
+        for name, group in tree.children.items():
+            dataset = group.to_dataset()
+            self._variables[name] = [str(n) for n in dataset.data_vars]
+            sizes = {**dataset.sizes, along: width}
+            encoding = {
+                n: {"chunks": tuple(max(1, sizes[dim]) for dim in variable.dims)}
+                for n, variable in dataset.variables.items()
+                if along in variable.dims
+            }
+            # Zarr's third format has no consolidated metadata yet.
+            dataset.to_zarr(
+                self._store, group=name, mode="a", encoding=encoding, consolidated=False
+            )
+
+    def append(self, tree: DataTree) -> None:
+        """Write the next block of all groups that grow."""
+        for name, group in tree.children.items():
+            dataset = group.to_dataset()
+            grown = [n for n, v in dataset.variables.items() if self._along in v.dims]
+            if grown:
+                Dataset(
+                    {n: dataset[n].variable for n in grown}, attrs=dataset.attrs
+                ).to_zarr(
+                    self._store,
+                    group=name,
+                    append_dim=self._along,
+                    consolidated=False,
+                )
+
+    def open(self) -> DataTree:
+        """The tree, whose arrays are loaded when they are asked for."""
+        tree = xarray.open_datatree(
+            self._store, engine="zarr", chunks=None, consolidated=False
+        )
+        # Zarr lists groups and arrays in any order.
+        return DataTree.from_dict(
+            {
+                name: tree[name].to_dataset()[variables]
+                for name, variables in self._variables.items()
+            }
+        )

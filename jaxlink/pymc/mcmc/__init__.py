@@ -1,0 +1,1 @@
+"""NUTS: one loop over the kernels of several libraries."""

@@ -1,0 +1,236 @@
+"""Chains of a kernel, stepped a few steps at a time.
+
+One compiled program makes any number of steps up to its capacity. Between its calls the
+host takes what was drawn, shows the progress, and can be interrupted.
+
+The keys: chain *i* has ``fold_in(key, i)``, which is folded once more with what a draw
+is for (`STARTING`, `STEPPING`, `TUNING`), and step *t* folds in *t*. So a draw depends
+on its chain and its step alone.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlink.pymc.mcmc.kernels import Kernel, Shapes, Start
+from jaxlink.pymc.mcmc.placement import Lane
+
+__all__ = ["STARTING", "STEPPING", "Chains", "Rows", "Update", "chain_keys"]
+
+# What the keys of a chain are for.
+STARTING, STEPPING, TUNING = range(3)
+
+# How long a call takes, in seconds: what Ctrl-C and the progress bar have to wait for.
+CALL = 0.25
+
+Rows = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+# As `MCMCProgress.update`.
+Update = Callable[[int, Any, Mapping[str, Any]], None]
+
+
+def chain_keys(key: jax.Array, chains: int, purpose: int) -> jax.Array:
+    """The keys of all chains for a purpose, shape ``(chains,)``."""
+    fold_in = jax.vmap(jax.random.fold_in, (0, None))
+    own = jax.vmap(jax.random.fold_in, (None, 0))(
+        key, jnp.arange(chains, dtype=np.uint32)
+    )
+    return fold_in(own, purpose)
+
+
+class Chains:
+    """Chains of one kernel.
+
+    Arguments:
+        kernel: what steps one chain.
+        log_density: a pytree and a function of a position.
+        values: a pytree and a function of a position, to what is kept of it.
+        shapes: of the entries of a position.
+        key: the key of the run.
+        lanes: of the chains.
+        steps: how many steps each chain makes.
+        skip: for how many of them, the first ones, nothing is kept.
+        capacity: the most steps of one call.
+        cores: how many lanes run at the same time; default: as many as the CPU has
+            cores.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        log_density: Any,
+        values: Any,
+        shapes: Shapes,
+        key: jax.Array,
+        lanes: Sequence[Lane],
+        *,
+        steps: int,
+        skip: int,
+        capacity: int,
+        cores: int | None = None,
+    ):
+        self._lanes, self._steps, self._capacity = lanes, steps, capacity
+        self._threads = min(len(lanes), cores or os.cpu_count() or 1)
+        self._to_begin = partial(_begin, kernel, shapes)
+        self._to_advance = partial(_advance, kernel, shapes, skip, capacity)
+        chains = lanes[-1].chains.stop
+        to_tune = chain_keys(key, chains, TUNING)
+        to_step = chain_keys(key, chains, STEPPING)
+        self._keys = [(lane.take(to_tune), lane.take(to_step)) for lane in lanes]
+        fns = {
+            lane.whole: jax.device_put((log_density, values), lane.whole)
+            for lane in lanes
+        }
+        self._fns = [fns[lane.whole] for lane in lanes]
+        self._programs: dict[Any, Any] = {}
+
+    def begin(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """The states of chains that start at these positions (one a row), and the log
+        densities and gradients there."""
+
+        def start(number: int) -> tuple[Any, Any]:
+            lane, (key, _) = self._lanes[number], self._keys[number]
+            args = self._fns[number][0], lane.take(positions), key
+            mapped = (False, True, True)
+            state, *there = self._program(lane, self._to_begin, mapped, args)(*args)
+            return state, lane.give(there)
+
+        # In the caller's thread, since a thread may have other settings of JAX.
+        states, there = zip(*map(start, range(len(self._lanes))), strict=True)
+        logps, gradients = jax.tree.map(lambda *parts: np.concatenate(parts), *there)
+        return list(states), logps, gradients
+
+    def pieces(self, states: Any, update: Update) -> Iterator[Rows]:
+        """Make all steps, a few at a time: about as many as take `CALL` seconds.
+
+        Arguments:
+            states: as `begin` gives them.
+            update: is told of progress.
+
+        Yields:
+            values and statistics of some more steps, arrays of shape
+            ``(chains, steps, ...)`` on the host.
+        """
+        mapped = (False, False, True, True, False, False)
+        programs = []
+        for number, lane in enumerate(self._lanes):
+            args = self._arguments(number, states[number], 0, 0)
+            programs.append(self._program(lane, self._to_advance, mapped, args))
+
+        def advance(number: int, state: Any, first: int, count: int) -> tuple[Any, Any]:
+            args = self._arguments(number, state, first, count)
+            state, rows = programs[number](*args)
+            rows = self._lanes[number].give(rows)
+            return state, jax.tree.map(lambda x: x[:, :count], rows)
+
+        for chain in range(self._lanes[-1].chains.stop):
+            update(chain, (), {})
+        with ThreadPoolExecutor(self._threads) as pool:
+
+            def together(states: Any, first: int, count: int) -> tuple[Any, Rows]:
+                of_lanes = [
+                    pool.submit(advance, number, state, first, count)
+                    for number, state in enumerate(states)
+                ]
+                states, rows = zip(*(each.result() for each in of_lanes), strict=True)
+                return states, jax.tree.map(lambda *xs: np.concatenate(xs), *rows)
+
+            began = perf_counter()
+            states, _ = together(states, 0, 0)
+            overhead = perf_counter() - began
+            done, count = 0, 1
+            while done < self._steps:
+                began = perf_counter()
+                states, (values, stats) = together(states, done, count)
+                yield values, stats
+                done += count
+                for chain, diverging in enumerate(stats["diverging"]):
+                    last = {name: stat[chain, -1] for name, stat in stats.items()}
+                    update(chain, diverging, last)
+                # What a call costs without any step must not be most of its time.
+                fits = (CALL + 4 * overhead) / max(perf_counter() - began, 1e-6)
+                count = max(1, int(count * min(2, fits)))
+                count = min(count, self._capacity, self._steps - done)
+
+    def _arguments(self, number: int, state: Any, first: int, count: int) -> Any:
+        steps = np.int32(first), np.int32(count)
+        place = self._lanes[number].whole
+        return (
+            *self._fns[number],
+            state,
+            self._keys[number][1],
+            *jax.device_put(steps, place),
+        )
+
+    def _program(self, lane: Lane, one: Any, own: Sequence[bool], args: Any) -> Any:
+        """Compiled once for all lanes at a place."""
+        known = one, lane.whole
+        if known not in self._programs:
+            self._programs[known] = lane.compile(one, own, *args)
+        return self._programs[known]
+
+
+def _begin(
+    kernel: Kernel,
+    shapes: Shapes,
+    log_density: Any,
+    position: Any,
+    key: jax.Array,
+) -> tuple[Any, jax.Array, Any]:
+    density = _wide(log_density, shapes)
+    position = {name: x.astype(float) for name, x in position.items()}
+    logp, gradient = jax.value_and_grad(density)(position)
+    return kernel.init(density, Start(position, logp, gradient), key), logp, gradient
+
+
+def _advance(
+    kernel: Kernel,
+    shapes: Shapes,
+    skip: int,
+    capacity: int,
+    log_density: Any,
+    values: Any,
+    state: Any,
+    key: jax.Array,
+    first: jax.Array,
+    count: jax.Array,
+) -> tuple[Any, Any]:
+    """``count`` steps of one chain, of which ``first`` is the number of the first. What
+    comes back is of length ``capacity``, and filled up to ``count``."""
+    density = _wide(log_density, shapes)
+    kept = jax.eval_shape(values, shapes)
+
+    def step(t: jax.Array, state: Any) -> tuple[Any, Any]:
+        key_of_step = jax.random.fold_in(key, t)
+        state, position, stats = kernel.step(density, state, key_of_step, t)
+        drawn = jax.lax.cond(
+            t >= skip,
+            lambda: values(_narrow(position, shapes)),
+            lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), kept),
+        )
+        return state, (drawn, stats)
+
+    def fill(i: jax.Array, carry: Any) -> Any:
+        state, rows = carry
+        state, row = step(first + i, state)
+        return state, jax.tree.map(lambda all, one: all.at[i].set(one), rows, row)
+
+    _, row = jax.eval_shape(step, first, state)
+    rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), row)
+    out: tuple[Any, Any] = jax.lax.fori_loop(np.int32(0), count, fill, (state, rows))
+    return out
+
+
+def _narrow(position: Mapping[str, Any], shapes: Shapes) -> dict[str, jax.Array]:
+    return {name: position[name].astype(shapes[name].dtype) for name in shapes}
+
+
+def _wide(log_density: Any, shapes: Shapes) -> Callable[[Any], jax.Array]:
+    """The density as a function of positions in JAX's default float type."""
+    return lambda position: log_density(_narrow(position, shapes)).astype(float)

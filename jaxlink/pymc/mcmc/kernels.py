@@ -1,0 +1,258 @@
+"""NUTS of BlackJAX and of NumPyro behind one interface: one chain, one step.
+
+A `Kernel` is two functions of a single chain, so whatever maps chains over an axis or
+over devices, and whatever cuts a run into pieces, treats both libraries alike. A step
+is told its number, and the warm-up happens inside of the first ``tune`` steps: one
+compiled program serves warm-up and sampling.
+
+The kernels work in JAX's default float type whatever the types of the variables, as
+their own constants do. Neither library is strict about dtypes, so both run under
+standard promotion.
+
+Hoffman, Gelman (2014). The No-U-Turn Sampler. JMLR 15(47).
+Betancourt (2017). A Conceptual Introduction to Hamiltonian Monte Carlo.
+Stan's reference manual, "HMC algorithm parameters", for the schedule of the warm-up.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxlink.optional import load
+from jaxlink.pymc.shared.arguments import check_names
+
+__all__ = ["KERNELS", "OPTIONS", "Kernel", "Shapes", "Start"]
+
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
+Position = Mapping[str, jax.Array]
+LogDensity = Callable[[Position], jax.Array]
+Stats = dict[str, jax.Array]
+
+
+class Start(NamedTuple):
+    """Where a chain starts: the position, the log density there, and its gradient."""
+
+    position: Position
+    logp: jax.Array
+    gradient: Position
+
+
+class Kernel(NamedTuple):
+    """One chain's sampler.
+
+    Attributes:
+        init: ``(log_density, start, key) -> state``.
+        step: ``(log_density, state, key, t) -> (state, position, stats)``; ``t`` counts
+            from 0, the first step of the warm-up.
+    """
+
+    init: Callable[[LogDensity, Start, jax.Array], Any]
+    step: Callable[[LogDensity, Any, jax.Array, Any], tuple[Any, Position, Stats]]
+
+
+# --- BlackJAX ---
+
+
+class _Tuning(NamedTuple):
+    """BlackJAX's warm-up: what adapts the step size and the metric, and both now."""
+
+    dual_averaging: Any
+    metric: Any
+    step_size: jax.Array
+
+
+_BLACKJAX_OPTIONS = (
+    "max_treedepth",
+    "max_num_doublings",
+    "is_mass_matrix_diagonal",
+    "initial_step_size",
+    "initial_inverse_mass_matrix",
+    "divergence_threshold",
+    "integrator",
+)
+
+
+def blackjax_kernel(
+    tune: int, target_accept: float, options: Mapping[str, Any]
+) -> Kernel:
+    """BlackJAX's NUTS with Stan's warm-up.
+
+    The step size adapts by dual averaging at each step of the warm-up, the inverse mass
+    matrix (diagonal by default) in windows that double, after whose ends dual averaging
+    starts again. At the end the step size is the average over the last window.
+    """
+    blackjax = load("blackjax", 'nuts_sampler="blackjax"')
+    from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
+    from blackjax.adaptation.step_size import dual_averaging_adaptation
+    from blackjax.adaptation.window_adaptation import build_schedule
+
+    check_names(options, _BLACKJAX_OPTIONS, "option of BlackJAX's NUTS")
+    depth = options.get("max_num_doublings", options.get("max_treedepth", 10))
+    built = {
+        k: options[k] for k in ("integrator", "divergence_threshold") if k in options
+    }
+    transition = blackjax.nuts.build_kernel(**built)
+    step_init, step_update, step_final = dual_averaging_adaptation(target_accept)
+    metric_init, metric_update, metric_final = mass_matrix_adaptation(
+        options.get("is_mass_matrix_diagonal", True)
+    )
+    # Rows (in a window that adapts the metric, at the end of such a window); one row
+    # more, so that it can be indexed without any warm-up.
+    with jax.numpy_dtype_promotion("standard"):
+        schedule = jnp.asarray([*build_schedule(tune).tolist(), (0, 0)], bool)
+
+    def init(log_density: LogDensity, start: Start, key: jax.Array) -> Any:
+        del log_density, key
+        with jax.numpy_dtype_promotion("standard"):
+            size = sum(leaf.size for leaf in jax.tree.leaves(start.position))
+            metric = metric_init(size, options.get("initial_inverse_mass_matrix"))
+            step_size = jnp.asarray(options.get("initial_step_size", 1.0), float)
+            tuning = _Tuning(step_init(step_size), metric, step_size)
+            chain = blackjax.mcmc.hmc.HMCState(*start)
+            return _strong((chain, tuning))
+
+    def adapt(t: Any, position: Position, rate: jax.Array, tuning: _Tuning) -> _Tuning:
+        dual, metric, _ = tuning
+        in_window, at_end = schedule[t]
+        dual = step_update(dual, rate)
+        metric = jax.lax.cond(
+            in_window, lambda: _strong(metric_update(metric, position)), lambda: metric
+        )
+        dual, metric = jax.lax.cond(
+            at_end,
+            lambda: _strong((step_init(step_final(dual)), metric_final(metric))),
+            lambda: _strong((dual, metric)),
+        )
+        last = jnp.where(t == tune - 1, dual.log_step_size_avg, dual.log_step_size)
+        return _strong(_Tuning(dual, metric, jnp.exp(last)))
+
+    def step(
+        log_density: LogDensity, state: Any, key: jax.Array, t: Any
+    ) -> tuple[Any, Position, Stats]:
+        chain, tuning = state
+        with jax.numpy_dtype_promotion("standard"):
+            metric = tuning.metric.inverse_mass_matrix
+            chain, info = transition(
+                key, chain, log_density, tuning.step_size, metric, depth
+            )
+            new = jax.lax.cond(
+                t < tune,
+                lambda: adapt(t, chain.position, info.acceptance_rate, tuning),
+                lambda: tuning,
+            )
+            stats = {
+                "diverging": info.is_divergent,
+                "step_size": tuning.step_size,
+                "acceptance_rate": info.acceptance_rate,
+                "energy": info.energy,
+                "lp": chain.logdensity,
+                "tree_depth": info.num_trajectory_expansions,
+                "n_steps": info.num_integration_steps,
+                "reached_max_treedepth": (info.num_trajectory_expansions >= depth)
+                & ~info.is_turning
+                & ~info.is_divergent,
+            }
+        return (chain, new), chain.position, stats
+
+    return Kernel(init, step)
+
+
+# --- NumPyro ---
+
+_NUMPYRO_OPTIONS = (
+    "max_treedepth",
+    "max_tree_depth",
+    "step_size",
+    "inverse_mass_matrix",
+    "adapt_step_size",
+    "adapt_mass_matrix",
+    "dense_mass",
+    "find_heuristic_step_size",
+    "forward_mode_differentiation",
+    "regularize_mass_matrix",
+)
+
+
+def numpyro_kernel(
+    tune: int, target_accept: float, options: Mapping[str, Any]
+) -> Kernel:
+    """NumPyro's NUTS, which warms up on its own."""
+    load("numpyro", 'nuts_sampler="numpyro"')
+    from numpyro.infer.hmc import hmc
+    from numpyro.infer.hmc_util import build_adaptation_schedule
+    from numpyro.infer.util import ParamInfo
+
+    check_names(options, _NUMPYRO_OPTIONS, "option of NumPyro's NUTS")
+    depth = options.get("max_tree_depth", options.get("max_treedepth", 10))
+    passed = {name: options[name] for name in _NUMPYRO_OPTIONS[2:] if name in options}
+    init_kernel, sample_kernel = hmc(potential_fn_gen=_potential, algo="NUTS")
+    ends = jnp.asarray([window.end for window in build_adaptation_schedule(tune)])
+
+    def init(log_density: LogDensity, start: Start, key: jax.Array) -> Any:
+        position, logp, gradient = start
+        with jax.numpy_dtype_promotion("standard"):
+            return init_kernel(
+                ParamInfo(position, -logp, jax.tree.map(jnp.negative, gradient)),
+                num_warmup=tune,
+                target_accept_prob=target_accept,
+                max_tree_depth=depth,
+                trajectory_length=None,
+                model_args=(log_density,),
+                rng_key=key,
+                **passed,
+            )
+
+    def step(
+        log_density: LogDensity, state: Any, key: jax.Array, t: Any
+    ) -> tuple[Any, Position, Stats]:
+        with jax.numpy_dtype_promotion("standard"):
+            # What only depends on the number of the step is taken from there, since it
+            # is one for all chains: so the branches of the warm-up stay branches when
+            # chains are mapped, and only the one that is needed runs.
+            window = jnp.sum(ends < t).astype(state.adapt_state.window_idx.dtype)
+            tuning = state.adapt_state._replace(window_idx=window)
+            before = state._replace(
+                i=jnp.asarray(t, state.i.dtype), rng_key=key, adapt_state=tuning
+            )
+            after = sample_kernel(before, (log_density,), {})
+            last = after.num_steps.astype(after.energy.dtype)
+            tree_depth = jnp.floor(jnp.log2(last)).astype(after.num_steps.dtype) + 1
+            stats = {
+                "diverging": after.diverging,
+                "step_size": tuning.step_size,
+                "acceptance_rate": after.accept_prob,
+                "energy": after.energy,
+                "lp": -after.potential_energy,
+                "tree_depth": tree_depth,
+                "n_steps": after.num_steps,
+                "reached_max_treedepth": (tree_depth >= depth) & ~after.diverging,
+            }
+        return after, after.z, stats
+
+    return Kernel(init, step)
+
+
+def _potential(log_density: LogDensity) -> LogDensity:
+    return lambda position: -log_density(position)
+
+
+def _strong(tree: Any) -> Any:
+    """Arrays without weak types, so that a state stays what it is in a loop."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), tree)
+
+
+# What makes the kernel of a sampler, from the number of steps of the warm-up, the
+# acceptance rate to aim at and the sampler's own options.
+KERNELS: dict[str, Callable[[int, float, Mapping[str, Any]], Kernel]] = {
+    "blackjax": blackjax_kernel,
+    "numpyro": numpyro_kernel,
+}
+
+# The options of each sampler's NUTS that have a name here; `nutpie.sample` has more.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "blackjax": _BLACKJAX_OPTIONS,
+    "numpyro": _NUMPYRO_OPTIONS,
+    "nutpie": ("max_treedepth", "maxdepth"),
+}

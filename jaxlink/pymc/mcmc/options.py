@@ -1,0 +1,96 @@
+"""What the arguments of `sample` mean to a sampler: NUTS's options, and PyMC's init."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from jaxlink.pymc.mcmc.kernels import OPTIONS
+from jaxlink.pymc.shared.pymc_arguments import refuse_unknown
+
+__all__ = ["Settings", "settings_of"]
+
+# PyMC's ways to start: whether starts are jittered, and the mass matrix is dense.
+_INITS = {
+    "auto": (True, False),
+    "jitter+adapt_diag": (True, False),
+    "adapt_diag": (False, False),
+    "jitter+adapt_full": (True, True),
+    "adapt_full": (False, True),
+}
+_DENSE: dict[str, dict[str, Any]] = {
+    "blackjax": {"is_mass_matrix_diagonal": False},
+    "numpyro": {"dense_mass": True},
+}
+
+
+class Settings(NamedTuple):
+    """How a sampler is to run.
+
+    Attributes:
+        target_accept: the acceptance rate that it aims at.
+        jitter: whether the starts are jittered.
+        options: its own options.
+    """
+
+    target_accept: float
+    jitter: bool
+    options: dict[str, Any]
+
+
+def settings_of(
+    sampler: str,
+    *,
+    init: str,
+    jitter: bool | None,
+    target_accept: float | None,
+    nuts: Mapping[str, Any] | None,
+    nuts_sampler_kwargs: Mapping[str, Any] | None,
+    further: Mapping[str, Any],
+    arguments: Collection[str],
+) -> Settings:
+    """What `sample` was told about NUTS.
+
+    Arguments:
+        sampler: whose NUTS it is.
+        further: arguments that `sample` does not name, options of the sampler among
+            them, as PyMC takes them.
+        arguments: the names of those that it does.
+
+    Raises:
+        TypeError: something is given twice, or is no argument.
+        ValueError: a number is out of range, or the sampler has no such start.
+    """
+    if nuts is not None and nuts_sampler_kwargs is not None:
+        raise TypeError("give either nuts or nuts_sampler_kwargs, not both.")
+    known = OPTIONS[sampler]
+    unknown = [name for name in further if name not in known]
+    refuse_unknown("sample", unknown, [*arguments, *known])
+    options = {**further, **(nuts or nuts_sampler_kwargs or {})}
+    for name in further:
+        if name in (nuts or nuts_sampler_kwargs or {}):
+            raise TypeError(f"{name} is given twice: to sample(), and in nuts.")
+    if target_accept is not None and "target_accept" in options:
+        raise TypeError("target_accept is given twice: to sample(), and in nuts.")
+    target = options.pop(
+        "target_accept", 0.8 if target_accept is None else target_accept
+    )
+    if not 0 < target < 1:
+        raise ValueError(f"target_accept must be in (0, 1), but is {target}.")
+    jittered, dense = _started(init)
+    if dense and sampler not in _DENSE:
+        raise ValueError(
+            f"{sampler} has no dense mass matrix, which init={init!r} asks for: use "
+            'nuts_sampler="blackjax" or "numpyro".'
+        )
+    options = {**(_DENSE[sampler] if dense else {}), **options}
+    return Settings(target, jittered if jitter is None else jitter, options)
+
+
+def _started(init: str) -> tuple[bool, bool]:
+    known = _INITS.get(str(init).lower())
+    if known is None:
+        raise ValueError(
+            f"init must be one of {', '.join(map(repr, _INITS))}, not {init!r}. To "
+            "start somewhere else, such as at a mode or at draws of an approximation, "
+            "give initvals=."
+        )
+    return known

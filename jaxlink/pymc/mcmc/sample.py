@@ -1,0 +1,396 @@
+"""`sample`: draws from the posterior of a model, by NUTS."""
+
+import inspect
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import pymc as pm
+from jax.sharding import Mesh, Sharding
+from pymc.backends.base import MultiTrace
+from pymc.exceptions import SamplingError
+from pymc.stats.convergence import log_warnings, run_convergence_checks
+from pymc.util import get_default_varnames
+from rich.theme import Theme
+from xarray import DataTree
+
+from jaxlink.optional import load
+from jaxlink.pymc.batched.memory import budget
+from jaxlink.pymc.mcmc.chains import STARTING, STEPPING, Chains, Rows, chain_keys
+from jaxlink.pymc.mcmc.draws import Trace
+from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes
+from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
+from jaxlink.pymc.mcmc.nutpie import NutpieChains
+from jaxlink.pymc.mcmc.options import settings_of
+from jaxlink.pymc.mcmc.placement import lanes_of
+from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
+from jaxlink.pymc.mcmc.starts import InitVals, Starts, start_chains
+from jaxlink.pymc.model.data import check_observed
+from jaxlink.pymc.model.density import logdensity
+from jaxlink.pymc.model.function import ModelFunction
+from jaxlink.pymc.model.transforms import Ravel, constrain
+from jaxlink.pymc.model.without_gradient import check_gradient, unmovable
+from jaxlink.pymc.shared.arguments import (
+    HERE,
+    check_batch_size,
+    check_count,
+    check_names,
+    mesh_of,
+)
+from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.datatree import posterior_tree
+from jaxlink.pymc.shared.pymc_arguments import idata_options, quieted, refuse
+from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+
+__all__ = ["sample"]
+
+# What is sampled, and for how long, is said where PyMC says it.
+_log = logging.getLogger("pymc.sampling.mcmc")
+
+
+def sample(
+    draws: int = 1000,
+    *,
+    tune: int | None = None,
+    chains: int | None = None,
+    cores: int | None = None,
+    model: pm.Model | None = None,
+    key: Any = None,
+    random_seed: RandomSeed = None,
+    var_names: Sequence[str] | None = None,
+    nuts_sampler: Literal["blackjax", "numpyro", "nutpie", "pymc"] | None = None,
+    target_accept: float | None = None,
+    initvals: InitVals | None = None,
+    init: str = "auto",
+    n_init: int = 200_000,
+    jitter: bool | None = None,
+    jitter_max_retries: int = 10,
+    nuts: Mapping[str, Any] | None = None,
+    nuts_sampler_kwargs: Mapping[str, Any] | None = None,
+    keep_untransformed: bool = False,
+    discard_tuned_samples: bool = True,
+    batch_size: int | None = None,
+    progressbar: ProgressBar = True,
+    progressbar_theme: Theme | str | None = None,
+    quiet: bool = False,
+    callback: Callback | None = None,
+    chain_method: Literal["parallel", "vectorized"] | None = None,
+    sharding: Sharding | None = None,
+    compute_convergence_checks: bool = True,
+    return_inferencedata: bool = True,
+    idata_kwargs: Mapping[str, Any] | None = None,
+    step: None = None,
+    trace: None = None,
+    keep_warning_stat: Literal[False] = False,
+    mp_ctx: None = None,
+    blas_cores: Literal["auto"] | None = "auto",
+    backend: None = None,
+    compile_kwargs: None = None,
+    host_callback: bool = False,
+    **kwargs: Any,
+) -> DataTree | MultiTrace:
+    """Draw from the posterior of a model, whose free variables are all continuous.
+
+    Chain *i* has the key ``fold_in(key, i)``, and step *t* folds in *t*. So the same
+    key gives the same draws for any ``batch_size``, number of chains and number of
+    devices: to the bit with ``chain_method="parallel"``. Chains that are vectorized
+    round differently if there are more or fewer on a device, and chains that differ by
+    a rounding part ways after some time.
+
+    Draws move to the host a few steps at a time. Ctrl-C between these ends the run and
+    returns the draws made so far, with a warning.
+
+    Arguments:
+        draws: the number of draws of each chain.
+        tune: the number of steps before, in which the step size and the mass matrix
+            adapt; default: 1000.
+        chains: the number of chains; default: 4, or ``cores`` if that is given, but at
+            least 2.
+        cores: how many chains run at the same time, each in a thread; default: as many
+            as the CPU has cores. Chains that are vectorized all run together.
+        model: default: the model on the context stack.
+        key: a PRNG key; default: a fresh one.
+        random_seed: instead of a key, as in PyMC.
+        var_names: the free variables and deterministics to keep; default: all.
+        nuts_sampler: whose NUTS draws. BlackJAX (the default, and what "pymc" stands
+            for) and NumPyro run in JAX altogether; nutpie calls JAX for the log
+            density, adapts in fewer steps, and keeps all positions in memory.
+        target_accept: the acceptance rate that the step size is adapted to, in (0, 1);
+            default: 0.8.
+        initvals: values to start from, as `initial_position` takes them, or a list of
+            these, one for each chain.
+        init: PyMC's word for ``jitter`` and the mass matrix: "auto" and
+            "jitter+adapt_diag" (a diagonal one), "jitter+adapt_full" (a dense one), and
+            "adapt_diag" and "adapt_full" without jitter.
+        n_init: not used: in PyMC it is about an ``init`` by ADVI.
+        jitter: whether a draw from U(-1, 1) is added to each entry of the start;
+            default: what ``init`` says.
+        jitter_max_retries: how often a chain draws another start if the log density or
+            its gradient is not finite there.
+        nuts: options of the sampler: ``max_treedepth``, and what `blackjax.nuts` and
+            its warm-up (``is_mass_matrix_diagonal``, ``initial_step_size``,
+            ``divergence_threshold``, ...), `numpyro.infer.NUTS` (``dense_mass``, ...)
+            or `nutpie.sample` take.
+        nuts_sampler_kwargs: an older name of ``nuts``.
+        keep_untransformed: whether the posterior has the values of transformed
+            variables too, such as ``sigma_log__``.
+        discard_tuned_samples: whether to drop the steps of the warm-up; if not, they
+            are in groups of their own.
+        batch_size: how many draws, of all chains together, the device holds at most;
+            default: what fits a budget of memory.
+        progressbar: whether to show progress, or how: ``"split"``, ``"combined"``,
+            ``"split+stats"`` (the default) or ``"combined+stats"``.
+        progressbar_theme: a theme of rich for it.
+        quiet: whether to show no progress and to log nothing.
+        callback: is called as ``callback(trace=, draw=)`` for each step of each chain,
+            as in PyMC, but only after some more steps of all chains were made. If it
+            raises KeyboardInterrupt, sampling ends.
+        chain_method: ``"parallel"`` runs each chain in a thread, so that chains use all
+            cores of a CPU and none waits for the others; ``"vectorized"`` steps all in
+            one program by ``jax.vmap``, which fills an accelerator. Default: by the
+            device. nutpie's are parallel.
+        sharding: over whose devices the chains are spread; default: all on JAX's
+            default device.
+        compute_convergence_checks: whether PyMC's checks are made at the end, which
+            warn through its logger.
+        return_inferencedata: whether to return a DataTree, or PyMC's MultiTrace.
+        idata_kwargs: ``coords`` and ``dims`` to add to those of the model, and
+            ``include_transformed``, PyMC's word for ``keep_untransformed``.
+        step, trace, keep_warning_stat, mp_ctx, blas_cores, backend, compile_kwargs:
+            PyMC's, for its own samplers. They are refused, with what to use instead.
+        host_callback: as `jaxlink.function` takes it.
+        kwargs: options of the sampler, as in ``nuts``.
+
+    Returns:
+        a ``DataTree`` as PyMC makes it, with the groups ``posterior``,
+        ``sample_stats``, ``observed_data``, and ``constant_data`` if there is any.
+
+    Raises:
+        TypeError: there is no model, or an argument is unknown, refused or of the wrong
+            type.
+        ValueError: an argument is out of range, a name is unknown, a free variable is
+            discrete or moved by another step method in PyMC, or the log density is
+            random (`pm.Minibatch`) or has no gradient.
+        MemoryError: the draws are larger than the memory of this machine.
+        pymc.exceptions.SamplingError: there is nothing to sample, or no start at which
+            the log density is finite; the terms that are not are named.
+        ImportError: the sampler's package is not installed.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+
+    Example:
+        >>> import jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     mu = pm.Normal("mu")
+        ...     y = pm.Normal("y", mu, 1, observed=[0.5, -1.0])
+        ...     idata = jaxlink.pymc.sample(
+        ...         100, tune=100, chains=2, random_seed=0, progressbar=False,
+        ...         compute_convergence_checks=False,
+        ...     )
+        >>> dict(idata.posterior.sizes)
+        {'chain': 2, 'draw': 100}
+    """
+    refuse(
+        "sample",
+        step=step,
+        trace=trace,
+        keep_warning_stat=keep_warning_stat or None,
+        mp_ctx=mp_ctx,
+        blas_cores=None if blas_cores == "auto" else blas_cores,
+        backend=backend,
+        compile_kwargs=compile_kwargs,
+    )
+    model = model_of(model)
+    draws = check_count(draws, "draws", 1)
+    tune = check_count(1000 if tune is None else tune, "tune", 0)
+    if tune + draws >= 2**31:
+        raise ValueError(f"a chain makes less than 2**31 steps, not {tune + draws:,}.")
+    cores = None if cores is None else check_count(cores, "cores", 1)
+    if chains is None:
+        chains = 4 if cores is None else max(2, cores)
+    chains = check_count(chains, "chains", 1)
+    check_count(n_init, "n_init", 0)
+    retries = check_count(jitter_max_retries, "jitter_max_retries", 0)
+    if nuts_sampler in (None, "pymc"):
+        nuts_sampler = "blackjax"
+    check_names([nuts_sampler], [*KERNELS, "nutpie"], "nuts_sampler")
+    settings = settings_of(
+        nuts_sampler,
+        init=init,
+        jitter=jitter,
+        target_accept=target_accept,
+        nuts=nuts,
+        nuts_sampler_kwargs=nuts_sampler_kwargs,
+        further=kwargs,
+        arguments=inspect.signature(sample).parameters,
+    )
+    transformed, further = idata_options("sample", idata_kwargs)
+    check_batch_size(batch_size)
+    mesh = mesh_of(sharding)
+    if chain_method is not None:
+        check_names([chain_method], ("parallel", "vectorized"), "chain_method")
+    if nuts_sampler == "nutpie" and (mesh is not None or chain_method == "vectorized"):
+        raise ValueError(
+            "nutpie runs chains in threads on one device: leave out sharding and "
+            'chain_method, or use nuts_sampler="blackjax".'
+        )
+    library = load(nuts_sampler, f'nuts_sampler="{nuts_sampler}"')
+    run_key = key_of(key, random_seed)
+    _check_variables(model)
+    check_observed(model)
+    names = _names(model, var_names, bool(keep_untransformed or transformed))
+    # PyMC's own trace has the values of transformed variables too, and its callbacks
+    # get all values.
+    records = callback is not None or not return_inferencedata
+    values = constrain(
+        model,
+        None if records else names,
+        include_transformed=records,
+        host_callback=host_callback,
+    )
+    shown = False if quiet else progressbar
+    progress = MCMCProgress(shown, chains, draws, tune, theme=progressbar_theme)
+    starts = Starts(model, chains, initvals, settings.jitter, host_callback)
+    density = _log_density(model, starts, host_callback)
+    shapes = jax.eval_shape(values, starts.shapes)
+    kept = {name: shapes[name] for name in names}
+    skip = tune if discard_tuned_samples else 0
+    counts = {"chains": chains, "tune": tune, "draws": draws}
+    drawn = Trace(kept, skip=skip, **counts)
+    sampler: Chains | NutpieChains
+    if nuts_sampler == "nutpie":
+        sampler = NutpieChains(
+            density,
+            values,
+            Ravel(starts.shapes),
+            chain_keys(run_key, chains, STEPPING),
+            tune=tune,
+            draws=draws,
+            skip=0 if records else skip,
+            cores=cores,
+            target_accept=settings.target_accept,
+            options=settings.options,
+        )
+    else:
+        vectorized = None if chain_method is None else chain_method == "vectorized"
+        sampler = Chains(
+            KERNELS[nuts_sampler](tune, settings.target_accept, settings.options),
+            density,
+            values,
+            starts.shapes,
+            run_key,
+            lanes_of(chains, mesh, vectorized),
+            steps=tune + draws,
+            skip=0 if records else skip,
+            capacity=_capacity(batch_size, shapes, chains, tune + draws, mesh),
+            cores=cores,
+        )
+    recorder = None
+    if records:
+        of_trace = names if var_names is not None else list(shapes)
+        recorder = Recorder(model, shapes, of_trace, callback=callback, **counts)
+
+    with quieted(quiet):
+        _log.info(f"NUTS[{nuts_sampler}]: {model.free_RVs}")
+        if draws < 100:
+            _log.warning(
+                f"Only {draws} samples per chain. Reliable r-hat and ESS diagnostics "
+                "require longer chains for accurate estimate."
+            )
+        keys = chain_keys(run_key, chains, STARTING)
+        retries *= settings.jitter
+        states = start_chains(model, starts, keys, retries, sampler.begin)
+        began = time.perf_counter()
+        with progress:
+            _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)
+        took = time.perf_counter() - began
+        warmup, main = drawn.parts()
+        done = main[1]["lp"].shape[1]
+        _log.info(
+            f"Sampling {chains} chain{'s' * (chains > 1)} for {tune:_d} tune and "
+            f"{done:_d} draw iterations ({tune * chains:_d} + {done * chains:_d} draws "
+            f"total) took {took:.0f} seconds."
+        )
+        groups = {"": main} if discard_tuned_samples else {"warmup_": warmup, "": main}
+        attrs = {"sampling_time": took, "tuning_steps": tune}
+        tree = posterior_tree(model, groups, names, library, attrs, **further)
+        if compute_convergence_checks and {rv.name for rv in model.free_RVs} & {*names}:
+            log_warnings(run_convergence_checks(tree, model))
+    if return_inferencedata or recorder is None:
+        return tree
+    return recorder.multitrace(discard_tuned=discard_tuned_samples, took=took)
+
+
+def _draw(
+    pieces: Iterator[Rows], drawn: Trace, recorder: Recorder | None, draws: int
+) -> None:
+    """Draw all, or what is done until Ctrl-C."""
+    try:
+        for values, stats in pieces:
+            drawn.add(values, stats)
+            if recorder is not None:
+                recorder.add(values, stats)
+    except KeyboardInterrupt:
+        if not drawn.draws:
+            raise
+        warnings.warn(
+            f"sampling was interrupted: each chain has {drawn.draws} of {draws} draws.",
+            UserWarning,
+            skip_file_prefixes=HERE,
+        )
+
+
+def _check_variables(model: pm.Model) -> None:
+    """Raise unless NUTS can move all free variables."""
+    if not model.free_RVs:
+        raise SamplingError("the model has no free variables, so nothing to sample.")
+    if any(found := unmovable(model)):
+        raise ValueError(
+            f"NUTS needs gradients, so it cannot move {found}. {found.advice}"
+        )
+
+
+def _log_density(model: pm.Model, starts: Starts, host_callback: bool) -> ModelFunction:
+    if not any(entry.size for entry in starts.shapes.values()):
+        raise SamplingError("all free variables of the model are empty.")
+    density = logdensity(model, host_callback=host_callback)
+    if density.takes_key:
+        raise ValueError(
+            "the log density is random, as that of a model with pm.Minibatch is, so "
+            "NUTS cannot sample from it. Use jaxlink.pymc.fit, or all of the data."
+        )
+    check_gradient(density, starts.shapes)
+    return density
+
+
+def _names(
+    model: pm.Model, var_names: Sequence[str] | None, transformed: bool
+) -> list[str]:
+    """What the posterior has, in the model's order."""
+    names = [var.name for var in model.unobserved_value_vars]
+    if var_names is None:
+        return list(get_default_varnames(names, transformed))
+    if isinstance(var_names, str):
+        raise TypeError(f'var_names must be a list of names, such as ["{var_names}"].')
+    check_names(var_names, names, "free random variable or deterministic")
+    return [name for name in names if name in var_names]
+
+
+def _capacity(
+    batch_size: int | None,
+    kept: Shapes,
+    chains: int,
+    steps: int,
+    mesh: Mesh | None,
+) -> int:
+    """How many steps of all chains the device holds."""
+    if batch_size is None:
+        devices = jnp.zeros(()).devices() if mesh is None else set(mesh.devices.flat)
+        each = sum(value.size * value.dtype.itemsize for value in kept.values())
+        # What is being computed, and what is being copied, and the statistics.
+        fits = len(devices) * budget(next(iter(devices)).platform)
+        batch_size = fits // (2 * (each + 64))
+    return max(1, min(batch_size // chains, steps))

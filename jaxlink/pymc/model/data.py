@@ -1,0 +1,170 @@
+"""The data of a model that can change: `pm.Data`, and the lengths of dimensions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant
+
+from jaxlink.pymc.shared.arguments import check_names, listed
+from jaxlink.values import as_array
+
+__all__ = ["ModelData", "check_observed"]
+
+Dims = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class ModelData:
+    """What of a model's data can change, and which lengths go with it.
+
+    Attributes:
+        dims: the name of each `pm.Data`, with the names of its dimensions.
+        lengths: dimensions whose length is a number of its own, with that length now.
+        fixed: those among them that cannot change.
+        labelled: dimensions that have coordinates.
+    """
+
+    dims: tuple[tuple[str, Dims], ...]
+    lengths: tuple[tuple[str, int], ...]
+    fixed: frozenset[str]
+    labelled: frozenset[str]
+
+    @classmethod
+    def of(cls, model: pm.Model) -> "ModelData":
+        dims = model.named_vars_to_dims
+        named = [var.name for var in model.data_vars if isinstance(var, SharedVariable)]
+        own = {
+            name: length
+            for name, length in model.dim_lengths.items()
+            if isinstance(length, SharedVariable | Constant)
+        }
+        fixed = {name for name, length in own.items() if isinstance(length, Constant)}
+        return cls(
+            tuple((name, tuple(dims.get(name) or ())) for name in named),
+            tuple(
+                (name, int(length.data if name in fixed else length.get_value()))
+                for name, length in own.items()
+            ),
+            frozenset(fixed),
+            frozenset(name for name, xs in model.coords.items() if xs is not None),
+        )
+
+    def change(
+        self,
+        values: Mapping[str, Any],
+        coords: Mapping[str, Sequence[Any]],
+        captured: Mapping[str, Any],
+    ) -> tuple["ModelData", dict[str, Any]]:
+        """These data after a change, and what a function that captured ``captured``
+        has to take over.
+
+        Raises:
+            ValueError: as `ModelFunction.with_data` says.
+        """
+        dims, lengths = dict(self.dims), dict(self.lengths)
+        check_names(values, dims, "pm.Data of the model")
+        known = {
+            dim for names in dims.values() for dim in names if dim
+        } | lengths.keys()
+        check_names(coords, known, "dimension of the model")
+        arrays = {n: _as_data(n, value, dims[n]) for n, value in values.items()}
+        new = self._new_lengths(arrays, coords)
+        for dim, length in new.items():
+            if length != lengths.get(dim, length):
+                self._check_resize(dim, lengths[dim], length, coords)
+        untouched = {name: captured[name] for name in dims if name in captured}
+        for name, array in (untouched | arrays).items():
+            _check_shape(name, np.shape(array), dims[name], new)
+        own = {dim: length for dim, length in new.items() if dim in lengths}
+        after = replace(self, lengths=tuple((lengths | own).items()))
+        taken = {
+            **arrays,
+            **{dim: n for dim, n in own.items() if dim not in self.fixed},
+        }
+        return after, {name: x for name, x in taken.items() if name in captured}
+
+    def _new_lengths(
+        self, arrays: Mapping[str, Any], coords: Mapping[str, Sequence[Any]]
+    ) -> dict[str, int]:
+        lengths = {dim: len(labels) for dim, labels in coords.items()}
+        for name, dims in self.dims:
+            if name not in arrays or not dims:
+                continue
+            shape = arrays[name].shape
+            if len(shape) != len(dims):
+                raise ValueError(
+                    f"`{name}` has the dimensions {listed(map(str, dims))}, but its "
+                    f"new value is of shape {shape}."
+                )
+            for dim, length in zip(dims, shape, strict=True):
+                if dim is not None:
+                    lengths.setdefault(dim, length)
+        return lengths
+
+    def _check_resize(
+        self, dim: str, old: int, new: int, coords: Mapping[str, Any]
+    ) -> None:
+        if dim in self.fixed:
+            raise ValueError(
+                f"dimension `{dim}` is of the fixed length {old}, so it cannot become "
+                f"{new}."
+            )
+        if dim in self.labelled and dim not in coords:
+            raise ValueError(
+                f"dimension `{dim}` has coordinates and changes its length from {old} "
+                f"to {new}: pass coords={{{dim!r}: ...}} too."
+            )
+
+
+def _as_data(name: str, value: Any, dims: Dims) -> Any:
+    """A new value as an array, converted as `pymc.set_data` does: of pandas or xarray
+    too, sparse ones and those of JAX as they are."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"the new value of `{name}` has masked entries, for which a function has "
+            "no place: fill them, or build a model of the data that are missing."
+        )
+    if hasattr(value, "dims") and set(value.dims) == set(dims):
+        value = value.transpose(*dims)
+    return value if hasattr(value, "todense") else as_array(value)
+
+
+def _check_shape(
+    name: str, shape: tuple[int, ...], dims: Dims, lengths: Mapping[str, int]
+) -> None:
+    for dim, length in zip(dims, shape, strict=False):
+        if dim is not None and lengths.get(dim, length) != length:
+            raise ValueError(
+                f"dimension `{dim}` is of length {lengths[dim]}, but `{name}` of shape "
+                f"{shape} has {length} along it: pass `{name}` of the same length."
+            )
+
+
+def check_observed(model: pm.Model) -> None:
+    """Raise unless the observed data are of the lengths that their dimensions have now.
+
+    Raises:
+        ValueError: naming what is of another length.
+    """
+    for rv in model.observed_RVs:
+        value = model.rvs_to_values[rv]
+        if isinstance(value, Constant):
+            shape = value.data.shape
+        elif isinstance(value, SharedVariable):
+            shape = value.get_value(borrow=True).shape
+        else:
+            continue  # an expression, such as that of a minibatch
+        dims = model.named_vars_to_dims.get(rv.name) or ()
+        for dim, length in zip(dims, shape, strict=False):
+            labels = model.coords.get(dim)
+            if labels is not None and len(labels) != length:
+                raise ValueError(
+                    f"the observed data of `{rv.name}` have {length} along `{dim}`, "
+                    f"which has {len(labels)} coordinates now. Set observed data of "
+                    "that length too, for which they must be a pm.Data, or ask for "
+                    "predictions (predictions=True), which go without them."
+                )

@@ -1,0 +1,330 @@
+"""ModelFunction: a function of a model, which takes and returns dicts by name."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any
+
+import jax
+import pymc as pm
+from pytensor.graph.basic import Variable
+
+from jaxlink.arguments import is_key
+from jaxlink.compile import function
+from jaxlink.display import OwnDoc, leaves_doc, sections, with_data
+from jaxlink.errors import ArgumentError, KeyArgumentError
+from jaxlink.function import JAXFunction
+from jaxlink.precision import compiling_for, naming
+from jaxlink.pymc.model.data import ModelData
+from jaxlink.pymc.model.entries import Entries
+from jaxlink.pymc.model.lengths import with_lengths
+from jaxlink.pymc.shared.arguments import listed
+from jaxlink.random_state import as_key
+from jaxlink.rewrites import rng_roots
+
+__all__ = ["ModelFunction", "compile_model", "names_of_values"]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["fn"],
+    meta_fields=["takes_key", "entries", "outputs", "model_data", "resampled"],
+)
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelFunction:
+    """A function of a PyMC model as a plain JAX function.
+
+    It takes a PRNG key first if ``takes_key``, then the dict of arrays that
+    ``argument`` names, if any, and returns an array or a dict of arrays. It goes into
+    ``jax.jit``, ``grad`` and ``vmap``, and is a pytree whose leaves are the data that
+    it captured.
+
+    Attributes:
+        fn: the `jaxlink.JAXFunction` behind it.
+        takes_key: whether the first argument is a PRNG key.
+        entries: what the dict that it takes must hold; ``None`` if it takes none.
+        outputs: the names of what it returns, in the model's order; ``None`` if that is
+            one array.
+        model_data: the data of the model that can change.
+        resampled: the names of the random variables that it draws.
+    """
+
+    fn: JAXFunction
+    takes_key: bool
+    entries: Entries | None
+    outputs: tuple[str, ...] | None
+    model_data: ModelData
+    resampled: tuple[str, ...] = ()
+    # What each call needs, made ready.
+    _n_args: int = field(init=False)
+    _ignores_key: bool = field(init=False)
+    _take: Callable[[Any], Sequence[Any]] | None = field(init=False)
+    _order: tuple[str, ...] | None = field(init=False)
+
+    __doc__ = OwnDoc(__doc__, lambda fn: fn._describe())
+
+    def __post_init__(self) -> None:
+        is_random = len(self.fn.__signature__.parameters) > len(self.names)
+        in_order = self.outputs is None or list(self.outputs) == sorted(self.outputs)
+        ready = {
+            "_n_args": self.takes_key + (self.entries is not None),
+            "_ignores_key": self.takes_key and not is_random,
+            "_take": self.entries.taker() if self.entries else None,
+            # JAX sorts the keys of a dict.
+            "_order": None if in_order else self.outputs,
+        }
+        for name, value in ready.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def argument(self) -> str | None:
+        """What the dict that it takes is called; ``None`` if it takes none."""
+        return self.entries.argument if self.entries else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that this dict must hold, in the model's order."""
+        return self.entries.names if self.entries else ()
+
+    @property
+    def further(self) -> frozenset[str]:
+        """Names that this dict may hold too, which are not used."""
+        return self.entries.further if self.entries else frozenset()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The captured data by name, as `jaxlink.JAXFunction.data` has them. Those of a
+        gradient with respect to a function are the derivatives."""
+        return self.fn.data
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        out = self.fn(*self._operands(args, kwargs))
+        if self._order is None:
+            return out
+        return {name: out[name] for name in self._order}
+
+    def _operands(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """The arguments of ``fn``. Each call asks for them: they cost little more than
+        a look at the length of a dict that holds what is read."""
+        if kwargs or len(args) != self._n_args:
+            args = self._positional(args, kwargs)
+        if self._ignores_key:
+            if not is_key(args[0]):
+                as_key(args[0])  # not used, and still no place for anything else
+            args = args[1:]
+        entries = self.entries
+        if entries is None or self._take is None:
+            return args
+        given = args[-1]
+        try:
+            # In a dict of the right length, a wrong name means that one is missing,
+            # which raises KeyError below.
+            if type(given) is not dict or (
+                len(given) != len(entries.names) and not given.keys() <= entries.allowed
+            ):
+                entries.check(given, self)
+            taken = self._take(given)
+        except KeyError:
+            entries.check(given, self)
+            raise
+        return taken if len(args) == 1 else (args[0], *taken)
+
+    def with_data(
+        self,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        **named: Any,
+    ) -> "ModelFunction":
+        """The same function with other data, as ``pm.set_data`` would set them.
+
+        The graph is not built again, nothing is compiled again as long as shapes agree,
+        and this function and the model are left as they are. It works under ``jit``,
+        ``vmap`` and ``grad`` too: ``jax.vmap(lambda x: f.with_data(x=x)(position))``
+        maps a function over many data sets.
+
+        Arguments:
+            values: new values of `pm.Data` by name: arrays of its rank, of pandas or
+                xarray too. They are converted to its dtype, unless that would make
+                integers of floats. JAX arrays keep their sharding.
+            coords: new coordinates of the dimensions that change their length.
+            named: like ``values``, for names that are Python identifiers.
+
+        Raises:
+            ValueError: the model has no such data or dimension, or lengths disagree.
+            ArgumentError: a value does not fit the type of the data.
+            StaticArgumentError: a shape depends on a value that is traced.
+
+        Example:
+            >>> import jax, jaxlink.pymc, pymc as pm
+            >>> with pm.Model(coords={"day": ["Mon", "Tue"]}):
+            ...     x = pm.Data("x", [1.0, 2.0], dims="day")
+            ...     twice = pm.Deterministic("twice", 2 * x, dims="day")
+            ...     prior = jaxlink.pymc.prior()
+            >>> other = prior.with_data(x=[1.0, 2.0, 3.0], coords={"day": "abc"})
+            >>> other(jax.random.key(0))["twice"].tolist()
+            [2.0, 4.0, 6.0]
+        """
+        new = {**(values or {}), **named}
+        data, taken = self.model_data.change(new, coords or {}, self.data)
+        return replace(self, fn=self.fn.with_data(taken), model_data=data)
+
+    @property
+    def checked(self) -> "ModelFunction":
+        """This function with the checks of its graph, as `jaxlink.JAXFunction.checked`
+        has them."""
+        return replace(self, fn=self.fn.checked)
+
+    def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
+        """The jaxpr that these arguments give: of ``fn``, whose arguments are the key,
+        if the function is random, and the entries of the dict in the order of
+        ``names``."""
+        return self.fn.jaxpr(*self._operands(args, kwargs))
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """``fn`` lowered for these arguments, as ``jax.jit(f).lower`` does."""
+        return self.fn.lower(*self._operands(args, kwargs))
+
+    def _positional(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        try:
+            return self.__signature__.bind(*args, **kwargs).args
+        except TypeError as error:
+            if self.takes_key and not any(map(is_key, [*args, *kwargs.values()])):
+                raise KeyArgumentError(
+                    f"{self} needs a PRNG key first, such as jax.random.key(0)."
+                ) from error
+            raise ArgumentError(f"{self}: {error}.") from error
+
+    @property
+    def __name__(self) -> str:
+        return self.fn.__name__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        names = ["key"] * self.takes_key + [self.argument] * (self.argument is not None)
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature([inspect.Parameter(str(n), kind) for n in names])
+
+    def __repr__(self) -> str:
+        return f"ModelFunction {self}{with_data(self.fn.leaves)}"
+
+    def __str__(self) -> str:
+        takes = ", ".join(self.__signature__.parameters)
+        returns = "array" if self.outputs is None else f"{{{', '.join(self.outputs)}}}"
+        return f"{self.__name__}({takes}) -> {returns}"
+
+    def __pdoc__(self, **kwargs: Any) -> Any:
+        return leaves_doc(f"ModelFunction {self}", self.fn.leaves, kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = [getattr(self, f.name) for f in fields(self) if f.init]
+        return ModelFunction, tuple(own)
+
+    def _describe(self) -> str:
+        """What ``help`` says."""
+        parts = self.fn.described()
+        arguments = ["key: PRNG key"] * self.takes_key
+        if self.entries is not None:
+            arguments.append(f"{self.argument}: a dict of arrays by name")
+            types = parts["Arguments"][len(parts["Arguments"]) - len(self.names) :]
+            arguments += [
+                f"    {name}: {line.partition(': ')[2]}"
+                for name, line in zip(self.names, types, strict=True)
+            ]
+        dims = {name: listed(filter(None, d)) for name, d in self.model_data.dims if d}
+        data = [
+            f"{line}, along {dims[name]}" if name in dims else line
+            for name, line in zip(self.data, parts["Data"], strict=True)
+        ]
+        return sections(str(self), {**parts, "Arguments": arguments, "Data": data})
+
+
+def compile_model(
+    model: pm.Model,
+    inputs: Mapping[str, Variable],
+    outputs: Variable | Mapping[str, Variable],
+    *,
+    name: str,
+    argument: str | None,
+    takes_key: bool | None,
+    further: Iterable[str] = (),
+    host_callback: bool = False,
+) -> ModelFunction:
+    """A graph over a model as a `ModelFunction`.
+
+    Arguments:
+        model: the model, for its random generators and data.
+        inputs: variables of the graph by the names that the dict argument gives them.
+        outputs: one variable, or a dict of variables.
+        name: what the function is called.
+        argument: what the dict argument is called, if there is one.
+        takes_key: whether a key comes first; ``None``: if the graph is random.
+        further: names that the dict argument may hold too.
+        host_callback: as `jaxlink.function` takes it.
+    """
+    named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
+    graph = with_lengths(model, name, inputs, list(named.values()))
+    form: Any = dict(zip(named, graph, strict=True))
+    with compiling_for(name), naming(_users_names(model)):
+        fn = function(
+            list(inputs.values()),
+            form[""] if isinstance(outputs, Variable) else form,
+            rngs=_generators(model, graph, list(inputs.values())),
+            name=name,
+            on_unused_input="ignore",
+            host_callback=host_callback,
+        )
+    is_random = len(fn.__signature__.parameters) > len(inputs)
+    return ModelFunction(
+        fn,
+        is_random if takes_key is None else takes_key,
+        None if argument is None else _entries(model, argument, inputs, further),
+        None if isinstance(outputs, Variable) else tuple(named),
+        ModelData.of(model),
+    )
+
+
+def _entries(
+    model: pm.Model, argument: str, names: Iterable[str], further: Iterable[str]
+) -> Entries:
+    pairs = names_of_values(model)
+    if argument == "draw":
+        pairs = tuple((value, rv) for rv, value in pairs)
+    names = tuple(names)
+    return Entries(
+        argument,
+        names,
+        frozenset(further) - set(names),
+        tuple(
+            (there, here) for there, here in pairs if here in names and there != here
+        ),
+    )
+
+
+def _users_names(model: pm.Model) -> dict[str, str]:
+    """What a user calls the variables of graphs over a model."""
+    own = {name: name for name in model.named_vars}
+    return own | {value: name for name, value in names_of_values(model)}
+
+
+def names_of_values(model: pm.Model) -> tuple[tuple[str, str], ...]:
+    """The names of the transformed variables and of their values in a position."""
+    return tuple(
+        (rv.name, model.rvs_to_values[rv].name)
+        for rv in model.free_RVs
+        if rv.name != model.rvs_to_values[rv].name
+    )
+
+
+def _generators(
+    model: pm.Model, outputs: Sequence[Variable], inputs: Sequence[Variable]
+) -> list[Variable]:
+    """The random generators in the order of their numbers: those of the model as its
+    variables come, whatever is asked for, and then what else the graph has."""
+    variables = [*model.basic_RVs, *model.deterministics, *model.potentials]
+    own = rng_roots(variables, [])
+    return own + [rng for rng in rng_roots(outputs, inputs) if rng not in set(own)]

@@ -1,0 +1,97 @@
+"""Where samplers start."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pymc as pm
+from pymc.initial_point import convert_str_to_rv_dict, make_initial_point_expression
+from pytensor.graph.basic import Variable
+
+from jaxlink.pymc.model.function import ModelFunction, compile_model
+from jaxlink.pymc.shared.arguments import check_names
+from jaxlink.pymc.shared.context import model_of
+
+__all__ = ["initial_position"]
+
+
+def initial_position(
+    model: pm.Model | None = None,
+    *,
+    initvals: Mapping[Any, Any] | None = None,
+    jitter: bool = False,
+    strategy: Literal["support_point", "prior"] = "support_point",
+    host_callback: bool = False,
+) -> ModelFunction:
+    """A position to start from, by PyMC's strategies for initial values.
+
+    Arguments:
+        model: default: the model on the context stack.
+        initvals: by variable or name (of a random variable, for values in its own
+            space, or of a value variable), instead of what the model says: an array, or
+            one of the strategies.
+        jitter: whether a draw from U(-1, 1) is added to each entry, in unconstrained
+            space. Discrete variables stay where they are.
+        strategy: for variables without an initial value: the support point of its
+            distribution or a draw from the prior.
+        host_callback: as `jaxlink.function` takes it.
+
+    Returns:
+        a function of a PRNG key that returns a position, as `logdensity` takes it.
+        Without jitter or a strategy that draws, every key gives the same position: for
+        chains that start apart, pass ``jitter=True``.
+
+    Raises:
+        TypeError: there is no model, or ``initvals`` is no dict.
+        ValueError: the model has no such free variable or there is no such strategy.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+
+    Example:
+        >>> import jax, jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     p = pm.Beta("p", 2, 2)
+        ...     start = jaxlink.pymc.initial_position(initvals={"p": 0.5})
+        >>> start(jax.random.key(0))
+        {'p_logodds__': Array(0., dtype=float64)}
+    """
+    model = model_of(model)
+    strategies = ("support_point", "prior")
+    check_names([strategy], strategies, "strategy for initial values")
+    if not isinstance(initvals, Mapping | None):
+        kind = type(initvals).__name__
+        raise TypeError(f"initvals must be a dict by variable or name, not a {kind}.")
+    # PyTensor does not know the arrays of xarray.
+    overrides = {
+        name: np.asarray(value) if hasattr(value, "__array__") else value
+        for name, value in (initvals or {}).items()
+    }
+    names = [key for key in overrides if not isinstance(key, Variable)]
+    names += [key.name for key in overrides if isinstance(key, Variable)]
+    values = [var.name for var in model.value_vars]
+    allowed = list(dict.fromkeys([*(rv.name for rv in model.free_RVs), *values]))
+    check_names(names, allowed, "free random variable or value variable")
+    for value in overrides.values():
+        if isinstance(value, str):
+            check_names([value], strategies, "strategy for initial values")
+    starts = make_initial_point_expression(
+        free_rvs=model.free_RVs,
+        rvs_to_transforms=model.rvs_to_transforms,
+        initval_strategies={
+            **model.rvs_to_initial_values,
+            **convert_str_to_rv_dict(model, overrides),
+        },
+        jitter_rvs={model.values_to_rvs[v] for v in model.continuous_value_vars}
+        if jitter
+        else set(),
+        default_strategy=strategy,
+        return_transformed=True,
+    )
+    return compile_model(
+        model,
+        {},
+        dict(zip(values, starts, strict=True)),
+        name="initial_position",
+        argument=None,
+        takes_key=True,
+        host_callback=host_callback,
+    )

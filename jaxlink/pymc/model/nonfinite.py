@@ -1,0 +1,46 @@
+"""Which terms of a log density are not finite, for errors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import pymc as pm
+
+from jaxlink.pymc.model.density import logdensity
+
+__all__ = ["shown", "unsound_terms"]
+
+
+def unsound_terms(
+    model: pm.Model, position: Mapping[str, Any], key: jax.Array, *, jacobian: bool
+) -> list[str]:
+    """The terms that are not finite at a position, each with what it is there.
+
+    Arguments:
+        model: the model.
+        position: as `logdensity` takes it.
+        key: for a log density that is random.
+        jacobian: whether Jacobians count.
+    """
+    # Ops that run in Python were asked for, or the density would not have compiled.
+    density = logdensity(model, jacobian=jacobian, sum=False, host_callback=True)
+    terms = density(key, position) if density.takes_key else density(position)
+    found = []
+    for name, term in jax.device_get(terms).items():
+        term = np.asarray(term)
+        wrong = ~np.isfinite(term)
+        if wrong.any():
+            values = ", ".join(f"{x:.4g}" for x in np.unique(term[wrong])[:3])
+            of = f" in {wrong.sum()} of {wrong.size} entries" if wrong.size > 1 else ""
+            found.append(f"`{name}` is {values}{of}")
+    return found
+
+
+def shown(position: Mapping[str, Any]) -> str:
+    """A position, in short."""
+    parts = [
+        f"{name}: {np.array2string(np.asarray(entry), precision=4, threshold=6)}"
+        for name, entry in position.items()
+    ]
+    return "{" + ", ".join(parts) + "}"

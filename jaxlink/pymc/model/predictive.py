@@ -1,0 +1,199 @@
+"""Draws from a model: the prior, and the posterior predictive."""
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pymc as pm
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
+
+from jaxlink.pymc.model.function import ModelFunction, compile_model
+from jaxlink.pymc.model.resampling import changed_data, plan, unnamed_shared
+from jaxlink.pymc.shared.arguments import HERE, check_names, listed
+from jaxlink.pymc.shared.context import model_of
+
+__all__ = ["posterior_predictive", "prior"]
+
+
+def prior(
+    model: pm.Model | None = None,
+    var_names: Sequence[str] | None = None,
+    *,
+    host_callback: bool = False,
+) -> ModelFunction:
+    """Draws from the prior and the prior predictive distribution.
+
+    The random generators are numbered by the model's order of variables, so what is
+    asked for never changes a draw: for one key, ``prior(model, ["a"])`` and
+    ``prior(model)`` give the same ``a``, bit for bit.
+
+    Arguments:
+        model: default: the model on the context stack.
+        var_names: what to return; default: all random variables, also the observed ones
+            (as draws, not as data), and deterministics.
+        host_callback: as `jaxlink.function` takes it.
+
+    Returns:
+        a function of a PRNG key that returns a dict of one draw of each variable.
+
+    Raises:
+        TypeError: there is no model.
+        ValueError: the model has no such variables.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises; an improper
+            distribution has no draws.
+
+    Warns:
+        UserWarning: the model has Potentials, which draws ignore.
+
+    Example:
+        >>> import jax, jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     mu = pm.Normal("mu")
+        ...     y = pm.Normal("y", mu, 1, observed=[0.5, -1.0])
+        ...     f = jaxlink.pymc.prior()
+        >>> f
+        ModelFunction prior(key) -> {mu, y}
+        >>> jax.vmap(f)(jax.random.split(jax.random.key(0), 10))["y"].shape
+        (10, 2)
+    """
+    model = model_of(model)
+    _warn_of_potentials(model, "prior predictive")
+    if var_names is None:
+        var_names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
+    outputs = _outputs(model, var_names)
+    return compile_model(
+        model,
+        {},
+        outputs,
+        name="prior",
+        argument=None,
+        takes_key=True,
+        host_callback=host_callback,
+    )
+
+
+def posterior_predictive(
+    model: pm.Model | None = None,
+    var_names: Sequence[str] | None = None,
+    *,
+    sample_vars: Collection[str] | None = None,
+    freeze_vars: Collection[str] = (),
+    given: Collection[str] | None = None,
+    constant_data: Mapping[str, Any] | None = None,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+    host_callback: bool = False,
+) -> ModelFunction:
+    """Draws of a model given values of a part of its variables.
+
+    PyMC's rules say what is drawn anew: random variables that are not given, above all
+    the observed ones, and those in ``sample_vars``. Given random variables keep their
+    values; deterministics are computed anew where something above them is drawn anew or
+    changed. As in `prior`, what is asked for never changes a draw.
+
+    Arguments:
+        model: default: the model on the context stack.
+        var_names: what to return; default: ``sample_vars``, or else the observed
+            variables and the deterministics that depend on them.
+        sample_vars: variables to draw or compute anew though they are given.
+        freeze_vars: variables to keep as they are given.
+        given: names of the variables that a draw holds; default: the free random
+            variables.
+        constant_data, coords: the model's data and coordinates, by name, as they were
+            when the draws were made, if they may have changed since; default: as now.
+        host_callback: as `jaxlink.function` takes it.
+
+    Returns:
+        a function of a PRNG key and a dict of given values by name (which may hold
+        further variables of the model) that returns a dict. Its attribute ``names``
+        are the given values that it reads, and ``resampled`` the names of the random
+        variables that it draws.
+
+    Raises:
+        TypeError: there is no model.
+        ValueError: the model has no such variables, or ``freeze_vars`` are not given.
+        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+
+    Warns:
+        ImplicitFreezeWarning: a given random variable keeps its values though something
+            above it is drawn anew or changed.
+        UserWarning: the model has Potentials, which draws ignore.
+
+    Example:
+        >>> import jax, jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     mu = pm.Normal("mu")
+        ...     y = pm.Normal("y", mu, 1e-3, observed=[0.5, -1.0])
+        ...     f = jaxlink.pymc.posterior_predictive()
+        >>> f
+        ModelFunction posterior_predictive(key, draw) -> {y}
+        >>> f(jax.random.key(0), {"mu": 2.0})["y"].round(1).tolist()
+        [2.0, 2.0]
+    """
+    model = model_of(model)
+    _warn_of_potentials(model, "posterior predictive")
+    variables = [*model.basic_RVs, *model.deterministics]
+    all_names = {var.name for var in variables}
+    for names in (sample_vars or (), freeze_vars):
+        check_names(names, all_names, "random variable or deterministic of the model")
+    if var_names is None:
+        var_names = list(sample_vars or _default_outputs(model))
+    outputs = _outputs(model, var_names)
+    if given is None:
+        given = [rv.name for rv in model.free_RVs]
+    changed = []
+    if constant_data is not None or coords is not None:
+        changed = changed_data(model, constant_data or {}, coords or {})
+        changed += unnamed_shared(model, [*outputs.values(), *model.free_RVs])
+    settled = plan(
+        model,
+        list(outputs.values()),
+        given,
+        sample_vars or (),
+        freeze_vars,
+        changed,
+    )
+    drawn = compile_model(
+        model,
+        {var.name: var for var in settled.reads},
+        outputs,
+        name="posterior_predictive",
+        argument="draw",
+        takes_key=True,
+        further=all_names,
+        host_callback=host_callback,
+    )
+    return replace(drawn, resampled=settled.resampled)
+
+
+def _outputs(model: pm.Model, var_names: Sequence[str]) -> dict[str, Variable]:
+    """The variables of these names, values in transformed spaces excepted."""
+    if isinstance(var_names, str):
+        raise TypeError(f"var_names must be a list: write [{var_names!r}].")
+    values = {var.name for var in model.value_vars} - {rv.name for rv in model.free_RVs}
+    allowed = [name for name in model.named_vars if name not in values]
+    check_names(var_names, allowed, "variable of the model")
+    return {name: model[name] for name in var_names}
+
+
+def _default_outputs(model: pm.Model) -> list[str]:
+    """The observed variables, and the deterministics that depend on them directly."""
+    observed = set(model.observed_RVs)
+    depend = [
+        var
+        for var in model.deterministics
+        if observed & set(ancestors([var], blockers=model.basic_RVs))
+    ]
+    return [var.name for var in [*model.observed_RVs, *depend]]
+
+
+def _warn_of_potentials(model: pm.Model, what: str) -> None:
+    if model.potentials:
+        names = listed(var.name for var in model.potentials)
+        warnings.warn(
+            f"the model has Potentials ({names}), which {what} sampling ignores: its "
+            "draws are not from the distribution that the log density has.",
+            UserWarning,
+            skip_file_prefixes=HERE,
+        )

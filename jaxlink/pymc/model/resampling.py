@@ -1,0 +1,186 @@
+"""What is drawn anew, given draws of a part of a model's variables: PyMC's rules.
+
+A variable is *volatile* if it is to be drawn anew, is a random variable that is not
+given, is data that are not what they were when the draws were made, or depends on a
+volatile variable. A random variable that is given and not to be drawn anew is *frozen*:
+it keeps its value whatever is above it, and so do deterministics that one asks to
+freeze. What is given and not volatile is read; the rest is computed.
+"""
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.exceptions import ImplicitFreezeWarning
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.traversal import ancestors, general_toposort
+from pytensor.tensor.random.type import RandomType
+
+from jaxlink.pymc.shared.arguments import HERE, listed
+
+__all__ = ["Plan", "changed_data", "plan", "unnamed_shared"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do about each variable: ``reads`` from the draw, ``resampled`` anew."""
+
+    outputs: tuple[Variable, ...]
+    reads: tuple[Variable, ...]
+    resampled: tuple[str, ...]
+
+
+def plan(
+    model: pm.Model,
+    outputs: Sequence[Variable],
+    given: Collection[str],
+    sample: Collection[str],
+    freeze: Collection[str],
+    changed: Collection[Variable],
+) -> Plan:
+    """Settle which variables are read and which are computed.
+
+    Arguments:
+        model: the model.
+        outputs: variables to return.
+        given: names of variables that a draw holds.
+        sample: names of variables to draw or compute anew, though they are given.
+        freeze: names of variables to read, whatever is above them.
+        changed: data that are not what they were when the draws were made.
+
+    Raises:
+        ValueError: what is to be frozen is not given, or is to be drawn anew too.
+    """
+    randoms = set(model.basic_RVs)
+    known = [*model.free_RVs, *model.deterministics]
+    in_draw = {var for var in known if var.name in given}
+    missing = [name for name in freeze if model[name] not in in_draw]
+    if missing:
+        raise ValueError(
+            f"freeze_vars has {listed(missing)}, which is not among the given values "
+            f"({listed(given)})."
+        )
+    both = [name for name in freeze if name in sample]
+    if both:
+        raise ValueError(f"{listed(both)} is in both sample_vars and freeze_vars.")
+    implicit = {
+        var
+        for var in in_draw & randoms
+        if var.name not in sample and var.name not in freeze
+    }
+    frozen = implicit | {model[name] for name in freeze}
+    anew = {model[name] for name in sample} | {
+        rv for rv in randoms if rv not in in_draw
+    }
+    volatile = _closure([*outputs, *implicit], anew | set(changed), frozen)
+    _warn_of_implicit(implicit, volatile & anew, volatile & set(changed))
+    readable = {var for var in in_draw if var not in volatile}
+    reads = [var for var in ancestors(outputs, blockers=readable) if var in readable]
+    return Plan(
+        tuple(outputs),
+        tuple(sorted(reads, key=known.index)),
+        tuple(sorted(rv.name for rv in randoms & volatile)),
+    )
+
+
+def _closure(
+    graph: Sequence[Variable],
+    sources: Collection[Variable],
+    frozen: Collection[Variable],
+) -> set[Variable]:
+    def parents(var: Variable) -> Sequence[Variable]:
+        return var.owner.inputs if var.owner else ()
+
+    volatile: set[Variable] = set()
+    for var in general_toposort(graph, deps=parents):
+        is_volatile = var in sources or any(p in volatile for p in parents(var))
+        if is_volatile and var not in frozen:
+            volatile.add(var)
+    return volatile
+
+
+def _warn_of_implicit(
+    implicit: Collection[Variable],
+    anew: Collection[Variable],
+    changed: Collection[Variable],
+) -> None:
+    """Warn of random variables that keep their values though what they depend on does
+    not."""
+    reasons = []
+    for rv in sorted(implicit, key=lambda rv: rv.name):
+        above = set(ancestors([rv])) - {rv}
+        why = []
+        if names := sorted(str(var.name) for var in above & set(changed)):
+            why.append(f"{listed(names)} changed")
+        if names := sorted(str(var.name) for var in above & set(anew)):
+            why.append(f"{listed(names)} is drawn anew")
+        if why:
+            reasons.append(f"`{rv.name}` ({', '.join(why)})")
+    if reasons:
+        warnings.warn(
+            f"{'; '.join(reasons)} keeps its given values all the same. List it in "
+            "sample_vars to draw it anew, or in freeze_vars to keep its values without "
+            "this warning.",
+            ImplicitFreezeWarning,
+            skip_file_prefixes=HERE,
+        )
+
+
+def changed_data(
+    model: pm.Model, data: Mapping[str, Any], coords: Mapping[str, Sequence[Any]]
+) -> list[Variable]:
+    """The data and lengths of a model that are not, or not known to be, what they were.
+
+    Arguments:
+        model: the model, with its data as they are now.
+        data: values of its data by name, as they were.
+        coords: coordinates of its dimensions, as they were.
+    """
+    changed = []
+    for var in model.data_vars:
+        if var.name in data:
+            if not _is_equal(var, data[var.name]):
+                changed.append(var)
+        elif isinstance(var, SharedVariable):
+            changed.append(var)
+    for dim, length in model.dim_lengths.items():
+        if isinstance(length, SharedVariable) and not _is_same(model, dim, coords):
+            changed.append(length)
+    return changed
+
+
+def unnamed_shared(model: pm.Model, outputs: Sequence[Variable]) -> list[Variable]:
+    """Shared variables of a graph that are no data of the model, of which nobody knows
+    what they were."""
+    known = {*model.data_vars, *model.dim_lengths.values()}
+    return [
+        var
+        for var in ancestors(outputs)
+        if isinstance(var, SharedVariable)
+        and not isinstance(var.type, RandomType)
+        and var not in known
+    ]
+
+
+def _is_equal(var: Variable, before: Any) -> bool:
+    if isinstance(var, Constant):
+        now = var.data
+    elif isinstance(var, SharedVariable):
+        now = var.get_value(borrow=True)
+    else:
+        return True  # an expression: what it depends on decides
+    same: bool = var.type.values_eq_approx(var.type.filter(before), now)
+    return same
+
+
+def _is_same(model: pm.Model, dim: str, coords: Mapping[str, Sequence[Any]]) -> bool:
+    if dim not in coords:
+        return False
+    before, now = coords[dim], model.coords.get(dim)
+    if now is None:
+        return len(before) == int(model.dim_lengths[dim].get_value())
+    return len(before) == len(now) and bool(np.all(np.asarray(now) == before))

@@ -1,0 +1,105 @@
+"""Which free variables a gradient can move.
+
+A gradient-based sampler moves every continuous variable, also one whose density it
+cannot know: that of `pymc_bart.BART`, say, is a constant, since a step method of its
+own grows the trees. So PyMC's step methods are asked, as `pymc.sample` asks them. Only
+whether there is a derivative is JAX's to say, since JAX differentiates.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import pymc as pm
+from pymc.sampling import mcmc
+from pymc.step_methods import NUTS, HamiltonianMC
+
+from jaxlink.errors import JaxlinkError
+from jaxlink.pymc.shared.arguments import listed
+
+__all__ = ["Unmovable", "check_gradient", "unmovable"]
+
+_PYMC = 'PyMC\'s own step methods: pm.sample(compile_kwargs={"mode": jaxlink.MODE}).'
+
+
+class Unmovable(NamedTuple):
+    """The free random variables that a gradient cannot move.
+
+    Attributes:
+        discrete: the names of the discrete ones.
+        assigned: the names of the continuous ones to which PyMC assigns another step
+            method, with the method's name.
+    """
+
+    discrete: list[str]
+    assigned: dict[str, str]
+
+    def __str__(self) -> str:
+        found = ", ".join(f"`{x}` (PyMC uses {y})" for x, y in self.assigned.items())
+        if not self.discrete:
+            return found
+        discrete = f"the discrete variables {listed(self.discrete)}"
+        return f"{discrete} and {found}" if found else discrete
+
+    @property
+    def advice(self) -> str:
+        """What to do instead."""
+        if self.discrete:
+            return (
+                f"Sum them out of the model (pymc_extras.marginalize), or use {_PYMC}"
+            )
+        return f"Use {_PYMC}"
+
+
+def unmovable(model: pm.Model) -> Unmovable:
+    """The free random variables that a gradient cannot move, by PyMC's assignment."""
+    discrete_values = set(model.discrete_value_vars)
+    discrete, assigned = [], {}
+    for rv in model.free_RVs:
+        if model.rvs_to_values[rv] in discrete_values:
+            discrete.append(rv.name)
+            continue
+        competence = [method._competence(rv, True)[0] for method in mcmc.STEP_METHODS]
+        method = mcmc.STEP_METHODS[competence.index(max(competence))]
+        if not issubclass(method, NUTS | HamiltonianMC):
+            assigned[rv.name] = method.__name__
+    return Unmovable(discrete, assigned)
+
+
+def check_gradient(
+    log_density: Callable[[Any], Any],
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+    instead: str = _PYMC,
+) -> None:
+    """Raise unless JAX can differentiate a log density.
+
+    Arguments:
+        log_density: a function of a position.
+        shapes: of the entries of a position.
+        instead: what does without a gradient.
+
+    Raises:
+        ValueError: naming the value variables in which it cannot.
+    """
+
+    def why_not(names: Mapping[str, Any]) -> Exception | None:
+        moved = {name: shapes[name] for name in names}
+        fixed = {name: x for name, x in shapes.items() if name not in names}
+        slope = jax.grad(lambda moved, fixed: log_density({**fixed, **moved}))
+        try:
+            jax.eval_shape(slope, moved, fixed)
+        except JaxlinkError:
+            raise  # it says what is wrong
+        except (NotImplementedError, TypeError, ValueError) as error:
+            return error
+        return None
+
+    jax.eval_shape(log_density, shapes)  # what this raises is no matter of gradients
+    if (error := why_not(shapes)) is None:
+        return
+    wrong = [name for name in shapes if why_not({name: None}) is not None]
+    raise ValueError(
+        f"the log density has no gradient in {listed(wrong)}. JAX says: {error} Give "
+        "the Op a rule that JAX can differentiate (docs/custom-ops.md), or use "
+        f"{instead}"
+    ) from error

@@ -1,0 +1,1 @@
+"""Predictive draws, and what a model says about each sample of a trace."""

@@ -1,0 +1,338 @@
+"""Predictive sampling, as PyMC spells it."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pymc as pm
+from jax.sharding import Sharding
+from pytensor.graph.traversal import ancestors
+from rich.theme import Theme
+from xarray import DataTree
+
+from jaxlink.pymc.batched.runner import Run
+from jaxlink.pymc.batched.samples import Samples, labels_of
+from jaxlink.pymc.model.data import check_observed
+from jaxlink.pymc.model.predictive import posterior_predictive, prior
+from jaxlink.pymc.predict.read_trace import read_trace, resized, samples_of
+from jaxlink.pymc.shared.arguments import Arrays, check_names
+from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.datatree import extend, predictive_tree, prior_tree
+from jaxlink.pymc.shared.pymc_arguments import refuse
+from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+
+__all__ = ["sample_posterior_predictive", "sample_prior_predictive"]
+
+# What is sampled is said where PyMC says it.
+_log = logging.getLogger("pymc.sampling.forward")
+
+
+def sample_prior_predictive(
+    draws: int = 500,
+    model: pm.Model | None = None,
+    var_names: Iterable[str] | None = None,
+    random_seed: RandomSeed = None,
+    return_inferencedata: bool = True,
+    idata_kwargs: Mapping[str, Any] | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
+    *,
+    key: Any = None,
+    batch_size: int | None = None,
+    progressbar: bool = True,
+    sharding: Sharding | None = None,
+    store: Any = None,
+    store_mode: Literal["w-", "w"] = "w-",
+    memory_limit: float | None = None,
+    host_callback: bool = False,
+) -> DataTree | dict[str, np.ndarray]:
+    """Draw from the prior and the prior predictive distribution.
+
+    Draw *i* uses the key ``fold_in(fold_in(key, 0), i)``. So the same (threefry) key
+    gives the same draws for any ``batch_size`` and any number of devices, whatever
+    ``var_names`` asks for, and a longer run begins with the draws of a shorter one.
+
+    Arguments:
+        draws: how many.
+        model: default: the model on the context stack.
+        var_names: what to return, in this order; default: all random variables, also
+            the observed ones, and deterministics, in the model's order.
+        random_seed: an int, several, or a NumPy generator.
+        return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
+            ``(draws, ...)``.
+        idata_kwargs: arguments for `pymc.to_inference_data`.
+        backend, compile_kwargs: PyMC's; they are refused.
+        key: a JAX PRNG key instead of a seed, for draws that can be had again.
+        batch_size: how many draws are computed at a time; default: what an estimate of
+            their memory allows (`jaxlink.pymc.batched.memory`).
+        progressbar: whether to show a progress bar.
+        sharding: over whose devices draws are divided; default: one device. Of the
+            sharding only its devices count.
+        store: a path, URL or Zarr store to write the draws to as they are made. The
+            DataTree that is returned loads them when they are asked for.
+        store_mode: "w" to replace a store that is there; "w-" to refuse it.
+        memory_limit: the largest result, in bytes, that may be made without a store;
+            default: the memory of this machine.
+        host_callback: as `jaxlink.function` takes it.
+
+    Returns:
+        the DataTree that `pymc.sample_prior_predictive` returns.
+
+    Raises:
+        TypeError: there is no model; both a key and a seed; or as the types say.
+        ValueError: the model has no such variables, no draws are asked for, or observed
+            data are not of the length of their dimensions.
+        MemoryError: the result would be larger than ``memory_limit``.
+        FileExistsError, ImportError: about the store.
+
+    Warns:
+        UserWarning: the model has Potentials, which draws ignore.
+
+    Example:
+        >>> import jaxlink.pymc, pymc as pm
+        >>> with pm.Model(coords={"city": ["Rome", "Oslo"]}):
+        ...     mu = pm.Normal("mu", dims="city")
+        ...     y = pm.Normal("y", mu, 1, observed=[0.5, -1.0], dims="city")
+        ...     idata = jaxlink.pymc.sample_prior_predictive(
+        ...         100, random_seed=1, progressbar=False
+        ...     )
+        >>> dict(idata["prior_predictive"].sizes)
+        {'chain': 1, 'draw': 100, 'city': 2}
+    """
+    refuse("sample_prior_predictive", backend=backend, compile_kwargs=compile_kwargs)
+    model = model_of(model)
+    labels = labels_of(draws)
+    run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+    _refuse_dict(store, return_inferencedata)
+    if var_names is None:
+        names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
+    else:
+        names = _names(var_names)
+    run_key = key_of(key, random_seed)
+    if return_inferencedata:
+        check_observed(model)
+    fn = prior(model, names, host_callback=host_callback)
+    drawn = set(ancestors([model[name] for name in names])) & set(model.basic_RVs)
+    _log.info(f"Sampling: {sorted(drawn, key=lambda var: var.name)}")
+    arrays: dict[str, np.ndarray] = {}
+
+    def build(values: Arrays, coords: Mapping[str, Any]) -> DataTree:
+        arrays.update({name: values[name] for name in names})
+        if not return_inferencedata:
+            return DataTree()
+        return prior_tree(arrays, coords, model, idata_kwargs or {})
+
+    tree = run(
+        fn,
+        lambda fn, key, _: fn(key),
+        Samples({"chain": range(1), "draw": labels}),
+        build,
+        description="Sampling ...",
+        key=run_key,
+    )
+    if return_inferencedata:
+        return tree
+    return {name: array[0] for name, array in arrays.items()}
+
+
+def sample_posterior_predictive(
+    trace: Any,
+    model: pm.Model | None = None,
+    *,
+    var_names: str | Sequence[str] | None = None,
+    sample_vars: str | Sequence[str] | None = None,
+    freeze_vars: str | Sequence[str] | None = None,
+    sample_dims: Sequence[str] | None = None,
+    key: Any = None,
+    random_seed: RandomSeed = None,
+    batch_size: int | None = None,
+    progressbar: bool = True,
+    progressbar_theme: Theme | str | None = None,
+    sharding: Sharding | None = None,
+    store: Any = None,
+    store_mode: Literal["w-", "w"] = "w-",
+    memory_limit: float | None = None,
+    return_inferencedata: bool = True,
+    extend_inferencedata: bool = False,
+    predictions: bool = False,
+    idata_kwargs: Mapping[str, Any] | None = None,
+    backend: None = None,
+    compile_kwargs: None = None,
+    host_callback: bool = False,
+) -> DataTree | dict[str, np.ndarray]:
+    """Draw from the posterior predictive distribution, once at each sample of a trace.
+
+    What is drawn anew, what is kept and what is computed is as in
+    `pymc.sample_posterior_predictive`: see `jaxlink.pymc.posterior_predictive`.
+
+    The sample with the labels *c* and *d* along ``chain`` and ``draw`` uses the key
+    ``fold_in(fold_in(key, c), d)``, and likewise for other sample dimensions. So the
+    same (threefry) key gives the same draws for any ``batch_size`` and any number of
+    devices, whatever ``var_names`` asks for, also where chains were reordered or draws
+    were thinned. (Labels that are not different integers in [0, 2**32), and those of a
+    list of points, count as 0, 1, 2, ...)
+
+    Ctrl-C ends the run with the draws that are finished, of all chains, and a warning.
+
+    Arguments:
+        trace: a DataTree with a posterior, or of one group; a Dataset; a list of
+            points; a MultiTrace. It may be loaded lazily.
+        model: default: the model on the context stack.
+        var_names: what to return; default: ``sample_vars``, or else the observed
+            variables and the deterministics that depend on them.
+        sample_vars: variables to draw or compute anew though the trace has them.
+        freeze_vars: variables to take from the trace whatever changed above them.
+        sample_dims: the dimensions of the samples; default: ``["chain", "draw"]``.
+        key: a JAX PRNG key, for draws that can be had again.
+        random_seed: instead of a key: an int, several, or a NumPy generator.
+        batch_size: how many samples are computed at a time; default: what an estimate
+            of their memory allows (`jaxlink.pymc.batched.memory`).
+        progressbar: whether to show a progress bar.
+        progressbar_theme: a theme of rich for it.
+        sharding: over whose devices samples are divided; default: one device. Of the
+            sharding only its devices count.
+        store: a path, URL or Zarr store to write the draws to as they are made. The
+            DataTree that is returned loads them when they are asked for.
+        store_mode: "w" to replace a store that is there; "w-" to refuse it.
+        memory_limit: the largest result, in bytes, that may be made without a store;
+            default: the memory of this machine.
+        return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
+            ``(*sample shape, ...)``.
+        extend_inferencedata: whether to add the groups to ``trace``, in place, and to
+            return it.
+        predictions: whether these are predictions for other data, which go to the group
+            ``predictions``.
+        idata_kwargs: arguments for `pymc.to_inference_data`, or
+            `pymc.predictions_to_inference_data`.
+        backend, compile_kwargs: PyMC's; they are refused.
+        host_callback: as `jaxlink.function` takes it.
+
+    Returns:
+        the DataTree that `pymc.sample_posterior_predictive` returns.
+
+    Raises:
+        TypeError: there is no model; both a key and a seed; no trace; or as the types
+            say.
+        ValueError: the model has no such variables; the trace is empty, lacks a
+            variable, or has it in another shape; lengths of data do not go together.
+        MemoryError: the result would be larger than ``memory_limit``.
+        FileExistsError, ImportError: about the store.
+
+    Warns:
+        ImplicitFreezeWarning: see `jaxlink.pymc.posterior_predictive`.
+        UserWarning: the model has Potentials, which draws ignore; groups of ``trace``
+            are replaced; the run was interrupted.
+
+    Example:
+        >>> import jaxlink.pymc, numpy as np, pymc as pm, xarray as xr
+        >>> mu = xr.Dataset({"mu": (("chain", "draw"), np.zeros((2, 50)))})
+        >>> with pm.Model():
+        ...     pm.Normal("y", pm.Normal("mu"), 1, observed=[0.5, -1.0])
+        ...     idata = jaxlink.pymc.sample_posterior_predictive(
+        ...         mu, random_seed=1, progressbar=False
+        ...     )
+        y
+        >>> idata["posterior_predictive"]["y"].shape
+        (2, 50, 2)
+    """
+    function = "sample_posterior_predictive"
+    refuse(function, backend=backend, compile_kwargs=compile_kwargs)
+    model = model_of(model)
+    run = Run(
+        batch_size,
+        progressbar,
+        sharding,
+        store,
+        store_mode,
+        memory_limit,
+        progressbar_theme,
+    )
+    _refuse_dict(store, return_inferencedata)
+    if extend_inferencedata and not isinstance(trace, DataTree):
+        raise TypeError(
+            "extend_inferencedata adds groups to a DataTree, but trace is a "
+            f"{type(trace).__name__}."
+        )
+    run_key = key_of(key, random_seed)
+    dims = ["chain", "draw"] if sample_dims is None else _names(sample_dims)
+    read = read_trace(trace, dims)
+    anew = None if sample_vars is None else _names(sample_vars)
+    if var_names is not None:
+        names = _names(var_names)
+    else:
+        names = _default_names(model, read.observed) if anew is None else anew
+    check_names([*names, *(anew or ())], model.named_vars, "variable of the model")
+    names = list(dict.fromkeys(names))
+    if not names:
+        if not return_inferencedata:
+            return {}
+        return trace if extend_inferencedata else DataTree()
+    if return_inferencedata and not predictions:
+        check_observed(model)
+    fn = posterior_predictive(
+        model,
+        names,
+        sample_vars=anew,
+        freeze_vars=_names(freeze_vars or ()),
+        given=read.names,
+        constant_data=read.constant_data,
+        coords=read.coords,
+        host_callback=host_callback,
+    )
+    samples = samples_of(read, fn.names, model)
+    computed = [name for name in names if name not in fn.names]
+    kept = [name for name in names if name in fn.names]
+    _log.info(f"Sampling: {[model[name] for name in fn.resampled]}")
+    arrays: dict[str, np.ndarray] = {}
+
+    def build(values: Arrays, coords: Mapping[str, Any]) -> DataTree:
+        arrays.update({name: values[name] for name in [*computed, *kept]})
+        if not return_inferencedata:
+            return DataTree()
+        kwargs = idata_kwargs or {}
+        return predictive_tree(arrays, coords, model, kwargs, predictions=predictions)
+
+    def call(fn: Any, key: Any, draw: Any) -> dict[str, Any]:
+        out = fn(key, draw)
+        return {name: out[name] for name in computed}
+
+    tree = run(
+        fn,
+        call,
+        samples,
+        build,
+        description="Sampling ...",
+        key=run_key,
+        keep=kept,
+        hint=lambda: resized(samples, model),
+        interruptible=True,
+    )
+    if not return_inferencedata:
+        return arrays
+    return extend(trace, tree) if extend_inferencedata else tree
+
+
+def _default_names(model: pm.Model, observed: Collection[str]) -> list[str]:
+    """Observed variables, those that were observed when the trace was made, and the
+    deterministics that depend on them directly."""
+    further = [name for name in observed if name in model.named_vars]
+    names = [*(rv.name for rv in model.observed_RVs), *further]
+    variables = {model[name] for name in names}
+    depend = [
+        var.name
+        for var in model.deterministics
+        if variables & set(ancestors([var], blockers=model.basic_RVs))
+    ]
+    return [*names, *depend]
+
+
+def _refuse_dict(store: Any, return_inferencedata: bool) -> None:
+    if store is not None and not return_inferencedata:
+        raise ValueError(
+            "with a store the result is a DataTree: leave out return_inferencedata."
+        )
+
+
+def _names(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

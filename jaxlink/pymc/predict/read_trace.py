@@ -1,0 +1,197 @@
+"""What a trace holds, in any of the forms in which PyMC takes one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.backends.base import MultiTrace
+from pytensor.compile.sharedvalue import SharedVariable
+from xarray import Dataset, DataTree
+
+from jaxlink.pymc.batched.samples import Samples
+from jaxlink.pymc.shared.arguments import listed
+
+__all__ = ["Trace", "read_dataset", "read_trace", "resized", "samples_of"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Samples of variables, and what the data were when they were made.
+
+    Attributes:
+        sample_coords: the labels along each sample dimension.
+        names: the variables that there are.
+        value: the samples of one of them, of shape ``(*sample shape, ...)``, perhaps
+            loaded lazily.
+        constant_data, coords: the model's data and coordinates by name, as they were.
+        observed: names of what was observed.
+    """
+
+    sample_coords: Mapping[str, Any]
+    names: Sequence[str]
+    value: Callable[[str], Any]
+    constant_data: Mapping[str, Any] = field(default_factory=dict)
+    coords: Mapping[str, Any] = field(default_factory=dict)
+    observed: Sequence[str] = ()
+
+
+def read_trace(trace: Any, sample_dims: Sequence[str]) -> Trace:
+    """Read a trace as `pm.sample_posterior_predictive` takes it.
+
+    Arguments:
+        trace: a DataTree with a posterior or of one group, a Dataset, a list of points
+            or a MultiTrace.
+        sample_dims: the sample dimensions of a DataTree or Dataset.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: it has no samples, or not these dimensions.
+    """
+    if isinstance(trace, MultiTrace):
+        return _read_multitrace(trace)
+    if isinstance(trace, list) and all(isinstance(point, Mapping) for point in trace):
+        return _read_points(trace)
+    if isinstance(trace, Dataset):
+        return read_dataset(trace, sample_dims)
+    if not isinstance(trace, DataTree):
+        hint = " Pass a list of points: [trace]." if isinstance(trace, Mapping) else ""
+        raise TypeError(
+            "trace must be a DataTree, a Dataset, a list of points or a MultiTrace, "
+            f"not {type(trace).__name__}.{hint}"
+        )
+    children = trace.children
+    dataset = children.get("posterior", trace).dataset
+    if not dataset.data_vars and "posterior" not in children:
+        raise ValueError(
+            "the trace has no posterior. Its groups are "
+            f"{listed(children)}: pass one of them, such as trace.prior."
+        )
+    data = children.get("constant_data")
+    return read_dataset(
+        dataset,
+        sample_dims,
+        constant_data={} if data is None else _arrays(data.data_vars),
+        coords={} if data is None else _arrays(data.coords),
+        observed=[str(name) for name in children.get("observed_data", {})],
+    )
+
+
+def read_dataset(
+    dataset: Dataset,
+    sample_dims: Sequence[str],
+    *,
+    constant_data: Mapping[str, Any] | None = None,
+    coords: Mapping[str, Any] | None = None,
+    observed: Sequence[str] = (),
+) -> Trace:
+    """Read a group of a trace; ``coords`` are further ones than its own."""
+    if isinstance(sample_dims, str) or not sample_dims:
+        raise ValueError(
+            'sample_dims must be a list, such as ["chain", "draw"], not '
+            f"{sample_dims!r}."
+        )
+    sizes = dataset.sizes
+    if missing := [dim for dim in sample_dims if dim not in sizes]:
+        raise ValueError(
+            f"the trace has no dimension {listed(missing)}. It has "
+            f"{listed(map(str, sizes))}: say in sample_dims over which of them to go."
+        )
+    _refuse_empty([sizes[dim] for dim in sample_dims])
+
+    def value(name: str) -> Any:
+        variable = dataset[name].variable
+        if missing := [dim for dim in sample_dims if dim not in variable.dims]:
+            raise ValueError(
+                f"`{name}` of the trace has no dimension {listed(missing)}, along "
+                "which the samples stand."
+            )
+        return variable.transpose(*sample_dims, ...)
+
+    return Trace(
+        {dim: dataset[dim] for dim in sample_dims},
+        [str(name) for name in dataset.data_vars],
+        value,
+        constant_data or {},
+        {**(coords or {}), **_arrays(dataset.coords)},
+        observed,
+    )
+
+
+def _read_multitrace(trace: MultiTrace) -> Trace:
+    _refuse_empty([trace.nchains, len(trace)])
+
+    def value(name: str) -> Any:
+        return np.stack(trace.get_values(name, combine=False, squeeze=False))
+
+    coords = {"chain": np.arange(trace.nchains), "draw": np.arange(len(trace))}
+    return Trace(coords, list(trace.varnames), value)
+
+
+def _read_points(points: Sequence[Mapping[str, Any]]) -> Trace:
+    _refuse_empty([len(points)])
+    for i, point in enumerate(points):
+        if point.keys() != points[0].keys():
+            raise ValueError(
+                f"the points of the trace differ: the first has {listed(points[0])}, "
+                f"number {i} has {listed(point)}."
+            )
+
+    def value(name: str) -> Any:
+        return np.stack([np.asarray(point[name]) for point in points])[None]
+
+    coords = {"chain": np.arange(1), "draw": np.arange(len(points))}
+    return Trace(coords, list(points[0]), value)
+
+
+def _refuse_empty(sizes: Sequence[int]) -> None:
+    if 0 in sizes:
+        raise ValueError("the trace is empty: it has no draws.")
+
+
+def _arrays(variables: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): variable.data for name, variable in variables.items()}
+
+
+def samples_of(trace: Trace, names: Sequence[str], model: pm.Model) -> Samples:
+    """The samples of some variables of a model.
+
+    Raises:
+        ValueError: the trace lacks one, or has it in another shape than the model.
+    """
+    if missing := [name for name in names if name not in trace.names]:
+        raise ValueError(
+            f"the trace lacks {listed(missing)}, which the model needs. It has "
+            f"{listed(trace.names)}."
+        )
+    dims = tuple(trace.sample_coords)
+    values = {name: trace.value(name) for name in names}
+    for name, value in values.items():
+        shape, expected = value.shape[len(dims) :], model[name].type.shape
+        pairs = zip(shape, expected, strict=False)
+        if len(shape) != len(expected) or any(b not in (None, a) for a, b in pairs):
+            wanted = ", ".join("?" if n is None else str(n) for n in expected)
+            wanted += "," if len(expected) == 1 else ""
+            raise ValueError(
+                f"`{name}` of the trace is of shape {shape} (without {listed(dims)}), "
+                f"but ({wanted}) in the model."
+            )
+    dtypes = {name: np.dtype(model[name].type.dtype) for name in names}
+    return Samples(trace.sample_coords, values, dtypes)
+
+
+def resized(samples: Samples, model: pm.Model) -> str:
+    """Which values are not as long as the model's dimensions are now. This may be
+    meant, or be the reason why shapes do not go together."""
+    found = []
+    for name, value in samples.values.items():
+        dims = model.named_vars_to_dims.get(name) or ()
+        for dim, length in zip(dims, value.shape[len(samples.shape) :], strict=False):
+            now = model.dim_lengths.get(dim) if dim is not None else None
+            if isinstance(now, SharedVariable) and now.get_value() != length:
+                found.append(
+                    f"`{name}` of the trace has {length} along `{dim}`, which is now "
+                    f"{now.get_value()} long"
+                )
+    return "; ".join(found)

@@ -1,0 +1,100 @@
+"""Checks of arguments that several functions take."""
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh, Sharding
+from pytensor.graph.basic import Variable
+
+__all__ = [
+    "HERE",
+    "Arrays",
+    "check_batch_size",
+    "check_count",
+    "check_names",
+    "listed",
+    "mesh_of",
+]
+
+# Values by name.
+Arrays = Mapping[str, np.ndarray]
+
+# Warnings are about the line that called jaxlink.
+HERE = (str(Path(__file__).parents[1]),)
+
+
+def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> None:
+    """Raise unless all ``names`` are ``allowed``.
+
+    Arguments:
+        names: what the user wrote.
+        allowed: what is there.
+        what: what a name stands for, in the singular, for the error.
+
+    Raises:
+        ValueError: naming what is unknown, with its near matches.
+        TypeError: a variable stands in place of its name.
+    """
+    unknown = [name for name in names if name not in allowed]
+    if not unknown:
+        return
+    for name in unknown:
+        if isinstance(name, Variable):
+            raise TypeError(
+                f"names are strings, such as {name.name!r}: a variable stands in place "
+                f"of the name of a {what}."
+            )
+    folded = {name.lower(): name for name in allowed}
+    close = [
+        [folded[x] for x in difflib.get_close_matches(str(name).lower(), folded, 3)]
+        for name in unknown
+    ]
+    hints = [
+        f"`{name}`" + (f" (did you mean {listed(near)}?)" if near else "")
+        for name, near in zip(unknown, close, strict=True)
+    ]
+    raise ValueError(
+        f"no {what} is called {', '.join(hints)}. There are: {listed(allowed)}."
+    )
+
+
+def check_count(value: Any, name: str, least: int) -> int:
+    """An argument that counts something.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is less than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an int, not {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, but is {value}.")
+    return int(value)
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raise unless it is None or a positive integer."""
+    if batch_size is not None:
+        check_count(batch_size, "batch_size", 1)
+
+
+def mesh_of(sharding: Any) -> Mesh | None:
+    """The devices of a sharding in a row."""
+    if sharding is None:
+        return None
+    if not isinstance(sharding, Sharding):
+        raise TypeError(
+            "sharding must be a jax.sharding.Sharding, such as NamedSharding(mesh, "
+            'PartitionSpec("samples")) with mesh = jax.make_mesh((n,), ("samples",)), '
+            f"not {type(sharding).__name__}."
+        )
+    devices: list[Any] = sorted(sharding.device_set, key=lambda d: d.id)
+    return Mesh(np.array(devices), ("samples",))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names, for an error."""
+    return ", ".join(f"`{name}`" for name in names) or "none"

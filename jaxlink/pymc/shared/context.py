@@ -1,0 +1,41 @@
+"""Which model a function is about, and which call of the user's it belongs to."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+import pymc as pm
+
+from jaxlink.precision import compiling_for
+
+__all__ = ["model_of", "one_call"]
+
+
+def one_call[F: Callable[..., Any]](function: F) -> F:
+    """``function``, which compiles several graphs for what is one call of the user's:
+    a warning that is about all of them comes once, and names it."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with compiling_for(function.__name__):
+            return function(*args, **kwargs)
+
+    return cast(F, call)
+
+
+def model_of(model: pm.Model | None) -> pm.Model:
+    """``model``, or the one on the context stack.
+
+    Raises:
+        TypeError: there is none, or ``model`` is something else.
+    """
+    if model is None:
+        model = pm.Model.get_context(error_if_none=False)
+        if model is None:
+            raise TypeError(
+                "there is no model on the context stack. Call this inside of "
+                "`with model:`, or pass model=."
+            )
+    if not hasattr(model, "basic_RVs"):
+        raise TypeError(f"model must be a pm.Model, not {type(model).__name__}.")
+    return model

@@ -1,0 +1,130 @@
+"""The DataTrees that PyMC returns, from arrays of draws."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import pymc as pm
+from arviz_base import dict_to_dataset
+from pymc.backends.arviz import (
+    coords_and_dims_for_inferencedata,
+    find_constants,
+    find_observations,
+)
+from xarray import DataTree
+
+from jaxlink.pymc.shared.arguments import HERE, Arrays
+
+__all__ = ["extend", "posterior_tree", "predictive_tree", "prior_tree", "stamped"]
+
+
+def predictive_tree(
+    arrays: Arrays,
+    sample_coords: Mapping[str, Any],
+    model: pm.Model,
+    idata_kwargs: Mapping[str, Any],
+    *,
+    predictions: bool,
+) -> DataTree:
+    """PyMC's tree of posterior predictive draws, or of predictions."""
+    kwargs: dict[str, Any] = {"model": model, **idata_kwargs}
+    kwargs.setdefault("sample_dims", list(sample_coords))
+    kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
+    if predictions:
+        return stamped(pm.predictions_to_inference_data(dict(arrays), **kwargs))
+    return stamped(pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs))
+
+
+def prior_tree(
+    arrays: Arrays,
+    sample_coords: Mapping[str, Any],
+    model: pm.Model,
+    idata_kwargs: Mapping[str, Any],
+) -> DataTree:
+    """PyMC's tree of draws from the prior, of one chain. PyMC leaves the variables in
+    any order; here they stand as in ``arrays``."""
+    kwargs: dict[str, Any] = {"model": model, **idata_kwargs}
+    kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
+    prior = {name: array[0] for name, array in arrays.items()}
+    tree = pm.to_inference_data(prior=prior, **kwargs)
+    for group in ("prior", "prior_predictive"):
+        if group in tree.children:
+            dataset = tree[group].to_dataset()
+            ordered = [name for name in arrays if name in dataset]
+            tree[group] = DataTree(dataset[ordered])
+    return stamped(tree)
+
+
+def posterior_tree(
+    model: pm.Model,
+    drawn: Mapping[str, tuple[Arrays, Arrays]],
+    names: Sequence[str],
+    library: Any,
+    attrs: dict[str, Any],
+    *,
+    coords: Mapping[str, Any],
+    dims: Mapping[str, Any],
+) -> DataTree:
+    """What PyMC returns.
+
+    Arguments:
+        model: for coords, dims and data.
+        drawn: values and statistics by the prefix of their groups' names.
+        names: the values in order.
+        library: the module of what drew them.
+        attrs: of the groups of draws.
+        coords, dims: to add to the model's.
+    """
+    model_coords, model_dims = coords_and_dims_for_inferencedata(model)
+    all_coords, all_dims = {**model_coords, **coords}, {**model_dims, **dims}
+    datasets = {}
+    for prefix, (values, _) in drawn.items():
+        datasets[f"{prefix}posterior"] = dict_to_dataset(
+            {name: values[name] for name in names},
+            inference_library=library,
+            attrs=attrs,
+            coords=all_coords,
+            dims=all_dims,
+        )
+    for prefix, (_, stats) in drawn.items():
+        datasets[f"{prefix}sample_stats"] = dict_to_dataset(
+            stats, inference_library=library, attrs=attrs
+        )
+    data = {
+        "observed_data": find_observations(model),
+        "constant_data": find_constants(model),
+    }
+    for group, arrays in data.items():
+        if arrays or group == "observed_data":
+            datasets[group] = dict_to_dataset(
+                arrays,
+                inference_library=pm,
+                coords=all_coords,
+                dims=all_dims,
+                sample_dims=[],
+            )
+    return stamped(
+        DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
+    )
+
+
+def stamped(tree: DataTree) -> DataTree:
+    """The tree, whose groups say too which jaxlink made them."""
+    for group in tree.children.values():
+        group.attrs["jaxlink_version"] = version("jaxlink")
+    return tree
+
+
+def extend(tree: DataTree, new: DataTree) -> DataTree:
+    """Add groups to a tree, and warn of those that are replaced."""
+    replaced = set(tree.children) & set(new.children)
+    if replaced := replaced - {"observed_data", "constant_data"}:
+        warnings.warn(
+            f"the groups {', '.join(sorted(replaced))} of the DataTree are replaced. "
+            "Pass extend_inferencedata=False to keep them.",
+            UserWarning,
+            skip_file_prefixes=HERE,
+        )
+    tree.update(new)
+    return tree

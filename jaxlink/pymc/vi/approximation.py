@@ -1,0 +1,206 @@
+"""Approximation: a normal distribution over the unconstrained space of a model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+from jax.sharding import Sharding
+from xarray import DataArray, Dataset, DataTree
+
+from jaxlink.pymc.batched.runner import Run
+from jaxlink.pymc.batched.samples import Samples, labels_of
+from jaxlink.pymc.model.transforms import Ravel, constrain
+from jaxlink.pymc.shared.arguments import Arrays
+from jaxlink.pymc.shared.datatree import posterior_tree
+from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+from jaxlink.pymc.vi.advi import place
+
+__all__ = ["Approximation"]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["mean", "scale", "hist"],
+    meta_fields=["model", "entries"],
+)
+@dataclass(frozen=True, eq=False, repr=False)
+class Approximation:
+    """A normal distribution that approximates a model's posterior, made by `fit`.
+
+    It is a distribution of flat vectors, the *d* entries of a position in the order of
+    the model's value variables (`jaxlink.pymc.ravel`). It is a pytree, whose leaves are
+    the arrays.
+
+    Attributes:
+        mean: of shape (d,).
+        scale: the standard deviations, of shape (d,) (mean field), or the lower
+            Cholesky factor of the covariance, of shape (d, d) (full rank).
+        hist: the loss of each step, which is an estimate of the negative ELBO. (PyMC
+            divides it by how much larger the data are than a minibatch.)
+        model: the model.
+        entries: name, and shape and dtype, of each entry of a position.
+
+    Example:
+        >>> import jax, jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     mu = pm.Normal("mu", 0, 2)
+        ...     y = pm.Normal("y", mu, 1, observed=[1.0, 2.0, 3.0])
+        ...     approx = jaxlink.pymc.fit(5_000, random_seed=1, progressbar=False)
+        >>> f"{approx.mean[0]:.3f} +- {approx.std[0]:.3f}"
+        '1.846 +- 0.555'
+        >>> positions = jax.vmap(approx.draw)(jax.random.split(jax.random.key(0), 100))
+        >>> positions["mu"].shape
+        (100,)
+    """
+
+    mean: jax.Array
+    scale: jax.Array
+    hist: np.ndarray
+    model: pm.Model
+    entries: tuple[tuple[str, jax.ShapeDtypeStruct], ...]
+
+    @property
+    def std(self) -> jax.Array:
+        """Standard deviations, of shape (d,)."""
+        if self.scale.ndim == 1:
+            return self.scale
+        return jnp.sqrt(jnp.sum(self.scale**2, axis=1))
+
+    @property
+    def cov(self) -> jax.Array:
+        """The covariance, of shape (d, d)."""
+        if self.scale.ndim == 1:
+            return jnp.diag(self.scale**2)
+        return self.scale @ self.scale.T
+
+    @property
+    def mean_data(self) -> Dataset:
+        """The mean by value variable, in unconstrained space."""
+        return self._dataset(self.mean)
+
+    @property
+    def std_data(self) -> Dataset:
+        """The standard deviations by value variable, in unconstrained space."""
+        return self._dataset(self.std)
+
+    def draw(self, key: Any) -> dict[str, jax.Array]:
+        """A position, as `logdensity` takes it; a plain JAX function of a PRNG key."""
+        e = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self._flat.unravel(place(self.mean, self.scale, e))
+
+    def sample(
+        self,
+        draws: int = 500,
+        *,
+        key: Any = None,
+        random_seed: RandomSeed = None,
+        var_names: Sequence[str] | None = None,
+        include_transformed: bool = False,
+        batch_size: int | None = None,
+        progressbar: bool = False,
+        sharding: Sharding | None = None,
+        store: Any = None,
+        store_mode: Literal["w-", "w"] = "w-",
+        memory_limit: float | None = None,
+        host_callback: bool = False,
+    ) -> DataTree:
+        """Draws of all free variables and deterministics.
+
+        Draw *i* is ``self.draw`` of the key ``fold_in(fold_in(key, 0), i)``, whatever
+        else is asked for.
+
+        Arguments:
+            draws: how many.
+            key: a PRNG key.
+            random_seed: instead of a key; default: a fresh one.
+            var_names: which variables; default: all.
+            include_transformed: whether the values of transformed variables, such as
+                ``sigma_log__``, are returned too.
+            batch_size: how many draws are computed at a time; default: what an estimate
+                of their memory allows (`jaxlink.pymc.batched.memory`).
+            progressbar: whether to show a progress bar.
+            sharding: over whose devices draws are divided; default: one device.
+            store: a path, URL or Zarr store to write the draws to as they are made.
+            store_mode: "w" to replace a store that is there; "w-" to refuse it.
+            memory_limit: the largest result, in bytes, that may be made without a
+                store.
+            host_callback: as `jaxlink.function` takes it.
+
+        Returns:
+            what PyMC's ``Approximation.sample`` returns: a DataTree with a posterior of
+            one chain, the observed and the constant data.
+
+        Raises:
+            TypeError: both a key and a random_seed; or as the types say.
+            ValueError: the model has no such variables, or a number is out of range.
+            MemoryError: the result would be larger than ``memory_limit``.
+            FileExistsError, ImportError: about the store.
+        """
+        labels = labels_of(draws)
+        run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+        key = key_of(key, random_seed)
+        fn = constrain(
+            self.model,
+            var_names,
+            include_transformed=include_transformed,
+            host_callback=host_callback,
+        )
+
+        def values(both: Any, key: jax.Array, _: Any) -> dict[str, jax.Array]:
+            approx, fn = both
+            position = approx.draw(key)
+            if fn.takes_key:  # a deterministic of a minibatch
+                return dict(fn(jax.random.fold_in(key, 0), position))
+            return dict(fn(position))
+
+        def build(arrays: Arrays, coords: Mapping[str, Any]) -> DataTree:
+            return posterior_tree(
+                self.model,
+                {"": (arrays, {})},
+                fn.outputs or (),
+                pm,
+                {},
+                coords=coords,
+                dims={},
+            )
+
+        samples = Samples({"chain": range(1), "draw": labels})
+        described = "Sampling ..."
+        return run((self, fn), values, samples, build, description=described, key=key)
+
+    @property
+    def _flat(self) -> Ravel:
+        return Ravel(dict(self.entries))
+
+    def _dataset(self, vector: jax.Array) -> Dataset:
+        flat, variables = self._flat.unravel(vector), {}
+        for name, value in flat.items():
+            rv = next(v for v in self.model.free_RVs if self._value_name(v) == name)
+            dims = self.model.named_vars_to_dims.get(rv.name) or ()
+            if len(dims) != value.ndim:
+                dims = (None,) * value.ndim
+            own, coords = [], {}
+            for axis, (dim, length) in enumerate(zip(dims, value.shape, strict=True)):
+                labels = None if dim is None else self.model.coords.get(dim)
+                # A transform may change a length, and then nothing has a label.
+                fits = labels is not None and len(labels) == length
+                own.append(dim if fits else f"{name}_dim_{axis}")
+                if fits:
+                    coords[dim] = np.array(labels)
+            variables[name] = DataArray(np.asarray(value), coords, own, name=name)
+        return Dataset(variables)
+
+    def _value_name(self, rv: Any) -> str:
+        return str(self.model.rvs_to_values[rv].name)
+
+    def __repr__(self) -> str:
+        family = "mean field" if self.scale.ndim == 1 else "full rank"
+        names = ", ".join(
+            f"{name}: {entry.dtype}{list(entry.shape)}" for name, entry in self.entries
+        )
+        return f"Approximation({family}; {names})"

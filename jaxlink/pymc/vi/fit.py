@@ -1,0 +1,262 @@
+"""fit: variational inference as PyMC spells it."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+import pymc as pm
+from rich.theme import Theme
+
+from jaxlink.optional import load
+from jaxlink.pymc.model.initial_point import initial_position
+from jaxlink.pymc.model.transforms import Ravel, ravel
+from jaxlink.pymc.model.without_gradient import unmovable
+from jaxlink.pymc.shared.arguments import HERE, check_count, check_names
+from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.progress import progress_bar
+from jaxlink.pymc.shared.pymc_arguments import refuse, refuse_unknown
+from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+from jaxlink.pymc.vi.advi import Parameters
+from jaxlink.pymc.vi.approximation import Approximation
+from jaxlink.pymc.vi.run import ADVIRun
+
+if TYPE_CHECKING:
+    from optax import GradientTransformation
+
+__all__ = ["fit"]
+
+# (approximation so far, losses so far, number of steps so far)
+Callback = Callable[[Approximation, np.ndarray, int], Any]
+
+# Further arguments of `pymc.fit`, which `pymc_arguments` says how to replace.
+REFUSED = (
+    "compile_kwargs",
+    "fn_kwargs",
+    "more_obj_params",
+    "more_replacements",
+    "more_tf_params",
+    "more_updates",
+    "obj_optimizer",
+    "test_optimizer",
+    "tf_n_mc",
+    "total_grad_norm_constraint",
+)
+
+# What the default optimizer and the scale start with.
+_MEAN_RATE, _FULL_RATE, _SIGMA = 0.05, 0.02, 0.1
+
+
+def fit(
+    n: int = 10_000,
+    method: Literal["advi", "fullrank_advi"] = "advi",
+    model: pm.Model | None = None,
+    random_seed: RandomSeed = None,
+    start: Mapping[Any, Any] | None = None,
+    start_sigma: Mapping[str, Any] | None = None,
+    inf_kwargs: Mapping[str, Any] | None = None,
+    *,
+    key: Any = None,
+    optimizer: "GradientTransformation | None" = None,
+    mc_samples: int | None = None,
+    obj_n_mc: int | None = None,
+    callbacks: Sequence[Callback] | None = (),
+    chunk: int | None = None,
+    progressbar: bool = True,
+    progressbar_theme: Theme | str | None = None,
+    score: bool = True,
+    backend: None = None,
+    include_transformed: Literal[False] = False,
+    host_callback: bool = False,
+    **kwargs: Any,
+) -> Approximation:
+    """Approximate a model's posterior by a normal distribution (ADVI).
+
+    The normal distribution is one over the unconstrained space; it maximizes the
+    evidence lower bound (ELBO), by stochastic gradients (see `jaxlink.pymc.vi.advi`).
+    A model with `pm.Minibatch` gets a new minibatch at each step. Step *i* uses the key
+    ``fold_in(fold_in(key, 1), i)``, and the same key gives the same result, to the bit,
+    whatever ``chunk`` is.
+
+    Arguments:
+        n: the number of steps.
+        method: "advi" for a normal distribution of independent entries (mean field),
+            "fullrank_advi" for one with all correlations.
+        model: default: the model on the context stack.
+        random_seed: PyMC's word for a key; default: a fresh one.
+        start: where the mean starts, as `initial_position` takes ``initvals``.
+        start_sigma: the standard deviations, in unconstrained space, to start from, by
+            value variable or free random variable; default: 0.1.
+        inf_kwargs: ``random_seed``, ``start`` and ``start_sigma`` in a dict.
+        key: a PRNG key instead of a seed.
+        optimizer: from Optax. Default: Adam, whose learning rate falls along a cosine
+            from 0.05 (mean field) or 0.02 (full rank) to 0 at step ``n``.
+        mc_samples: how many draws the ELBO and its gradient are estimated from at each
+            step; default: 2. They come in pairs of opposite signs.
+        obj_n_mc: PyMC's name of ``mc_samples``.
+        callbacks: called with the approximation so far, the losses and the number of
+            steps, whenever ``chunk`` steps were made. One that raises StopIteration
+            ends the optimization.
+        chunk: how many steps are made between two looks at callbacks, progress and
+            Ctrl-C. Default: 100 with callbacks, else what takes about 0.2 s.
+        progressbar: whether to show a progress bar.
+        progressbar_theme: a theme of rich for it.
+        score: not used: the losses of all steps are always kept.
+        backend, include_transformed, kwargs: PyMC's. They are refused, with what to
+            use instead.
+        host_callback: as `jaxlink.function` takes it.
+
+    Returns:
+        an `Approximation`. After Ctrl-C, that of the steps so far.
+
+    Raises:
+        TypeError: there is no model; both a key and a random_seed; an argument is
+            unknown or refused; or as the types say.
+        ValueError: the model has no free variables, discrete ones, or some that PyMC
+            samples by another step method; the loss is not finite at the start, with
+            the terms of the log density that are not; an unknown name or a number out
+            of range.
+        ImportError: Optax is not installed.
+        FloatingPointError: the optimization came upon NaN, with the variables and the
+            terms in which it did.
+
+    Example:
+        >>> import jaxlink.pymc, pymc as pm
+        >>> with pm.Model():
+        ...     mu = pm.Normal("mu", 0, 2)
+        ...     y = pm.Normal("y", mu, 1, observed=[1.0, 2.0, 3.0])
+        ...     approx = jaxlink.pymc.fit(5_000, random_seed=1, progressbar=False)
+        >>> approx.sample(200, random_seed=2)["posterior"]["mu"].shape
+        (1, 200)
+    """
+    refuse("fit", backend=backend, include_transformed=include_transformed or None)
+    refuse("fit", **{name: kwargs[name] for name in kwargs if name in REFUSED})
+    allowed = [*inspect.signature(fit).parameters, *REFUSED]
+    refuse_unknown("fit", [name for name in kwargs if name not in REFUSED], allowed)
+    given = {"random_seed": random_seed, "start": start, "start_sigma": start_sigma}
+    random_seed, start, start_sigma = _starting(inf_kwargs, given)
+    n = check_count(n, "n", 1)
+    if n >= 2**31:
+        raise ValueError(f"n must be less than 2**31, but is {n}.")
+    if mc_samples is not None and obj_n_mc is not None:
+        raise TypeError("give either mc_samples or obj_n_mc, not both.")
+    samples = next((x for x in (mc_samples, obj_n_mc) if x is not None), 2)
+    samples = check_count(samples, "mc_samples", 1)
+    callbacks = callbacks or ()
+    if chunk is None:
+        chunk = 100 if callbacks else None
+    else:
+        chunk = check_count(chunk, "chunk", 1)
+    is_full = _is_full(method)
+    model = model_of(model)
+    _check_variables(model)
+    key = key_of(key, random_seed)
+    if optimizer is None:
+        optax = load("optax", "fit without an optimizer of your own")
+        rate = _FULL_RATE if is_full else _MEAN_RATE
+        optimizer = optax.adam(optax.cosine_decay_schedule(rate, n))
+    elif not hasattr(optimizer, "update"):
+        raise TypeError(
+            "optimizer must be an optax.GradientTransformation, such as "
+            f"optax.adam(0.01), not {type(optimizer).__name__}."
+        )
+
+    flat = ravel(model, host_callback=host_callback)
+    if not flat.size:
+        raise ValueError("all free random variables of the model are empty.")
+    begin = initial_position(model, initvals=start, host_callback=host_callback)
+    first = begin(jax.random.fold_in(key, 0))
+    mean = flat.ravel(first)
+    sigma = _start_sigma(model, flat, start_sigma)
+    parameters = Parameters.at(mean, sigma.astype(mean.dtype), is_full)
+    run = ADVIRun(
+        model,
+        flat,
+        jax.random.fold_in(key, 1),
+        parameters,
+        optimizer,
+        samples,
+        n,
+        host_callback,
+    )
+    try:
+        shown = bool(progressbar), n, "step", "Fitting"
+        with progress_bar(*shown, theme=progressbar_theme) as bar:
+            while run.done < n:
+                bar(run.advance(chunk), f"Average loss = {run.average_loss:,.5g}")
+                if chunk is not None and (run.done % chunk == 0 or run.done == n):
+                    for callback in callbacks:
+                        callback(run.approximation, run.losses, run.done)
+    except StopIteration:
+        pass
+    except KeyboardInterrupt:
+        if not run.done:
+            raise
+        warnings.warn(
+            f"interrupted after {run.done:,} of {n:,} steps: this is the approximation "
+            "so far.",
+            UserWarning,
+            skip_file_prefixes=HERE,
+        )
+    return run.approximation
+
+
+def _start_sigma(
+    model: pm.Model, flat: Ravel, given: Mapping[str, Any] | None
+) -> jax.Array:
+    """The standard deviations to start from, as a vector."""
+    sigmas = {
+        name: np.full(entry.shape, _SIGMA, np.dtype(entry.dtype))
+        for name, entry in flat.shapes.items()
+    }
+    names = {rv.name: model.rvs_to_values[rv].name for rv in model.free_RVs}
+    allowed = list(dict.fromkeys([*names, *sigmas]))
+    check_names(given or {}, allowed, "free random variable or value variable")
+    for name, value in (given or {}).items():
+        own = sigmas[names.get(name, name)]
+        try:
+            own[...] = value
+        except ValueError as error:
+            raise ValueError(
+                f"start_sigma gives `{name}` the shape {np.shape(value)}, but it must "
+                f"be {own.shape}."
+            ) from error
+        if not (np.isfinite(own).all() and (own > 0).all()):
+            raise ValueError(f"start_sigma of `{name}` must be positive, not {value}.")
+    return flat.ravel(sigmas)
+
+
+def _starting(
+    inf_kwargs: Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """Where to start, of the arguments and of PyMC's dict of such."""
+    of_dict = dict(inf_kwargs or {})
+    check_names(of_dict, given, "entry of inf_kwargs")
+    for name in of_dict:
+        if given[name] is not None:
+            raise TypeError(f"{name} is given twice: to fit(), and in inf_kwargs.")
+    return tuple(of_dict.get(name, value) for name, value in given.items())
+
+
+def _is_full(method: Any) -> bool:
+    """Whether a method is "fullrank_advi"."""
+    name = str(method).lower()
+    if not isinstance(method, str) or name in ("svgd", "asvgd"):
+        raise ValueError(
+            f'there is no method {method!r} here: use "advi" or "fullrank_advi", or '
+            "run PyMC's own on jaxlink: pm.fit(method=..., "
+            'compile_kwargs={"mode": jaxlink.MODE}).'
+        )
+    check_names([name], ["advi", "fullrank_advi"], "method of fit")
+    return name == "fullrank_advi"
+
+
+def _check_variables(model: pm.Model) -> None:
+    if not model.free_RVs:
+        raise ValueError("the model has no free random variables to approximate.")
+    if any(found := unmovable(model)):
+        raise ValueError(
+            f"a normal distribution cannot approximate {found}. {found.advice}"
+        )

@@ -1,0 +1,175 @@
+"""An ADVI run: steps in stretches, their losses, and what is said about NaN."""
+
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+
+from jaxlink.pymc.model.density import logdensity
+from jaxlink.pymc.model.nonfinite import shown, unsound_terms
+from jaxlink.pymc.model.transforms import Ravel
+from jaxlink.pymc.model.without_gradient import check_gradient
+from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.vi.advi import (
+    Parameters,
+    State,
+    advance,
+    draws_of_step,
+    negative_elbo,
+)
+from jaxlink.pymc.vi.approximation import Approximation
+
+if TYPE_CHECKING:
+    from optax import GradientTransformation
+
+__all__ = ["ADVIRun"]
+
+# A stretch without a fixed length: at most so many steps, and for about how long.
+_CAPACITY, _SECONDS = 10_000, 0.2
+# The average loss that is shown is over so many steps.
+_WINDOW = 1000
+
+
+class ADVIRun:
+    """An optimization under way.
+
+    Arguments:
+        model: the model, for errors.
+        flat: its positions as vectors.
+        key: of the steps.
+        parameters: where to start.
+        optimizer: of Optax.
+        samples: how many draws a step makes.
+        n: how many steps there will be.
+        host_callback: as `jaxlink.function` takes it.
+    """
+
+    def __init__(
+        self,
+        model: pm.Model,
+        flat: Ravel,
+        key: jax.Array,
+        parameters: Parameters,
+        optimizer: "GradientTransformation",
+        samples: int,
+        n: int,
+        host_callback: bool = False,
+    ):
+        self._model, self._flat, self._key = model, flat, key
+        self._optimizer, self._samples = optimizer, samples
+        self._log_p = _of_vectors(model, flat, host_callback)
+        with jax.numpy_dtype_promotion("standard"):  # Optax needs it
+            state = optimizer.init(parameters)
+        zero = jnp.zeros((), jnp.int32)
+        self._state = State(parameters, state, zero, jnp.zeros((), bool))
+        self._losses = np.empty(n, np.dtype(parameters.mean.dtype))
+        self._capacity = min(n, _CAPACITY)
+        self._pace = 1.0
+        self.done = 0
+
+    @property
+    def losses(self) -> np.ndarray:
+        return self._losses[: self.done]
+
+    @property
+    def average_loss(self) -> float:
+        last = self.losses[-_WINDOW:]
+        finite = last[np.isfinite(last)].astype(float)
+        return float(finite.mean()) if finite.size else math.nan
+
+    @property
+    def approximation(self) -> Approximation:
+        mean, scale = self._state.parameters.mean, self._state.parameters.scale
+        entries = tuple(self._flat.shapes.items())
+        return Approximation(mean, scale, self.losses.copy(), self._model, entries)
+
+    def advance(self, chunk: int | None) -> int:
+        """Make one step at first, then those up to the next multiple of ``chunk``, or
+        what takes a moment.
+
+        Returns:
+            how many were made.
+
+        Raises:
+            ValueError, FloatingPointError: what was met is not finite.
+        """
+        steps = int(self._pace) if chunk is None else chunk - self.done % chunk
+        steps = min(steps, self._capacity, len(self._losses) - self.done)
+        steps = steps if self.done else 1
+        begin = time.perf_counter()
+        state, losses = advance(
+            self._log_p,
+            self._state,
+            self._key,
+            jnp.asarray(steps, jnp.int32),
+            optimizer=self._optimizer,
+            samples=self._samples,
+            capacity=self._capacity,
+        )
+        made, new = int(state.step) - self.done, np.asarray(losses)
+        faster = _SECONDS / (time.perf_counter() - begin)
+        self._pace = max(1.0, min(_CAPACITY, steps * min(faster, 10.0)))
+        if self.done == 0 and not np.isfinite(new[0]):
+            self._check_start(float(new[0]))
+        if state.failed:
+            raise FloatingPointError(self._why_nan(state, float(new[made])))
+        self._losses[self.done : self.done + made] = new[:made]
+        # From here on it counts, whenever Ctrl-C comes.
+        self._state, self.done = state, self.done + made
+        return made
+
+    def _check_start(self, loss: float) -> None:
+        mean = self._flat.unravel(self._state.parameters.mean)
+        found = unsound_terms(self._model, mean, self._key, jacobian=True)
+        if found:
+            raise ValueError(
+                f"cannot start at {shown(mean)}, near which the loss is {loss}: of the "
+                f"terms of the log density, {'; '.join(found)}. Check the priors and "
+                "the data, or give start."
+            )
+
+    def _why_nan(self, state: State, loss: float) -> str:
+        key = jax.random.fold_in(self._key, state.step)
+        parameters, of_vector = state.parameters, self._flat.unravel
+        slope = jax.jit(jax.grad(negative_elbo), static_argnums=2)
+        gradient = slope(parameters, self._log_p, self._samples, key)
+        wrong = of_vector(~jnp.isfinite(gradient.mean))
+        names = [name for name, entry in wrong.items() if np.any(entry)]
+        of_batch, _, z = draws_of_step(parameters, self._samples, key)
+        found = []
+        for row in z:
+            found = unsound_terms(self._model, of_vector(row), of_batch, jacobian=True)
+            if found:
+                break
+        reasons = [f"the loss is {loss:.4g}"]
+        if names:
+            reasons.append(f"its gradient in {listed(names)} is not finite")
+        if found:
+            reasons.append(f"of the terms of the log density, {'; '.join(found)}")
+        if not names and not np.isnan(loss):
+            reasons.append("the update that the optimizer makes is not finite")
+        return (
+            f"NaN occurred in step {int(state.step) + 1:,} of the optimization: "
+            f"{', '.join(reasons)}. The mean was {shown(of_vector(parameters.mean))}. "
+            "Try a smaller learning rate, such as optimizer=optax.adam(1e-3), more "
+            "mc_samples, or another start."
+        )
+
+
+def _of_vectors(model: pm.Model, flat: Ravel, host_callback: bool) -> Any:
+    """The log density as a function of a key and a vector. It is a pytree, so that the
+    data are arguments of the program, not constants."""
+    density = logdensity(model, host_callback=host_callback)
+    one = partial(density, jax.random.key(0)) if density.takes_key else density
+    check_gradient(one, flat.shapes)
+
+    def log_p(density: Any, key: jax.Array, vector: jax.Array) -> jax.Array:
+        position = flat.unravel(vector)
+        return density(key, position) if density.takes_key else density(position)
+
+    return jax.tree_util.Partial(log_p, density)
