@@ -7,6 +7,7 @@ lists those that differ in a bit. Run the first before a change that must change
 nothing, in the same environment.
 """
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ import pytensor.tensor as pt
 from distributions import CASES
 from distributions.harness import inputs_of
 from models import MODELS
-from pytensor.ifelse import ifelse
+from pytensor.conditional.op import ifelse
+from pytensor.scalar import math as psm
 from pytensor.tensor.elemwise import Elemwise
 from support import SCALAR_OPS, grid
 
@@ -34,6 +36,7 @@ import jaxlink
 import jaxlink.pymc as jlpm
 
 KEY = jax.random.key(20)
+INTEGERS = (ps.AND, ps.OR, ps.XOR, ps.Invert)
 # Compiling takes nearly all of the time, and optimizing most of that.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -79,16 +82,19 @@ def model(name: str) -> Any:
     built = entry.build()
     results = {}
     with built:
-        start = jlpm.initial_position(built)
+        start = jlpm.initial_position(built)(KEY)
         logdensity = jlpm.logdensity(built)
-        results["logdensity"] = jit(jax.value_and_grad(logdensity, allow_int=True))(
-            start
-        )
+        key = (KEY,) if logdensity.takes_key else ()
+        slopes = jax.value_and_grad(logdensity, len(key), allow_int=True)
+        results["logdensity"] = jit(slopes)(*key, start)
         if entry.no_prior is None:
             results["prior"] = jit(jlpm.prior(built))(KEY)
         if entry.no_predictive is None and built.observed_RVs:
             predictive = jlpm.posterior_predictive(built)
-            results["predictive"] = jit(predictive)(KEY, jlpm.constrain(built)(start))
+            constrain = jlpm.constrain(built)
+            values = constrain(*((KEY,) if constrain.takes_key else ()), start)
+            draws = jit(predictive)(KEY, values)
+            results["predictive"] = draws
     return results
 
 
@@ -96,18 +102,25 @@ def scalar(scalar_op: ps.ScalarOp) -> Any:
     """Values on a grid, and slopes."""
     n = getattr(scalar_op, "nin", 1)
     n = n if n > 0 else 2
-    values = [np.roll(grid("float64"), 3 * i) for i in range(n)]
-    inputs = [pt.dvector() for _ in range(n)]
+    dtypes = ["int64" if isinstance(scalar_op, INTEGERS) else "float64"] * n
+    if isinstance(scalar_op, psm.PolyGamma):
+        dtypes[0] = "int64"
+    if isinstance(scalar_op, ps.Switch):
+        dtypes[0] = "bool"
+    rng = np.random.default_rng(1)
+    values = [rng.choice(grid(dtype), 40) for dtype in dtypes]
+    inputs = [pt.vector(dtype=dtype) for dtype in dtypes]
     outputs = Elemwise(scalar_op)(*inputs, return_list=True)
     fn = jaxlink.function(inputs, outputs)
     smooth = [i for i, o in enumerate(outputs) if o.type.dtype == "float64"]
+    wrt = tuple(i for i, dtype in enumerate(dtypes) if dtype == "float64")
 
     @jit
     def run(*args):
         results = {"value": fn(*args)}
-        if smooth:
+        if smooth and wrt:
             results["slopes"] = jax.grad(
-                lambda *a: sum(fn(*a)[i].sum() for i in smooth), tuple(range(n))
+                lambda *a: sum(fn(*a)[i].sum() for i in smooth), wrt
             )(*args)
         return results
 
@@ -169,7 +182,7 @@ GRAPHS = {
         outputs_info=[{"initial": m[0], "taps": [-1, -3]}],
     ),
     "scan that stops": lambda x, m: _scan(
-        lambda s: (s * 1.5, pytensor.scan.utils.until(s > 10)),
+        lambda s: (s * 1.5, pytensor.scan.until(s > 10)),
         outputs_info=pt.abs(x[0]) + 1,
         n_steps=20,
     )[-1],
@@ -250,6 +263,7 @@ def flat() -> dict[str, np.ndarray]:
         jax.clear_caches()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            logging.getLogger("pymc").setLevel(logging.ERROR)
             try:
                 tree = compute()
             except Exception as error:
