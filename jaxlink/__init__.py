@@ -4,8 +4,9 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from types import ModuleType as _ModuleType
 
+from jaxlink.call.jax_function import JAXFunction
 from jaxlink.compile import function
-from jaxlink.dispatch.random.rows import sampler
+from jaxlink.dispatch.random.registry import sampler
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import (
     ArgumentError,
@@ -21,8 +22,7 @@ from jaxlink.errors import (
     StaticArgumentError,
     UnsupportedOpError,
 )
-from jaxlink.function import JAXFunction
-from jaxlink.mode import MODE
+from jaxlink.mode.linker import MODE
 
 __version__ = _version("jaxlink")
 

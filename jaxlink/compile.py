@@ -10,14 +10,14 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.tensor.random.type import RandomType
 
 from jaxlink import dispatch as dispatch  # registers all rules
-from jaxlink.arguments import Data, Labels, Parameter, Signature, identifier
-from jaxlink.function import JAXFunction
-from jaxlink.linker import link
-from jaxlink.precision import compiling_for, warn_of_64_bit
-from jaxlink.program import Program
-from jaxlink.request import Givens, Request, read_request, refuse_updates
+from jaxlink.call.graph_spec import Givens, Request, read_request, refuse_updates
+from jaxlink.call.jax_function import JAXFunction
+from jaxlink.call.precision import compiling_for, warn_of_64_bit
+from jaxlink.call.program import Program
+from jaxlink.call.signature import Data, Labels, Parameter, Signature, identifier
+from jaxlink.link.linker import link
 from jaxlink.rewrites import prepare
-from jaxlink.static import describe, kind_of
+from jaxlink.values.types import describe, kind_of
 
 __all__ = ["function"]
 

@@ -21,7 +21,7 @@ from pytensor.scalar.basic import ScalarOp
 from pytensor.tensor.random.op import RandomVariable
 
 import jaxlink
-from jaxlink.dispatch.random.rows import row_of
+from jaxlink.dispatch.random.registry import row_of
 from jaxlink.dispatch.registry import rule_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"

@@ -29,7 +29,7 @@ from pytensor.tensor.random.op import RandomVariable
 from scipy import stats
 
 import jaxlink
-from jaxlink.dispatch.random.rows import find_row
+from jaxlink.dispatch.random.registry import find_row
 
 PAGE = Path(__file__).parents[1] / "docs" / "distributions.md"
 

@@ -20,8 +20,8 @@ from pytensor.raise_op import Assert
 from pytensor.tensor.elemwise import Elemwise
 
 import jaxlink
-from jaxlink.dispatch.decisions import Decide
-from jaxlink.dispatch.gradients import MaskedGradient
+from jaxlink.ops.decide import Decide
+from jaxlink.ops.gradients import MaskedGradient
 from jaxlink.rewrites.derivatives import settle_derivatives
 
 X = np.array([-1.0, 0.0, 4.0])

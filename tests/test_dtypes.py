@@ -11,7 +11,7 @@ from pytensor.tensor.elemwise import Elemwise
 from support import DTYPES, SCALAR_OPS, compare, reference
 
 import jaxlink
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 SOME = ("bool", "int8", "int64", "uint8", "uint64", "float32", "float64", "complex64")
 REAL = [dtype for dtype in DTYPES if not dtype.startswith("complex")]

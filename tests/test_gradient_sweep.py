@@ -25,7 +25,7 @@ from support import DEFAULT, SCALAR_OPS, reference
 from tails import FUNCTIONS, INDETERMINATE, ROUNDING, TAILS, WITHOUT_SLOPE
 
 import jaxlink
-from jaxlink import linker
+from jaxlink.link import linker
 
 # To compile is most of what a test costs.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -13,7 +13,7 @@ from pytensor.scan.utils import until
 from pytensor.tensor import linalg as ptl
 
 import jaxlink
-from jaxlink.loops import while_loop
+from jaxlink.numerics.loops import while_loop
 
 s, t = pt.scalar("s"), pt.tensor3("t")
 VALUES = jnp.array([0.5, 2.0, 3.5])

@@ -26,8 +26,8 @@ from pytensor.typed_list import TypedListType, append, length
 from support import REFERENCE
 
 import jaxlink
-from jaxlink import generators
-from jaxlink.mode import MODE
+from jaxlink.mode import numpy_rng as generators
+from jaxlink.mode.linker import MODE
 
 x, y = pt.vector("x"), pt.vector("y")
 s, i, n = pt.scalar("s"), pt.lscalar("i"), pt.lscalar("n")

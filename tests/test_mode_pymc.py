@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 from pymc.pytensorf import collect_default_updates, reseed_rngs
 
-import jaxlink.mode
-from jaxlink.mode import MODE
+import jaxlink.mode.linker
+from jaxlink.mode.linker import MODE
 
 COMPILE = {"mode": MODE}
 OBSERVED = np.array([1.2, -0.3, 0.4, 2.0])
@@ -19,13 +19,13 @@ OBSERVED = np.array([1.2, -0.3, 0.4, 2.0])
 def calls(monkeypatch):
     """A list that grows with every call that runs on jaxlink."""
     made = []
-    call = jaxlink.mode._Call.__call__
+    call = jaxlink.mode.linker._Call.__call__
 
     def counted(self):
         made.append(self)
         return call(self)
 
-    monkeypatch.setattr(jaxlink.mode._Call, "__call__", counted)
+    monkeypatch.setattr(jaxlink.mode.linker._Call, "__call__", counted)
     return made
 
 

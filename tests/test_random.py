@@ -15,7 +15,7 @@ from distributions.harness import REJECT, compiled, of
 from pytensor.tensor.random.op import RandomVariable
 
 import jaxlink
-from jaxlink.dispatch.random.variables import sampler
+from jaxlink.dispatch.random.registry import sampler
 
 KEY = jax.random.key(20)
 

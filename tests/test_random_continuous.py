@@ -21,7 +21,7 @@ from distributions.pymc_continuous import HEIGHTS, LATTICE, PiecewiseLinear, poi
 from scipy import special, stats
 
 import jaxlink
-from jaxlink.dispatch.random.primitives import tail_uniform
+from jaxlink.numerics.random.standard import tail_uniform
 
 INF = np.inf
 

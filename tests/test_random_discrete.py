@@ -18,8 +18,8 @@ from jax.experimental import checkify
 from scipy import stats
 
 import jaxlink
-from jaxlink.dispatch.random.integers import double_width_product
-from jaxlink.dispatch.random.log_probabilities import deviance, excess
+from jaxlink.numerics.random.integers import double_width_product
+from jaxlink.numerics.random.log_probabilities import deviance, excess
 
 DRAWS = 50_000
 LARGEST = {"int32": 2**31 - 1, "int64": 2**63 - 1}

@@ -13,8 +13,8 @@ from distributions.polyagamma import PolyaGamma
 from scipy import special, stats
 
 import jaxlink
-from jaxlink.dispatch.random.gamma import log_gamma, log_odds_of_beta, standard_gamma
-from jaxlink.dispatch.random.polyagamma import MOST_PIECES, SERIES
+from jaxlink.numerics.random.gamma import log_gamma, log_odds_of_beta, standard_gamma
+from jaxlink.numerics.random.polyagamma import MOST_PIECES, SERIES
 
 
 def compiled(rv, n_parameters, size):

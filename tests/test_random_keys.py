@@ -28,8 +28,8 @@ from pytensor.tensor.random.type import RandomType
 from scipy import stats
 
 import jaxlink
-from jaxlink.dispatch.random.rows import find_row
-from jaxlink.rewrites.symbolic import settle_distributions
+from jaxlink.dispatch.random.registry import find_row
+from jaxlink.rewrites.lower_distributions import lower_distributions
 
 KEY = jax.random.key(33)
 
@@ -47,7 +47,7 @@ def settled(out, inputs):
     that jaxlink draws as one."""
     roots = [v for v in graph_inputs([out]) if isinstance(v.type, RandomType)]
     fgraph = FunctionGraph([*inputs, *roots], [out], clone=True)
-    settle_distributions(fgraph)
+    lower_distributions(fgraph)
     return fgraph, len(roots)
 
 

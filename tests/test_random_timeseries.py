@@ -33,7 +33,7 @@ from pytensor.compile.builders import OpFromGraph
 from scipy import stats
 
 import jaxlink
-from jaxlink.dispatch.random.rows import find_row
+from jaxlink.dispatch.random.registry import find_row
 
 KEY = jax.random.key(31)
 DRAWS = 20_000

@@ -17,8 +17,8 @@ from special_slopes import SLOPES
 from support import GRID, SCALAR_OPS, compared, reference
 
 import jaxlink
-from jaxlink.dispatch.special import calculus
-from jaxlink.dispatch.special.tables import OWN, SPECIAL
+from jaxlink.dispatch.special import OWN, SPECIAL
+from jaxlink.numerics.special import calculus
 
 INF, NAN = np.inf, np.nan
 

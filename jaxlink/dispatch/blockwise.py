@@ -18,7 +18,8 @@ from pytensor.tensor.type import TensorType
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import CompileError
-from jaxlink.static import evaluate, is_static, to_jax
+from jaxlink.values.evaluate import evaluate
+from jaxlink.values.static import is_static, to_jax
 
 __all__: list[str] = []
 

@@ -11,13 +11,13 @@ from pytensor.compile.ops import DeepCopyOp, TypeCastingOp
 from pytensor.graph.basic import Constant
 from pytensor.raise_op import CheckAndRaise
 
-from jaxlink.checks import check, may_fail_when_linked
-from jaxlink.dispatch.gradients import with_masked_gradient
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import BranchShapeError, CompileError
-from jaxlink.random_state import Stream
-from jaxlink.sparse_arrays import in_common_form, is_bcoo
-from jaxlink.static import is_static, to_dynamic
+from jaxlink.numerics.derivatives import with_masked_gradient
+from jaxlink.values.bcoo import in_common_form, is_bcoo
+from jaxlink.values.runtime_checks import check, may_fail_when_linked
+from jaxlink.values.static import is_static, to_dynamic
+from jaxlink.values.streams import Stream
 
 try:
     from pytensor.conditional.op import IfElse, LazyIfElse

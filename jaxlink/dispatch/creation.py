@@ -25,8 +25,8 @@ from pytensor.tensor.extra_ops import Bartlett, FillDiagonal, FillDiagonalOffset
 from pytensor.tensor.type_other import MakeSlice
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical, cast
-from jaxlink.symbolic_sizes import as_length
+from jaxlink.values.static import canonical, cast
+from jaxlink.values.symbolic_sizes import as_length
 
 __all__: list[str] = []
 

@@ -13,30 +13,14 @@ reads the mask, too.
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from pytensor.graph.basic import Apply
-from pytensor.graph.op import Op
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import is_static
+from jaxlink.numerics.derivatives import decided
+from jaxlink.ops.decide import Decide
+from jaxlink.values.static import is_static
 
-__all__ = ["Decide", "decided"]
-
-
-class Decide(Op):
-    """The first operand, computed once. If there are others, this is needed only if
-    one of them is differentiated."""
-
-    __props__ = ()
-
-    def make_node(self, decision: Any, *differentiated: Any) -> Apply:
-        return Apply(self, [decision, *differentiated], [decision.type()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        output_storage[0][0] = inputs[0]
+__all__: list[str] = []
 
 
 @rule(Decide, inner=True)
@@ -52,20 +36,3 @@ def decide(op: Decide, node: Any, link: Any) -> Callable[..., Any]:
         return decided(decision, *(x for x in differentiated if not is_static(x)))
 
     return run
-
-
-@jax.custom_jvp
-def decided(decision: Any, *differentiated: Any) -> Any:
-    """``decision``, computed once if what it chooses between is differentiated. It has
-    no derivative."""
-    del differentiated
-    return lax.stop_gradient(decision)
-
-
-@decided.defjvp
-def _decided_jvp(primals: Any, tangents: Any) -> Any:
-    del tangents
-    once = lax.stop_gradient(lax.optimization_barrier(primals[0]))
-    if jnp.issubdtype(once.dtype, jnp.inexact):
-        return once, jnp.zeros_like(once)
-    return once, np.zeros(once.shape, jax.dtypes.float0)

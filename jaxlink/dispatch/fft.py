@@ -14,7 +14,7 @@ from pytensor.tensor.fourier import Fourier
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pytensor.compile.ops import ViewOp
 from pytensor.gradient import (
     DisconnectedGrad,
     GradClip,
@@ -14,62 +13,17 @@ from pytensor.gradient import (
     UndefinedGrad,
     ZeroGrad,
 )
-from pytensor.graph.basic import Apply
-from pytensor.graph.op import Op
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import ArgumentError
-from jaxlink.static import is_static, name_of
+from jaxlink.numerics.derivatives import undifferentiable, with_masked_gradient
+from jaxlink.ops.gradients import ClippedGradient, MaskedGradient, ScaledGradient
+from jaxlink.values.static import is_static
+from jaxlink.values.types import name_of
 
-__all__ = [
-    "ClippedGradient",
-    "MaskedGradient",
-    "ScaledGradient",
-    "undifferentiable",
-    "with_masked_gradient",
-]
+__all__: list[str] = []
 
 Run = Callable[..., Any]
-
-
-class ScaledGradient(ViewOp):
-    """`GradScale`, but those of different ``multiplier`` are different Ops: PyTensor's
-    own compare equal, so merging would lose one of them."""
-
-    __props__ = ("multiplier",)
-
-    def __init__(self, multiplier: Any):
-        self.multiplier = multiplier
-
-
-class ClippedGradient(ViewOp):
-    """`GradClip`, but two of different bounds are different Ops (see above)."""
-
-    __props__ = ("clip_lower_bound", "clip_upper_bound")
-
-    def __init__(self, clip_lower_bound: Any, clip_upper_bound: Any):
-        self.clip_lower_bound = clip_lower_bound
-        self.clip_upper_bound = clip_upper_bound
-
-
-class MaskedGradient(Op):
-    """``x``, whose derivative is exactly zero where ``mask`` is false (see
-    `jaxlink.rewrites.derivatives.shields`). Both broadcast."""
-
-    __props__ = ()
-
-    def make_node(self, x: Any, mask: Any) -> Apply:
-        shape = [
-            m if flag else n
-            for n, m, flag in zip(
-                x.type.shape, mask.type.shape, x.type.broadcastable, strict=True
-            )
-        ]
-        return Apply(self, [x, mask], [x.type.clone(shape=shape)()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        x, mask = inputs
-        output_storage[0][0] = np.broadcast_arrays(x, mask)[0].copy()
 
 
 @rule(ZeroGrad, DisconnectedGrad)
@@ -124,18 +78,6 @@ def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
     return run
 
 
-def with_masked_gradient(x: Any, mask: Any) -> Any:
-    """``x``, whose derivative is exactly zero where ``mask`` is false. What has no
-    derivative stays as it is."""
-    if not isinstance(x, jax.Array) or not jnp.issubdtype(x.dtype, jnp.inexact):
-        return x
-    if is_static(mask) and np.all(mask):
-        return x
-    # For XLA this is x. The derivative of the first operand passes through the mask in
-    # both modes and all orders; the second has none.
-    return jnp.where(mask, x, jax.lax.stop_gradient(x))
-
-
 @rule(UndefinedGrad)
 def undefined_gradient(op: Any, node: Any) -> Run:
     del op
@@ -145,25 +87,3 @@ def undefined_gradient(op: Any, node: Any) -> Run:
         f"the gradient through {name_of(node.inputs[0])} is undefined "
         "(grad_undefined). Do not differentiate with respect to what it depends on.",
     )
-
-
-def undifferentiable(fn: Run, error: type[Exception], message: str) -> Run:
-    """``fn``, but whoever differentiates it gets an ``error``."""
-
-    def guarded(*operands: Any) -> Any:
-        known = {i: v for i, v in enumerate(operands) if is_static(v)}
-        traced = {i: v for i, v in enumerate(operands) if i not in known}
-
-        @jax.custom_jvp
-        def call(traced: dict[int, Any]) -> Any:
-            given = known | traced
-            return fn(*(given[i] for i in range(len(operands))))
-
-        @call.defjvp
-        def _(primals: Any, tangents: Any) -> Any:
-            del primals, tangents
-            raise error(message)
-
-        return call(traced)
-
-    return guarded

@@ -10,7 +10,7 @@ from pytensor.tensor.basic import Join, Split
 from pytensor.tensor.extra_ops import Repeat
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import cast
+from jaxlink.values.static import cast
 
 __all__: list[str] = []
 

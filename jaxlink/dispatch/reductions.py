@@ -8,18 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytensor.scalar as ps
 from jax import lax
-from pytensor.graph.basic import Apply
-from pytensor.graph.op import Op
 from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Argmax, MulWithoutZeros
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import convert
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical, evaluate
+from jaxlink.numerics.arithmetic import convert
+from jaxlink.ops.attained import Attained, ReadAttained, attained_at
+from jaxlink.values.static import canonical
 
-__all__ = ["REDUCTIONS", "Attained", "ReadAttained"]
+__all__ = ["REDUCTIONS"]
 
 
 def prod_without_zeros(x: Any, axis: Any) -> Any:
@@ -86,15 +85,10 @@ def extremum(reduce: Callable[..., Any], x: Any, axis: Any, **kwargs: Any) -> An
         # Computed once: rounded otherwise, no element would equal the extremum.
         (x,), (t,) = lax.optimization_barrier(primals), tangents
         out = fn(x)
-        attained = _attained(x, out, axis)
+        attained = attained_at(x, out, axis)
         return out, jnp.sum(jnp.where(attained, t, 0), axis=axis)
 
     return fn(x)
-
-
-def _attained(x: Any, extremum: Any, axis: Any) -> Any:
-    over = tuple(range(x.ndim)) if axis is None else axis
-    return x == jnp.expand_dims(extremum, over)
 
 
 @rule(Argmax)
@@ -127,47 +121,13 @@ def cumulative(op: CumOp, node: Any) -> Callable[..., Any]:
 # --- a maximum or minimum whose places are known -------------------------------------
 
 
-class Attained(Op):
-    """Where an operand attains its extremum, which ``reduction`` computes."""
-
-    __props__ = ("reduction",)
-
-    def __init__(self, reduction: CAReduce):
-        self.reduction = reduction
-
-    def make_node(self, x: Any) -> Apply:
-        return Apply(self, [x], [x.type.clone(dtype="bool")()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        (x,) = inputs
-        (out,) = evaluate(self.reduction.make_node(*node.inputs), [x])
-        output_storage[0][0] = np.asarray(_attained(x, out, self.reduction.axis))
-
-
-class ReadAttained(Op):
-    """The maximum or minimum of the first operand, with `Attained` for its
-    derivative."""
-
-    __props__ = ("reduction",)
-
-    def __init__(self, reduction: CAReduce):
-        self.reduction = reduction
-
-    def make_node(self, x: Any, attained: Any) -> Apply:
-        return Apply(self, [x, attained], [self.reduction(x).type()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        reduction = self.reduction.make_node(node.inputs[0])
-        (output_storage[0][0],) = evaluate(reduction, inputs[:1])
-
-
 @rule(Attained)
 def attained(op: Attained, node: Any) -> Callable[..., Any]:
     reduce = reduction(op.reduction, op.reduction.make_node(*node.inputs))
 
     @jax.custom_jvp
     def run(x: Any) -> Any:
-        return _attained(x, reduce(x), op.reduction.axis)
+        return attained_at(x, reduce(x), op.reduction.axis)
 
     @run.defjvp
     def run_jvp(primals: Any, tangents: Any) -> Any:

@@ -7,7 +7,7 @@ What stage two is given, operand by operand:
 
 * a *static* operand (declared with ``static=``): what PyTensor itself would compute
   with, a NumPy array or scalar, ``None`` or a slice. Linking fails if it is not known.
-* a random generator: a `jaxlink.random_state.Stream`.
+* a random generator: a `jaxlink.values.streams.Stream`.
 * any other operand: a JAX array, or a NumPy array of the dtype that JAX would use.
 
 It returns one value, or a tuple for an Op of several outputs, each of exactly the dtype
@@ -15,7 +15,6 @@ of the node's output variable (after JAX's ``jax_enable_x64``): the linker check
 """
 
 import importlib
-import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ __all__ = [
     "Rule",
     "find_rule",
     "foreign_conversion",
+    "load_optional_rules",
     "rule",
     "rule_of",
 ]
@@ -79,14 +79,12 @@ class Linked:
 
 _RULES: dict[type[Op], Rule] = {}
 
-# Packages that PyTensor does not import itself, and whose import adds to its
-# registries, each with the module or package of its rules here.
+# Packages whose import adds to PyTensor's registries, each with where its rules are:
+# these are imported when a class of the package is met.
 OPTIONAL = {
-    "pymc.distributions": "splines",
-    "pymc.logprob": "parameter_checks",
-    "pymc.variational": "minibatch",
-    "pytensor.sparse": "sparse",
-    "pytensor.typed_list": "typed_list",
+    "pymc": "jaxlink.dispatch.pymc",
+    "pytensor.sparse": "jaxlink.dispatch.sparse",
+    "pytensor.typed_list": "jaxlink.dispatch.typed_list",
 }
 
 
@@ -155,32 +153,22 @@ def find_rule(op: Op) -> Rule | None:
 
 def rule_of(op_type: type[Op]) -> Rule | None:
     """Our own rule for a class of Ops."""
+    load_optional_rules(op_type)
+    return next((_RULES[base] for base in op_type.__mro__ if base in _RULES), None)
+
+
+def load_optional_rules(op_type: type) -> None:
+    """Import the rules of the optional packages from which a class comes."""
     for base in op_type.__mro__:
-        _load_optional_rules(".".join(base.__module__.split(".")[:2]))
-        if base in _RULES:
-            return _RULES[base]
-    return None
-
-
-def load_rules() -> None:
-    """Import all modules with rules but those of optional packages."""
-    area = sys.modules["jaxlink.dispatch"]
-    for module in pkgutil.iter_modules(area.__path__):
-        if module.name not in OPTIONAL.values():
-            _import_all(f"{area.__name__}.{module.name}")
+        first, *rest = base.__module__.split(".")
+        _load_rules_of(first)
+        _load_rules_of(".".join([first, *rest[:1]]))
 
 
 @cache
-def _load_optional_rules(package: str) -> None:
+def _load_rules_of(package: str) -> None:
     if package in OPTIONAL:
-        _import_all(f"jaxlink.dispatch.{OPTIONAL[package]}")
-
-
-def _import_all(name: str) -> None:
-    """Import a module, or a package with all of its modules."""
-    module = importlib.import_module(name)
-    for inner in pkgutil.iter_modules(getattr(module, "__path__", ())):
-        importlib.import_module(f"{name}.{inner.name}")
+        importlib.import_module(OPTIONAL[package])
 
 
 def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:

@@ -14,8 +14,8 @@ from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type_other import NoneTypeT
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import name_of
-from jaxlink.symbolic_sizes import as_length, as_sizes
+from jaxlink.values.symbolic_sizes import as_length, as_sizes
+from jaxlink.values.types import name_of
 
 __all__: list[str] = []
 

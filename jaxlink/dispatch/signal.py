@@ -17,7 +17,7 @@ from jax.scipy.signal import fftconvolve
 from pytensor.tensor.signal.conv import Convolve1d, Convolve2d
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

@@ -10,7 +10,7 @@ from pytensor.tensor.extra_ops import SearchsortedOp
 from pytensor.tensor.sort import ArgSortOp, SortOp
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

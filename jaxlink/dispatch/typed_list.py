@@ -24,10 +24,9 @@ from pytensor.typed_list.basic import (
     Reverse,
 )
 
-from jaxlink.checks import check
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.sparse_arrays import (
+from jaxlink.values.bcoo import (
     concatenated,
     decode,
     encode,
@@ -35,7 +34,9 @@ from jaxlink.sparse_arrays import (
     in_common_form,
     is_bcoo,
 )
-from jaxlink.static import canonical, is_static, name_of
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import canonical, is_static
+from jaxlink.values.types import name_of
 
 __all__: list[str] = []
 

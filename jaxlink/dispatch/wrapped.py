@@ -11,7 +11,8 @@ from pytensor.printing import Print
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import RuleError
-from jaxlink.static import canonical, name_of
+from jaxlink.values.static import canonical
+from jaxlink.values.types import name_of
 
 __all__: list[str] = []
 

@@ -11,15 +11,14 @@ from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.linker import JAXLinker
 from pytensor.tensor.variable import TensorConstant
 
-from jaxlink.rewrites.bounds import signed_bounds
-from jaxlink.rewrites.capture import capture_constants
+from jaxlink.rewrites.capture_constants import capture_constants
 from jaxlink.rewrites.derivatives.loops import loops_need_masks
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.logarithms import join_complements, join_logarithms
 from jaxlink.rewrites.masks import absorb_masks, explain
-from jaxlink.rewrites.rng import collapse_to_key, count_draws, rng_roots
-from jaxlink.rewrites.scans import keep_what_is_read, mask_loops_that_stop
-from jaxlink.rewrites.symbolic import settle_distributions
+from jaxlink.rewrites.random_key import collapse_to_key, count_draws, rng_roots
+from jaxlink.rewrites.signed_bounds import signed_bounds
+from jaxlink.rewrites.trim_scans import keep_what_is_read, mask_loops_that_stop
 
 __all__ = ["prepare", "rng_roots"]
 
@@ -128,7 +127,11 @@ def prepare(
     """
     if roots:
         collapse_to_key(fgraph, roots)
-    settle_distributions(fgraph)
+    if "pymc" in sys.modules:
+        # PyMC is an extra: its distributions are met only where it is loaded.
+        from jaxlink.rewrites.lower_distributions import lower_distributions
+
+        lower_distributions(fgraph)
     keep_gradients.rewrite(fgraph)
     signed_bounds.rewrite(fgraph)
     join_complements.rewrite(fgraph)  # first, so that PyTensor makes these stable

@@ -15,7 +15,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 
-from jaxlink.dispatch.gradients import ClippedGradient, ScaledGradient
+from jaxlink.ops.gradients import ClippedGradient, ScaledGradient
 from jaxlink.rewrites.sparse import distinguish_structured
 
 

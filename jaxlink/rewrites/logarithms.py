@@ -26,7 +26,7 @@ from pytensor.scalar.math import Erfc, Log1mexp
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.math import log1mexp
 
-from jaxlink.dispatch.special.erfc import log_erfc_of
+from jaxlink.ops.log_erfc import log_erfc_of
 
 __all__ = ["join_complements", "join_logarithms"]
 

@@ -30,11 +30,11 @@ def distinguish_structured(fgraph: FunctionGraph, node: Any) -> list[Variable] |
 
     op = node.op
     if type(op) is DenseFromSparse and not op.sparse_grad:
-        from jaxlink.dispatch.sparse.conversion import RegularDenseFromSparse
+        from jaxlink.ops.sparse import RegularDenseFromSparse
 
         return [RegularDenseFromSparse(structured=False)(*node.inputs)]
     if type(op) is SpSum and op.structured:
-        from jaxlink.dispatch.sparse.arithmetic import StructuredSum
+        from jaxlink.ops.sparse import StructuredSum
 
         return [StructuredSum(op.axis, sparse_grad=True)(*node.inputs)]
     return None

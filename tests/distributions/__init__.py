@@ -15,7 +15,7 @@ from pytensor.graph.op import Op
 from pytensor.tensor.random.op import RandomVariable
 
 from distributions.harness import Case, inputs_of
-from jaxlink.dispatch.random.rows import find_row
+from jaxlink.dispatch.random.registry import find_row
 
 
 def _all_cases() -> dict[str, Case]:

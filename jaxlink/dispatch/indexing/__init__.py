@@ -1,1 +1,5 @@
 """Reading and writing parts of arrays."""
+
+from jaxlink.dispatch.indexing import coordinates as coordinates
+from jaxlink.dispatch.indexing import fill_unselected as fill_unselected
+from jaxlink.dispatch.indexing import subtensor as subtensor

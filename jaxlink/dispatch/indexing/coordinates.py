@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from pytensor.tensor.basic import Choose
 from pytensor.tensor.extra_ops import RavelMultiIndex, UnravelIndex
 
-from jaxlink.checks import check
 from jaxlink.dispatch.indexing.subtensor import nothing
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

@@ -29,11 +29,12 @@ from pytensor.tensor.subtensor import (
     Subtensor,
 )
 
-from jaxlink.checks import check
-from jaxlink.dispatch.indexing.windows import Window, known_lengths
+from jaxlink.dispatch.indexing.dynamic_slices import Window, known_lengths
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import OutOfBoundsError
-from jaxlink.static import canonical, cast, is_static, name_of
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import canonical, cast, is_static
+from jaxlink.values.types import name_of
 
 __all__ = ["nothing", "writes_by_mask"]
 

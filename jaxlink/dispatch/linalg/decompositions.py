@@ -20,18 +20,16 @@ from pytensor.tensor.linalg.decomposition.svd import SVD
 
 from jaxlink.dispatch.linalg.support import (
     Function,
-    adjoint,
     check_square,
     demand,
     in_lapack_dtype,
-    mirror,
-    nan_unless,
-    nonzero,
     without_gradient,
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical, describe, name_of
+from jaxlink.numerics.linalg.matrices import adjoint, mirror, nan_unless, nonzero
+from jaxlink.values.static import canonical
+from jaxlink.values.types import describe, name_of
 
 __all__ = ["lower_cholesky"]
 

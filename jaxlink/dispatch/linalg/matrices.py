@@ -9,18 +9,19 @@ from pytensor.tensor.linalg.inverse import MatrixInverse, MatrixPinv, TensorInv
 from pytensor.tensor.linalg.products import Expm
 from pytensor.tensor.linalg.summary import Det, SLogDet
 
-from jaxlink.dispatch.linalg.pinv import pseudo_inverse
 from jaxlink.dispatch.linalg.solvers import solve_general
 from jaxlink.dispatch.linalg.support import (
     Function,
     check_square,
     demand,
     in_lapack_dtype,
-    mirror,
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import cast, describe, name_of
+from jaxlink.numerics.linalg.matrices import mirror
+from jaxlink.numerics.linalg.pinv import pseudo_inverse
+from jaxlink.values.static import cast
+from jaxlink.values.types import describe, name_of
 
 __all__: list[str] = []
 

@@ -10,7 +10,7 @@ from pytensor.tensor.blas.gemv import Gemv
 from pytensor.tensor.math import Dot
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import cast
+from jaxlink.values.static import cast
 
 __all__: list[str] = []
 

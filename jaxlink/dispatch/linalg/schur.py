@@ -14,20 +14,21 @@ from jax.scipy import linalg as jsl
 from pytensor.tensor.linalg.decomposition.schur import QZ, Schur
 from pytensor.tensor.linalg.solvers.linear_control import TRSYL
 
-from jaxlink.dispatch.linalg.qz import Pencil, columns, qz, rows
-from jaxlink.dispatch.linalg.reordering import eigenvalues, positive, select_first
 from jaxlink.dispatch.linalg.support import (
     Function,
     check_rows,
     check_square,
     demand,
-    nan_unless,
     without_gradient,
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.loops import sealed
-from jaxlink.static import canonical, describe
+from jaxlink.numerics.linalg.matrices import nan_unless
+from jaxlink.numerics.linalg.qz import Pencil, columns, qz, rows
+from jaxlink.numerics.linalg.reordering import eigenvalues, positive, select_first
+from jaxlink.numerics.loops import sealed
+from jaxlink.values.static import canonical
+from jaxlink.values.types import describe
 
 __all__: list[str] = []
 

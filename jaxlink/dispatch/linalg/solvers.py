@@ -16,19 +16,19 @@ from pytensor.tensor.linalg.solvers.psd import CholeskySolve
 from pytensor.tensor.linalg.solvers.triangular import SolveTriangular
 
 from jaxlink.dispatch.linalg.decompositions import lower_cholesky
-from jaxlink.dispatch.linalg.pinv import pseudo_inverse
 from jaxlink.dispatch.linalg.support import (
     Function,
     check_rows,
     check_square,
     demand,
     in_lapack_dtype,
-    mirror,
-    nan_unless,
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical, describe, name_of
+from jaxlink.numerics.linalg.matrices import mirror, nan_unless
+from jaxlink.numerics.linalg.pinv import pseudo_inverse
+from jaxlink.values.static import canonical
+from jaxlink.values.types import describe, name_of
 
 __all__ = ["solve_general"]
 

@@ -7,20 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from pytensor.tensor.linalg.dtype_utils import linalg_output_dtype
 
-from jaxlink.checks import check
-from jaxlink.dispatch.gradients import undifferentiable
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.static import canonical, name_of
+from jaxlink.numerics.derivatives import undifferentiable
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import canonical
+from jaxlink.values.types import name_of
 
 __all__ = [
-    "adjoint",
     "check_rows",
     "check_square",
     "demand",
     "in_lapack_dtype",
-    "mirror",
-    "nan_unless",
-    "nonzero",
     "without_gradient",
 ]
 
@@ -68,21 +65,6 @@ def check_rows(node: Any, operands: Sequence[Any]) -> None:
         )
 
 
-def adjoint(x: Any) -> Any:
-    return jnp.conj(jnp.swapaxes(x, -1, -2))
-
-
-def mirror(x: Any, lower: bool, transpose: Function = adjoint) -> Any:
-    """The Hermitian (or symmetric) matrix that one triangle of ``x`` tells."""
-    if lower:
-        return jnp.tril(x) + transpose(jnp.tril(x, -1))
-    return jnp.triu(x) + transpose(jnp.triu(x, 1))
-
-
-def nan_unless(ok: Any, x: Any) -> Any:
-    return jnp.where(ok, x, jnp.nan)
-
-
 # The Ops whose failure is an error in PyTensor. That of all others is nan there.
 _RAISING = (
     *("Eig", "Eigh", "Eigvalsh", "SVD"),
@@ -108,8 +90,3 @@ def without_gradient(fn: Function, what: str) -> Function:
         f"{what} has no gradient, in PyTensor neither. Wrap its operands in "
         "pytensor.gradient.disconnected_grad if they are constants of the gradient.",
     )
-
-
-def nonzero(x: Any) -> Any:
-    """``x``, but 1 where it is 0: to divide by."""
-    return jnp.where(x == 0, 1, x)

@@ -16,7 +16,7 @@ from pytensor.tensor.linalg.solvers.tridiagonal import (
 
 from jaxlink.dispatch.linalg.support import Function, demand
 from jaxlink.dispatch.registry import rule
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

@@ -1,1 +1,3 @@
 """Minima and roots."""
+
+from jaxlink.dispatch.optimize import rules as rules

@@ -33,7 +33,7 @@ from jaxlink.dispatch.optimize.options import (
 from jaxlink.dispatch.optimize.solvers import Method
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import DynamicShapeError, UnsupportedOpError
-from jaxlink.static import canonical, is_static, to_jax
+from jaxlink.values.static import canonical, is_static, to_jax
 
 __all__: list[str] = []
 

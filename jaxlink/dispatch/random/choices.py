@@ -1,4 +1,4 @@
-"""Samplers of counts of categories, of shuffles and of choices."""
+"""Samplers that read their Op: shuffles, choices, normal vectors, symbolic draws."""
 
 import math
 from collections.abc import Callable
@@ -10,58 +10,20 @@ import numpy as np
 import pytensor.tensor.random.basic as ptr
 from jax import Array
 
-from jaxlink.dispatch.random.binomial import binomial_counts
-from jaxlink.dispatch.random.counting import counts_of, require
-from jaxlink.dispatch.random.discrete import gumbel_mode, probabilities
-from jaxlink.dispatch.random.rows import sampler
-from jaxlink.static import canonical
+from jaxlink.numerics.random.counting import require
+from jaxlink.numerics.random.discrete import gumbel_mode, probabilities
+from jaxlink.numerics.random.multivariate import symmetric_root
+from jaxlink.ops.distributions import SymbolicDraw
+from jaxlink.values.runtime_checks import check
 
 Shape = tuple[int, ...]
 
 
-@sampler(ptr.MultinomialRV, cast=False, how="binomial draws, category by category")
-def multinomial(key: Array, shape: Shape, dtype: Any, n: Any, p: Any) -> Array:
-    """Of what earlier categories left, each takes a binomial count.
-
-    Its probability is relative to those of the categories from it on, so the last one
-    that is possible takes all, and what the probabilities sum to does not matter.
-    """
-    integer = canonical(np.int64)
-    n = jax.lax.stop_gradient(jnp.asarray(n))
-    n = jnp.where(jnp.isfinite(n), n, jnp.full_like(n, -1))  # no integer is nan
-    n = jnp.broadcast_to(n.astype(integer), shape)
-    p = probabilities(p)
-    valid = (n >= 0) & (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1)
-    require(
-        valid & (abs(p.sum(-1) - 1) < np.sqrt(np.finfo(p.dtype).eps)),
-        "`multinomial` takes an n that is not negative, and probabilities that are "
-        "not negative and sum to 1.",
-    )
-    p = jnp.broadcast_to(p.astype(canonical(np.float64)), (*shape, p.shape[-1]))
-    p = jnp.moveaxis(jnp.where(valid[..., None], p, 1), -1, 0)
-    _, later = jax.lax.scan(lambda s, x: (s + x, s), p[0] * 0, p, reverse=True)
-
-    def take(left: Array, category: tuple[Array, ...]) -> tuple[Array, Array]:
-        key, p, later = category
-        all_ = jnp.maximum(p + later, np.finfo(p.dtype).tiny)
-        trials = left.astype(p.dtype)
-        count = binomial_counts(key, shape, trials, p / all_, later / all_)
-        # The number of trials may have been rounded, as a float.
-        count = jnp.where(later > 0, jnp.minimum(count, left), left)
-        return left - count, count
-
-    keys = jax.random.split(key, len(p))
-    _, counts = jax.lax.scan(take, jnp.where(valid, n, 0), (keys, p, later))
-    return counts_of(jnp.moveaxis(counts, 0, -1), valid[..., None], dtype)
+def permutation_static(op: ptr.PermutationRV) -> tuple[int, ...]:
+    """The length of what is shuffled, if it is a range."""
+    return (0,) if op.ndims_params[0] == 0 else ()
 
 
-@sampler(
-    ptr.PermutationRV,
-    how="order of random sort keys",
-    cast=False,
-    reads_op=True,
-    static=lambda op: (0,) if op.ndims_params[0] == 0 else (),
-)
 def permutation(op: ptr.PermutationRV) -> Callable[..., Array]:
     of_range = op.ndims_params[0] == 0
 
@@ -75,19 +37,12 @@ def permutation(op: ptr.PermutationRV) -> Callable[..., Array]:
     return draw
 
 
-def _choice_static(op: ptr.ChoiceWithoutReplacement) -> tuple[int, ...]:
+def choice_static(op: ptr.ChoiceWithoutReplacement) -> tuple[int, ...]:
     """The shape of the choice; and the population, if it is given by its size."""
     last = len(op.ndims_params) - 1
     return (0, last) if op.ndims_params[0] == 0 else (last,)
 
 
-@sampler(
-    ptr.ChoiceWithoutReplacement,
-    how="order of random sort keys, of Gumbel draws if weighted (Gumbel top-k)",
-    cast=False,
-    reads_op=True,
-    static=_choice_static,
-)
 def choice_without_replacement(
     op: ptr.ChoiceWithoutReplacement,
 ) -> Callable[..., Array]:
@@ -155,3 +110,29 @@ def _one_by_one(
     for _ in shape:
         draw = jax.vmap(draw)
     return draw(keys, *batched)
+
+
+def multivariate_normal(op: ptr.MvNormalRV) -> Callable[..., Array]:
+    # "svd" and "eigh" allow a singular covariance, and mean the same.
+    cholesky = op.method == "cholesky"
+    factor, wanted = (
+        (jnp.linalg.cholesky, "positive definite")
+        if cholesky
+        else (symmetric_root, "positive semidefinite")
+    )
+    message = f"LinAlgError: the covariance of a draw of `{op.name}` is not {wanted}."
+
+    def draw(key: Array, shape: Shape, dtype: Any, mean: Array, cov: Array) -> Array:
+        root = factor(cov)
+        check(lambda: ~jnp.isnan(root).any(), message)
+        z = jax.random.normal(key, (*shape, mean.shape[-1]), dtype)
+        return mean + jnp.einsum("...ij,...j->...i", root, z)
+
+    return draw
+
+
+def symbolic_draw(op: SymbolicDraw) -> Callable[..., Array]:
+    # Such an Op is made of a class of PyMC's, so PyMC is there.
+    from jaxlink.dispatch.pymc.table import SYMBOLIC, TRUNCATED
+
+    return (TRUNCATED if op.truncated else SYMBOLIC)[op.base]

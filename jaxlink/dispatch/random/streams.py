@@ -1,57 +1,14 @@
 """The one key of a function, and the streams in which its generators start."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from pytensor.graph.basic import Apply, Variable
-from pytensor.graph.op import Op
-from pytensor.graph.type import Type
-from pytensor.tensor.random.type import RandomType
+import jax
+import jax.numpy as jnp
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.random_state import Stream, root_streams
-
-
-class PRNGKeyType(Type):
-    """The type of a function's key in the rewritten graph: one JAX PRNG key."""
-
-    def filter(
-        self, data: Any, strict: bool = False, allow_downcast: bool | None = None
-    ) -> Any:
-        del data, strict, allow_downcast
-        raise TypeError("a PRNG key has no value in PyTensor, only in JAX")
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-    def __repr__(self) -> str:
-        return "PRNG key"
-
-
-class RootStreams(Op):
-    """All random generators of a function, made of its key: output *i* is root *i*.
-
-    ``draws[i]`` is how many draws along root *i* are known from the graph; their keys
-    are computed in one batch. ``types[i]`` is the generator's PyTensor type.
-    """
-
-    __props__ = ("draws", "types")
-
-    def __init__(self, types: Sequence[RandomType], draws: Sequence[int] | None = None):
-        self.types = tuple(types)
-        self.draws = tuple(draws or (0,) * len(self.types))
-
-    def make_node(self, *inputs: Variable) -> Apply:
-        return Apply(self, list(inputs), [type_() for type_ in self.types])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("RootStreams has a meaning in JAX only")
-
-    def __str__(self) -> str:
-        return f"RootStreams{{draws={self.draws}}}"
+from jaxlink.ops.streams import Positions, RootStreams, Streams
+from jaxlink.values.streams import Stream, root_streams
 
 
 @rule(RootStreams)
@@ -60,3 +17,28 @@ def streams_of_key(
 ) -> Callable[[Stream], tuple[Stream, ...]]:
     del node
     return lambda stream: tuple(root_streams(stream, op.draws))
+
+
+@rule(Streams)
+def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]]:
+    del op, node
+
+    def run(words: jax.Array) -> tuple[Stream, ...]:
+        keys = jax.random.wrap_key_data(words, impl="threefry2x32")
+        # Most generators draw once. One program for all is smaller than one for each.
+        first = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
+        pairs = zip(keys, first, strict=True)
+        return tuple(Stream(key, draws=(draw,)) for key, draw in pairs)
+
+    return run
+
+
+@rule(Positions)
+def _positions(op: Positions, node: Any) -> Callable[..., jax.Array]:
+    del op, node
+
+    def row(stream: Stream) -> jax.Array:
+        count = jnp.asarray(stream.count, "uint32")
+        return jnp.append(jax.random.key_data(stream.key), count)
+
+    return lambda *streams: jnp.stack([row(stream) for stream in streams])

@@ -14,11 +14,12 @@ from pytensor.graph.fg import AbstractFunctionGraph
 from pytensor.scalar.loop import ScalarLoop
 from pytensor.tensor.elemwise import Elemwise
 
-from jaxlink.checks import check
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.scalar.rules import scalar_rule
-from jaxlink.static import as_literal, canonical, name_of, to_jax
+from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import as_literal, canonical, to_jax
+from jaxlink.values.types import name_of
 
 __all__ = ["check_broadcast"]
 

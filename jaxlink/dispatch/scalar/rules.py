@@ -17,10 +17,10 @@ from jax.scipy import special
 from pytensor.tensor.math import MulWithoutZeros
 
 from jaxlink.dispatch.registry import find_rule, foreign_conversion, rule
-from jaxlink.dispatch.scalar import arithmetic, elementary
-from jaxlink.dispatch.scalar.arithmetic import cast
-from jaxlink.dispatch.special.tables import SPECIAL
+from jaxlink.dispatch.special import SPECIAL
 from jaxlink.errors import UnsupportedOpError
+from jaxlink.numerics import arithmetic, elementary
+from jaxlink.numerics.arithmetic import cast
 
 __all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]
 

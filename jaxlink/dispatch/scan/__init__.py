@@ -1,1 +1,3 @@
 """Loops."""
+
+from jaxlink.dispatch.scan import loops as loops

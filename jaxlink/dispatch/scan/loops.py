@@ -1,13 +1,13 @@
 """Loops: Scan becomes ``lax.scan``, or a loop that ends when a condition holds.
 
 PyTensor's Scan writes each state into a buffer that holds the initial values too, and
-all steps are kept. Before linking, `jaxlink.rewrites.scans` finds out what of that is
-read, and replaces the Scan by a `Loop`, which keeps no more. What a loop carries are
+all steps are kept. Before linking, `jaxlink.rewrites.trim_scans` finds out what of that
+is read, and replaces the Scan by a `Loop`, which keeps no more. What a loop carries are
 just the rows that the next step reads; what is read of all steps is stacked.
 
 A number of steps that is known before the call gives a ``lax.scan``. Else only the last
 rows can be read. If there is a condition and more is read, all steps are kept that
-there can be, and a mask says which were made: see `jaxlink.dispatch.scan.early`. A
+there can be, and a mask says which were made: see `jaxlink.dispatch.scan.while_loop`. A
 shape that depends on an element of a known sequence unrolls the loop.
 """
 
@@ -16,50 +16,17 @@ from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
-from pytensor.graph.basic import Apply, Variable
-from pytensor.graph.op import Op
 from pytensor.scan.op import Scan
-from pytensor.tensor.type import lscalar
 
-from jaxlink.checks import check
 from jaxlink.dispatch.registry import Linked, rule
-from jaxlink.dispatch.scan.early import run_early, run_padded
-from jaxlink.dispatch.scan.fixed import run_scan, run_unrolled
-from jaxlink.dispatch.scan.step import Body, Keep, output, source, unread
+from jaxlink.dispatch.scan.body import Body, output, source, unread
+from jaxlink.dispatch.scan.fixed_length import run_scan, run_unrolled
+from jaxlink.dispatch.scan.while_loop import run_early, run_padded
 from jaxlink.errors import DynamicShapeError
-from jaxlink.static import canonical, is_static, name_of, to_dynamic
-
-
-class Loop(Op):
-    """A Scan that keeps what is read of it.
-
-    It has the operands of ``scan``, but those states that ``keep`` does not want as a
-    buffer come as their initial values alone. Its last output is the number of steps
-    that were made.
-
-    Arguments:
-        scan: the Scan, whose inner graph is rewritten already.
-        keep: what is kept of each mit-sot, sit-sot and nit-sot.
-        least: how many steps must be made for what is read to exist.
-        exact: the number of rows that is read depends on the number of steps.
-    """
-
-    __props__ = ("exact", "keep", "least", "scan")
-
-    def __init__(self, scan: Scan, keep: Sequence[Keep], least: int, exact: bool):
-        self.scan, self.keep, self.least = scan, tuple(keep), least
-        self.exact = exact
-
-    def make_node(self, *inputs: Variable) -> Apply:
-        outputs = [type_() for type_ in self.scan.output_types]
-        return Apply(self, list(inputs), [*outputs, lscalar()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("Loop has a meaning in JAX only")
-
-    def __str__(self) -> str:
-        kind = "While" if self.scan.info.as_while else "Loop"
-        return f"{kind}{{{self.scan.name}, keep={list(self.keep)}}}"
+from jaxlink.ops.loop import Loop, unknown_length
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import canonical, is_static, to_dynamic
+from jaxlink.values.types import name_of
 
 
 @rule(Scan, inner=True)
@@ -192,15 +159,3 @@ def _moving_operands(op: Loop, step: Any, first_non_seq: int) -> set[int]:
                 "have the same shapes: take the full size, and mask it."
             )
     return {operands[i] for i in inner}
-
-
-def unknown_length(scan: Scan) -> str:
-    """What to do where all steps of a Scan are wanted that stops on a condition."""
-    return (
-        f"`{scan}` stops on a condition (until), and how many steps it makes is known "
-        "only after the loop. (PyTensor's own gradient reads all of them: use "
-        "jax.grad.) Reduce the steps (out.sum()), read single ones at the end "
-        "(out[-1], out[-2]), run a fixed number of steps and keep the state "
-        "(pt.switch) once the condition holds, or compile with "
-        "pytensor.function(..., mode=jaxlink.MODE), which counts the steps first."
-    )

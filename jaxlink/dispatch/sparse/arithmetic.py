@@ -15,9 +15,9 @@ from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.sparse.conversion import Run, times
-from jaxlink.sparse_arrays import (
+from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.bcoo import (
     Entries,
     concatenated,
     decode,
@@ -29,9 +29,9 @@ from jaxlink.sparse_arrays import (
     same_pattern,
     to_dense,
 )
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
-__all__ = ["StructuredSum"]
+__all__: list[str] = []
 
 
 def _same_shape(op: Any, x: Any, y: Any) -> None:
@@ -219,10 +219,6 @@ def comparison_with_dense(op: Any, node: Any) -> Run:
         return compare(dense, cast(y, _common(node))).astype("uint8")
 
     return run
-
-
-class StructuredSum(psm.SpSum):
-    """SpSum with the structured gradient, which compares unlike that without."""
 
 
 @rule(psm.SpSum)

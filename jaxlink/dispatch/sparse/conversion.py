@@ -1,7 +1,7 @@
 """Sparse matrices: making them, taking them apart, converting and scaling them.
 
 What a matrix is in JAX, and what "stored", "absent" and "structured" mean, is said in
-`jaxlink.sparse_arrays`. Where the number of stored elements depends on values, the
+`jaxlink.values.bcoo`. Where the number of stored elements depends on values, the
 length of ``csm_properties(x)``'s data and indices is a bound: what is left over is 0,
 and ``indptr`` says where it begins.
 """
@@ -17,10 +17,10 @@ from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.scalar.rules import convert
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.sparse_arrays import (
+from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.bcoo import (
     Entries,
     decode,
     encode,
@@ -34,9 +34,9 @@ from jaxlink.sparse_arrays import (
     to_dense,
     transposed,
 )
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
-__all__ = ["RegularDenseFromSparse", "lines_of", "times"]
+__all__ = ["lines_of", "times"]
 
 Run = Callable[..., Any]
 
@@ -136,10 +136,6 @@ def sparse_cast(op: psb.Cast, node: Any) -> Run:
         return encode(replace(entries, data=of_array(data)))
 
     return run
-
-
-class RegularDenseFromSparse(psb.DenseFromSparse):
-    """DenseFromSparse without the structured gradient, which compares unlike it."""
 
 
 @rule(psb.DenseFromSparse)

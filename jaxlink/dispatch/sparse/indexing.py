@@ -13,11 +13,10 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 
-from jaxlink.checks import check
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.sparse.conversion import Run
-from jaxlink.sparse_arrays import (
+from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.bcoo import (
     Entries,
     decode,
     encode,
@@ -26,7 +25,8 @@ from jaxlink.sparse_arrays import (
     pointers,
     transposed,
 )
-from jaxlink.static import canonical
+from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

@@ -17,9 +17,9 @@ from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.sparse.conversion import Run, lines_of, times
-from jaxlink.sparse_arrays import (
+from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.bcoo import (
     Entries,
     decode,
     encode,
@@ -28,7 +28,7 @@ from jaxlink.sparse_arrays import (
     to_dense,
     transposed,
 )
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

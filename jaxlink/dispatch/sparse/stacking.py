@@ -10,9 +10,9 @@ from pytensor.sparse import basic as psb
 from pytensor.sparse.linalg import SparseBlockDiagonal
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.scalar.arithmetic import cast
 from jaxlink.dispatch.sparse.conversion import Run
-from jaxlink.sparse_arrays import (
+from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.bcoo import (
     Entries,
     concatenated,
     decode,
@@ -20,7 +20,7 @@ from jaxlink.sparse_arrays import (
     from_dense,
     merged,
 )
-from jaxlink.static import canonical
+from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 

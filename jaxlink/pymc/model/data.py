@@ -10,7 +10,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant
 
 from jaxlink.pymc.shared.arguments import check_names, listed
-from jaxlink.values import as_array
+from jaxlink.values.boundary import as_array
 
 __all__ = ["ModelData", "check_observed"]
 

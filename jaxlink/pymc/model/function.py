@@ -10,18 +10,18 @@ import jax
 import pymc as pm
 from pytensor.graph.basic import Variable
 
-from jaxlink.arguments import is_key
+from jaxlink.call.display import OwnDoc, leaves_doc, sections, with_data
+from jaxlink.call.jax_function import JAXFunction
+from jaxlink.call.precision import compiling_for, naming
+from jaxlink.call.signature import is_key
 from jaxlink.compile import function
-from jaxlink.display import OwnDoc, leaves_doc, sections, with_data
 from jaxlink.errors import ArgumentError, KeyArgumentError
-from jaxlink.function import JAXFunction
-from jaxlink.precision import compiling_for, naming
 from jaxlink.pymc.model.data import ModelData
 from jaxlink.pymc.model.entries import Entries
 from jaxlink.pymc.model.lengths import with_lengths
 from jaxlink.pymc.shared.arguments import listed
-from jaxlink.random_state import as_key
 from jaxlink.rewrites import rng_roots
+from jaxlink.values.streams import as_key
 
 __all__ = ["ModelFunction", "compile_model", "names_of_values"]
 

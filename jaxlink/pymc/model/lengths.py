@@ -18,7 +18,7 @@ from pytensor.tensor.random.type import RandomType
 
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError
-from jaxlink.static import is_static
+from jaxlink.values.static import is_static
 
 __all__ = ["with_lengths"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pymc as pm
 from pymc.util import get_default_varnames
 
-from jaxlink.display import type_of
+from jaxlink.call.display import type_of
 from jaxlink.pymc.model.entries import Entries
 from jaxlink.pymc.model.function import ModelFunction, compile_model, names_of_values
 from jaxlink.pymc.model.initial_point import initial_position

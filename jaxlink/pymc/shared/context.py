@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pymc as pm
 
-from jaxlink.precision import compiling_for
+from jaxlink.call.precision import compiling_for
 
 __all__ = ["model_of", "one_call"]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.errors import KeyArgumentError
-from jaxlink.random_state import as_key
+from jaxlink.values.streams import as_key
 
 __all__ = ["RandomSeed", "key_of"]
 

@@ -22,9 +22,9 @@ from pytensor.tensor.math import Argmax
 from pytensor.tensor.shape import Reshape, SpecifyShape
 from pytensor.tensor.subtensor import BaseSubtensor
 
-from jaxlink.dispatch.decisions import Decide
+from jaxlink.ops.decide import Decide
 from jaxlink.rewrites.derivatives.rebuild import rebuilt
-from jaxlink.static import dtype_of
+from jaxlink.values.types import dtype_of
 
 __all__ = ["decide_once", "is_float"]
 

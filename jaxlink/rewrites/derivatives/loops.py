@@ -10,7 +10,7 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import HasInnerGraph
 from pytensor.scan.op import Scan
 
-from jaxlink.dispatch.gradients import MaskedGradient
+from jaxlink.ops.gradients import MaskedGradient
 from jaxlink.rewrites.derivatives.shields import shield
 
 __all__ = ["loops_need_masks"]

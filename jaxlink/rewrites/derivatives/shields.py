@@ -26,8 +26,8 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.type import RandomType
 
-from jaxlink.dispatch.decisions import Decide
-from jaxlink.dispatch.gradients import MaskedGradient
+from jaxlink.ops.decide import Decide
+from jaxlink.ops.gradients import MaskedGradient
 from jaxlink.rewrites.derivatives.decisions import is_float
 from jaxlink.rewrites.derivatives.rebuild import rebuilt
 from jaxlink.rewrites.derivatives.spread import Spread, Walk, spread

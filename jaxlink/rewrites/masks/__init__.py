@@ -32,7 +32,7 @@ from jaxlink.rewrites.masks import ops as ops
 from jaxlink.rewrites.masks import places as places
 from jaxlink.rewrites.masks import reductions as reductions
 from jaxlink.rewrites.masks.selections import SOURCES, Walk
-from jaxlink.static import name_of
+from jaxlink.values.types import name_of
 
 __all__ = ["absorb_masks", "explain", "with_masks"]
 

@@ -15,9 +15,9 @@ from pytensor.tensor.subtensor import (
     unflatten_index_variables,
 )
 
+from jaxlink.dispatch.indexing.dynamic_slices import known_lengths
 from jaxlink.dispatch.indexing.subtensor import writes_by_mask
-from jaxlink.dispatch.indexing.unselected import FillUnselected
-from jaxlink.dispatch.indexing.windows import known_lengths
+from jaxlink.ops.fill_unselected import FillUnselected
 from jaxlink.rewrites.masks.selections import (
     Declined,
     Mask,
@@ -28,7 +28,7 @@ from jaxlink.rewrites.masks.selections import (
     plain,
     source,
 )
-from jaxlink.static import name_of
+from jaxlink.values.types import name_of
 
 ALL = slice(None)
 WRITES = (IncSubtensor, AdvancedIncSubtensor)

@@ -37,7 +37,7 @@ from jaxlink.rewrites.masks.selections import (
     source,
     spread,
 )
-from jaxlink.static import name_of
+from jaxlink.values.types import name_of
 
 # --- element by element --------------------------------------------------------------
 

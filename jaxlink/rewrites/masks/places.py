@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.basic import Nonzero
 from pytensor.tensor.extra_ops import Unique
 
-from jaxlink.dispatch.indexing.unselected import FillUnselected
+from jaxlink.ops.fill_unselected import FillUnselected
 from jaxlink.rewrites.masks.selections import Masked, Value, Walk, none_if_plain, source
 
 

@@ -16,8 +16,8 @@ from pytensor.graph.traversal import io_toposort
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.shape import Shape, Shape_i
 
-from jaxlink.dispatch.indexing.unselected import FillUnselected
-from jaxlink.static import dtype_of, name_of
+from jaxlink.ops.fill_unselected import FillUnselected
+from jaxlink.values.types import dtype_of, name_of
 
 __all__ = [
     "RULES",

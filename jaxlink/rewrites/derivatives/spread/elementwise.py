@@ -11,8 +11,8 @@ from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.special import LogAddExp, XLog1PY, XLogY
 
 from jaxlink.dispatch.control import IfElse
-from jaxlink.dispatch.decisions import Decide
-from jaxlink.dispatch.gradients import MaskedGradient
+from jaxlink.ops.decide import Decide
+from jaxlink.ops.gradients import MaskedGradient
 from jaxlink.rewrites.derivatives.decisions import is_float
 from jaxlink.rewrites.derivatives.spread.rules import Spread, Walk, mixed, spreads
 from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support, both

@@ -12,7 +12,7 @@ from pytensor.tensor.subtensor import (
     Subtensor,
 )
 
-from jaxlink.dispatch.indexing.unselected import FillUnselected
+from jaxlink.ops.fill_unselected import FillUnselected
 from jaxlink.rewrites.derivatives.spread.rules import Spread, Walk, spreads
 from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support, both
 

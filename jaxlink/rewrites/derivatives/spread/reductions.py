@@ -11,7 +11,7 @@ from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.math import Dot
 from pytensor.tensor.special import LogSoftmax, LogSumExp, Softmax
 
-from jaxlink.dispatch.reductions import Attained, ReadAttained
+from jaxlink.ops.attained import Attained, ReadAttained
 from jaxlink.rewrites.derivatives.spread.rules import Spread, Walk, mixed, spreads
 from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support, both
 

@@ -1,0 +1,1 @@
+"""What a user holds: a compiled function, its signature, its program and its data."""

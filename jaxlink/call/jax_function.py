@@ -1,0 +1,296 @@
+"""JAXFunction: the callable, its signature, repr, pytree and pickle forms.
+
+Two objects share the work. A `Program` is code: the linked graph and its ``jax.jit``. A
+`JAXFunction` is a program together with the data that the graph captured, which it
+passes to the program at each call. So new data of the same shapes needs no new code,
+and all that JAX does with a pytree works on the data.
+
+A call that is right pays for none of the checks: they run while JAX traces, and JAX
+traces again whenever the number, types or shapes of the arguments are new.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from pytensor.graph.fg import FunctionGraph
+
+from jaxlink.call.display import OwnDoc, leaves_doc, sections, type_of, with_data
+from jaxlink.call.program import Program
+from jaxlink.call.serialize import pack, unpack
+from jaxlink.errors import ArgumentError
+from jaxlink.values.runtime_checks import Checks, under_checkify
+from jaxlink.values.types import describe
+
+__all__ = ["JAXFunction"]
+
+
+class JAXFunction:
+    """A PyTensor graph as a JAX function, made by `jaxlink.function`.
+
+    Call it with the inputs by position or by name (the key first, if the graph is
+    random), or hand it to any JAX transformation. It is a pytree whose leaves are the
+    captured data, and hashes by identity.
+
+    Example:
+        >>> import jax, jaxlink, pytensor.tensor as pt
+        >>> x = pt.vector("x")
+        >>> fn = jaxlink.function([x], (x**2).sum(), name="sum_of_squares")
+        >>> fn
+        JAXFunction sum_of_squares(x: float64[?]) -> float64[]
+        >>> jax.grad(fn)(jax.numpy.array([1.0, 2.0])).tolist()
+        [2.0, 4.0]
+    """
+
+    __doc__ = OwnDoc(__doc__, lambda fn: sections(str(fn._program), fn.described()))
+    __slots__ = ("__weakref__", "_call", "_data", "_program")
+    _call: Callable[..., Any]
+    _data: tuple[Any, ...]
+    _program: Program
+
+    def __init__(self, program: Program, data: tuple[Any, ...]):
+        self._program = program
+        self._data = data
+        prepared = program.signature.is_prepared
+        self._call = self._call_prepared if prepared else program.jitted
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args = self._positional(args, kwargs)
+        try:
+            out = self._call(self._data, *args)
+            if self._program.checks.left_out and self._needs_checks(out, args):
+                return self.checked(*args)
+            return out
+        except TypeError as error:
+            # What is no array at all, JAX refuses before it traces, and our checks with
+            # it. All other errors pass as they are.
+            if isinstance(error, ArgumentError):
+                raise
+            if (reason := self._program.signature.explain(args)) is None:
+                raise
+            raise reason from error
+
+    def _call_prepared(self, data: Sequence[Any], *args: Any) -> Any:
+        return self._program.jitted(data, *self._program.signature.prepare(args))
+
+    def _needs_checks(self, out: Any, args: Sequence[Any]) -> bool:
+        if isinstance(out, jax.Array) and not isinstance(out, jax.core.Tracer):
+            return False  # the usual case: this is asked at each call
+        return under_checkify(out, (self._data, args))
+
+    def _positional(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """All arguments by position."""
+        signature = self._program.signature
+        if len(args) > len(signature.parameters):
+            signature.check_count(args)
+        labels = [parameter.label for parameter in signature.parameters]
+        names = [parameter.name for parameter in signature.parameters]
+        bound: dict[int, Any] = dict(enumerate(args))
+        for name, value in kwargs.items():
+            if names.count(name) > 1:
+                raise ArgumentError(
+                    f"{signature.name}() has {names.count(name)} inputs named "
+                    f"`{name}`: pass them by position. It takes {signature}."
+                )
+            if name not in names and name not in labels:
+                close = difflib.get_close_matches(name, labels, n=1)
+                hint = f" Did you mean `{close[0]}`?" if close else ""
+                raise ArgumentError(
+                    f"{signature.name}() has no input named `{name}`.{hint} It takes "
+                    f"{signature}."
+                )
+            i = names.index(name) if name in names else labels.index(name)
+            if i in bound:
+                raise ArgumentError(
+                    f"{signature.name}() got two values for `{name}`. It takes "
+                    f"{signature}."
+                )
+            bound[i] = value
+        missing = [p for i, p in enumerate(signature.parameters) if i not in bound]
+        if missing:
+            raise signature.missing(missing)
+        return tuple(bound[i] for i in range(len(labels)))
+
+    def with_data(
+        self, data: Mapping[Any, Any] | None = None, /, **named: Any
+    ) -> "JAXFunction":
+        """The same function with other values of its captured shared variables.
+
+        Nothing is compiled again as long as shapes and dtypes agree, and this function
+        is left as it is.
+
+        Arguments:
+            data: new values by name, where a name is no Python identifier.
+            named: new values by the shared variable's name, arrays of its rank. They
+                are converted to its dtype, unless that would make integers of floats.
+                They may be traced, and keep their sharding.
+
+        Raises:
+            ArgumentError: there is no captured data of that name, or the value does not
+                fit its type.
+            StaticArgumentError: a shape depends on a value that is traced.
+
+        Example:
+            >>> import jaxlink, numpy as np, pytensor
+            >>> X = pytensor.shared(np.array([1.0, 2.0]), name="X")
+            >>> fn = jaxlink.function([], X.sum())
+            >>> fn.with_data(X=[1.0, 2.0, 3.0])().item()
+            6.0
+        """
+        program = self._program
+        new = {**(data or {}), **named}
+        names = [spec.name for spec in program.data]
+        for name in new:
+            if names.count(name) != 1:
+                have = ", ".join(f"`{n}`" for n in names if n) or "none"
+                found = "more than one" if name in names else "no"
+                raise ArgumentError(
+                    f"{self.__name__}() captured {found} shared variable named "
+                    f"`{name}`; it captured: {have}."
+                )
+        static, dynamic = iter(program.static_data), iter(self._data)
+        new_static, new_dynamic = [], []
+        for spec in program.data:
+            if spec.static:
+                value = new.get(spec.name, next(static))
+                new_static.append(spec.fix(self.__name__, value))
+            else:
+                old = next(dynamic)
+                given = spec.name in new
+                new_dynamic.append(
+                    spec.capture(self.__name__, new[spec.name]) if given else old
+                )
+        return JAXFunction(
+            program.with_static_data(tuple(new_static)), tuple(new_dynamic)
+        )
+
+    @property
+    def checked(self) -> "JAXFunction":
+        """This function with the checks of its graph (``Assert``, PyMC's parameter
+        checks), to go under ``jax.experimental.checkify.checkify``.
+
+        ``checkify(fn)`` makes the checks too, and so does ``checkify`` of its ``vmap``
+        or ``grad``. Only if other code stands between, as in
+        ``checkify(jax.jit(fn.checked))``, must it be said.
+
+        Example:
+            >>> import jax, jaxlink, pytensor.tensor as pt
+            >>> from jax.experimental import checkify
+            >>> from pytensor.raise_op import Assert
+            >>> x = pt.scalar("x")
+            >>> fn = jaxlink.function([x], pt.log(Assert("x > 0, please")(x, x > 0)))
+            >>> error, _ = checkify.checkify(jax.jit(fn.checked))(-1.0)
+            >>> error.get()[:29]
+            'AssertionError: x > 0, please'
+        """
+        program = self._program.with_checks(Checks(enabled=True))
+        return JAXFunction(program, self._data)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The captured shared variables by name, and large constants by label."""
+        dynamic, static = iter(self._data), iter(self._program.static_data)
+        return {
+            name: next(static).value if spec.static else next(dynamic)
+            for name, spec in self._program.named_data
+        }
+
+    @property
+    def leaves(self) -> dict[str, Any]:
+        """Those captured data on which no shape depends, which are the leaves of this
+        function as a pytree."""
+        names = [name for name, spec in self._program.named_data if not spec.static]
+        return dict(zip(names, self._data, strict=True))
+
+    @property
+    def fgraph(self) -> FunctionGraph:
+        """A copy of the rewritten PyTensor graph; ``fn.fgraph.dprint()`` prints it."""
+        return unpack(pack(self._program.fgraph))
+
+    @property
+    def static_argnums(self) -> tuple[int, ...]:
+        """Positions of the arguments that fix shapes, for an outer ``jax.jit``."""
+        return self._program.signature.static
+
+    def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
+        """The jaxpr that these arguments (or ``jax.ShapeDtypeStruct``) give."""
+        return self._stage("trace", args, kwargs).jaxpr
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """Lowered for these arguments, as ``jax.jit(f).lower`` does."""
+        lowered: jax.stages.Lowered = self._stage("lower", args, kwargs)
+        return lowered
+
+    def _stage(self, stage: str, args: Any, kwargs: Any) -> Any:
+        args = self._positional(args, kwargs) if kwargs else args
+        prepared = self._program.signature.prepare(args)
+        return getattr(self._program.jitted, stage)(self._data, *prepared)
+
+    @property
+    def __name__(self) -> str:
+        return self._program.signature.name
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        parameters = self._program.signature.parameters
+        unnamed = [i for i, p in enumerate(parameters) if p.name != p.label]
+        last_unnamed = max(unnamed, default=-1)
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    identifier,
+                    inspect.Parameter.POSITIONAL_ONLY
+                    if i <= last_unnamed
+                    else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                )
+                for i, identifier in enumerate(p.label for p in parameters)
+            ]
+        )
+
+    def described(self) -> dict[str, list[str]]:
+        """Arguments, results and captured data with their types, for docstrings."""
+        program = self._program
+        outs = [describe(var.type) for var in program.fgraph.outputs]
+        if program.outputs.form != "one":
+            pairs = zip(program.outputs.labels, outs, strict=True)
+            outs = [f"{label}: {out}" for label, out in pairs]
+        return {
+            "Arguments": list(map(str, program.signature.parameters)),
+            "Returns": outs,
+            "Data": [f"{label}: {type_of(x)}" for label, x in self.data.items()],
+        }
+
+    def __repr__(self) -> str:
+        return f"JAXFunction {self._program}{with_data(self.leaves)}"
+
+    def __pdoc__(self, **kwargs: Any) -> Any:
+        return leaves_doc(f"JAXFunction {self._program}", self.leaves, kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JAXFunction, (self._program, self._data)
+
+    # Nothing in it can change, so a copy is the function itself.
+    def __copy__(self) -> "JAXFunction":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
+        return self
+
+
+def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:
+    specs = [spec for spec in fn._program.data if not spec.static]
+    names = [jax.tree_util.GetAttrKey(spec.label) for spec in specs]
+    return list(zip(names, fn._data, strict=True)), fn._program
+
+
+jax.tree_util.register_pytree_with_keys(
+    JAXFunction,
+    _flatten,
+    lambda program, leaves: JAXFunction(program, tuple(leaves)),
+    lambda fn: (fn._data, fn._program),
+)

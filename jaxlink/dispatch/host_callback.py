@@ -1,0 +1,188 @@
+"""Ops that PyTensor computes in Python, called from the JAX program when asked for.
+
+`jax.pure_callback` sends the operands to the host, where ``Op.perform`` runs. The shape
+of each output must be known before: from its type, or from ``Op.infer_shape``. The
+gradient is PyTensor's own pullback, whose Ops may be host callbacks again. A random
+generator on the host is seeded by bits of the draw's key.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from pytensor.graph.basic import Constant
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.rewriting.utils import rewrite_graph
+from pytensor.tensor.basic import AllocEmpty
+from pytensor.tensor.random.op import RandomVariable
+
+from jaxlink.dispatch.op_from_graph import with_pullback
+from jaxlink.dispatch.random.registry import no_derivative
+from jaxlink.dispatch.random.rule import no_sampler, python_draws
+from jaxlink.dispatch.registry import Linked
+from jaxlink.errors import ArgumentError, CompileError, UnsupportedOpError
+from jaxlink.numerics.derivatives import undifferentiable
+from jaxlink.values.evaluate import evaluate
+from jaxlink.values.static import canonical, is_static, to_jax
+from jaxlink.values.streams import Stream
+from jaxlink.values.types import kind_of
+
+__all__ = ["can_run_in_python", "host_callback"]
+
+Run = Callable[..., tuple[Any, ...]]
+
+
+def host_callback(op: Any, node: Any, link: Any) -> Linked:
+    """The rule of any Op, if host callbacks are asked for."""
+    shapes, static = _output_shapes(node, link)
+    forward = Linked(_call_host(node, shapes), static)
+    if isinstance(op, RandomVariable):
+        return Linked(_without_derivative(op, node, forward.run), static)
+    if any(kind_of(var.type) == "generator" for var in node.inputs):
+        return Linked(_without_gradient(op, forward.run, "it is random"), static)
+    try:
+        return with_pullback(op, node, forward, link)
+    except (NotImplementedError, CompileError) as error:
+        # There is none, or it cannot be linked: that matters to who differentiates.
+        return Linked(_without_gradient(op, forward.run, str(error)), static)
+
+
+def can_run_in_python(node: Any, link: Any) -> bool:
+    """Whether the rule above takes ``node``."""
+    try:
+        _output_shapes(node, link)
+    except CompileError:
+        return False
+    return True
+
+
+def _is_none(var: Any) -> bool:
+    """Whether an operand is the constant ``None``, as the size of a draw may be."""
+    return isinstance(var, Constant) and var.data is None
+
+
+def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
+    """The shapes of the array outputs as a function of the operands, and the operands
+    whose values they depend on.
+
+    Each shape is asked for by an array of it that nobody fills, so that linking follows
+    the demand for what it depends on.
+
+    Raises:
+        UnsupportedOpError: Python cannot be called for this node.
+    """
+    if isinstance(node.op, RandomVariable) and not python_draws(node.op):
+        raise no_sampler(node.op, node)
+    sent = [var for var in node.inputs if not _is_none(var)]
+    kinds = [kind_of(var.type) for var in [*sent, *node.outputs]]
+    if not {"array", "generator"}.issuperset(kinds) or kinds.count("generator") > 2:
+        raise UnsupportedOpError(
+            f"`{node.op}` cannot be a host callback: its operands and outputs must be "
+            f"arrays (and at most one random generator), but are {kinds}."
+        )
+    inputs = [var.type() for var in node.inputs]
+    given = [
+        var if _is_none(var) else new
+        for var, new in zip(node.inputs, inputs, strict=True)
+    ]
+    outputs = node.clone_with_new_inputs(given, strict=False).outputs
+    arrays = [out for out in outputs if kind_of(out.type) == "array"]
+    shapes = FunctionGraph(inputs, [out.shape for out in arrays], clone=False)
+    known = rewrite_graph(shapes, include=("canonicalize", "ShapeOpt"), clone=False)
+    if any(applied.op == node.op for applied in known.toposort()):
+        raise UnsupportedOpError(
+            f"`{node.op}` cannot be a host callback, because the shapes of its outputs "
+            "are not known before it runs. Declare them in the output types, or give "
+            "the Op an `infer_shape`."
+        )
+    lengths = [
+        [shape[i] for i in range(out.type.ndim)]
+        for shape, out in zip(known.outputs, arrays, strict=True)
+    ]
+    empty = [
+        AllocEmpty(out.type.dtype)(*dims)
+        for out, dims in zip(arrays, lengths, strict=True)
+    ]
+    linked = link(FunctionGraph(inputs, empty, clone=False))
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        return tuple(out.shape for out in linked(*operands))
+
+    return run, linked.static
+
+
+def _call_host(node: Any, shapes: Run) -> Run:
+    inputs, outputs = node.inputs, node.outputs
+    is_array = [kind_of(out.type) == "array" for out in outputs]
+    dtypes = [
+        canonical(out.type.dtype) for out in outputs if kind_of(out.type) == "array"
+    ]
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        results = [
+            jax.ShapeDtypeStruct(shape, dtype)
+            for shape, dtype in zip(shapes(*operands), dtypes, strict=True)
+        ]
+        streams = [v for v in operands if isinstance(v, Stream)]
+        bits = [jax.random.bits(s.draw_key(), (4,), "uint32") for s in streams]
+        known = {i: v for i, v in enumerate(operands) if is_static(v)}
+        sent = {
+            i: to_jax(v)
+            for i, v in enumerate(operands)
+            if i not in known and not isinstance(v, Stream)
+        }
+
+        def perform(bits: Any, sent: dict[int, Any]) -> list[Any]:
+            given = known | sent
+            values = [
+                given[i] if i in given else _generator(*bits)
+                for i in range(len(inputs))
+            ]
+            values = [
+                np.asarray(value, var.type.dtype)
+                if kind_of(var.type) == "array"
+                else value
+                for value, var in zip(values, inputs, strict=True)
+            ]
+            outs = evaluate(node, values)
+            arrays = [out for out, keep in zip(outs, is_array, strict=True) if keep]
+            for array, result in zip(arrays, results, strict=True):
+                if array.shape != result.shape:
+                    raise ArgumentError(
+                        f"`{node.op}` computed an output of shape {array.shape}, but "
+                        f"its `infer_shape` or output type says {result.shape}."
+                    )
+            return [to_jax(array, f"an output of `{node.op}`") for array in arrays]
+
+        computed = iter(
+            jax.pure_callback(perform, results, bits, sent, vmap_method="sequential")
+        )
+        used = iter(stream.next() for stream in streams)
+        return tuple(next(computed) if keep else next(used) for keep in is_array)
+
+    return run
+
+
+def _generator(bits: Any) -> np.random.Generator:
+    return np.random.default_rng([int(word) for word in bits])
+
+
+def _without_derivative(op: RandomVariable, node: Any, run: Run) -> Run:
+    """Of a draw: an error for a floating one, zero for another."""
+    if node.outputs[1].type.dtype.startswith("float"):
+        return undifferentiable(run, ArgumentError, no_derivative(op.name))
+    return lambda *operands: run(*map(_stopped, operands))
+
+
+def _stopped(value: Any) -> Any:
+    return jax.lax.stop_gradient(value) if isinstance(value, jax.Array) else value
+
+
+def _without_gradient(op: Any, run: Run, reason: str) -> Run:
+    return undifferentiable(
+        run,
+        ArgumentError,
+        f"`{op}` runs in Python and has no gradient: {reason}. Give the Op a "
+        "`pullback`, or do not differentiate with respect to what it depends on.",
+    )

@@ -1,0 +1,128 @@
+"""Slices whose bounds are traced, but whose length is known: ``x[n : n + 2]``.
+
+The length is read off the graph: start and stop are sums of the same terms, apart from
+constants. JAX can take and replace such a window (``lax.dynamic_slice``) if it lies
+within the array, so this is assumed; see `jaxlink.dispatch.indexing.subtensor`.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytensor.scalar as ps
+from jax import lax
+from pytensor.graph.basic import Constant, Variable
+from pytensor.tensor.basic import ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.elemwise import DimShuffle, Elemwise
+from pytensor.tensor.subtensor import AdvancedIncSubtensor, IncSubtensor
+
+from jaxlink.values.static import canonical
+from jaxlink.values.types import dtype_of
+
+__all__ = ["Window", "known_lengths"]
+
+Terms = Counter[Variable | None]  # the constant is the term of None
+
+
+def _terms(var: Variable) -> Terms:
+    """``var`` as a sum of terms with integer factors."""
+    if isinstance(var, Constant):
+        return Counter({None: int(np.asarray(var.data).item())})
+    owner = var.owner
+    if owner is None:
+        return Counter({var: 1})
+    op = owner.op.scalar_op if isinstance(owner.op, Elemwise) else owner.op
+    if isinstance(op, ScalarFromTensor | TensorFromScalar | ps.Cast | DimShuffle):
+        (operand,) = owner.inputs
+        return _terms(operand) if _is_integer(operand) else Counter({var: 1})
+    if not _is_integer(var) or not all(map(_is_integer, owner.inputs)):
+        return Counter({var: 1})
+    if isinstance(op, ps.Add):
+        total: Terms = Counter()
+        for operand in owner.inputs:
+            total = _plus(total, _terms(operand))
+        return total
+    if isinstance(op, ps.Sub):
+        return _plus(_terms(owner.inputs[0]), _terms(owner.inputs[1]), -1)
+    if isinstance(op, ps.Neg):
+        return _plus(Counter(), _terms(owner.inputs[0]), -1)
+    if isinstance(op, ps.Mul):
+        factor, rest = 1, []
+        for terms in map(_terms, owner.inputs):
+            if set(terms) <= {None}:
+                factor *= terms[None]
+            else:
+                rest.append(terms)
+        if not rest:
+            return Counter({None: factor})
+        if len(rest) == 1:
+            return _plus(Counter(), rest[0], factor)
+    return Counter({var: 1})
+
+
+def _is_integer(var: Variable) -> bool:
+    is_scalar = getattr(var.type, "ndim", 0) == 0
+    return is_scalar and dtype_of(var.type).startswith(("int", "uint"))
+
+
+def _plus(x: Terms, y: Terms, factor: int = 1) -> Terms:
+    total = Counter(x)
+    for term, times in y.items():
+        total[term] += factor * times
+    return Counter({term: times for term, times in total.items() if times})
+
+
+@dataclass(frozen=True)
+class Window:
+    """``start : start + extent : step``, of which only ``start`` is traced."""
+
+    extent: int
+    step: int
+
+    @property
+    def length(self) -> int:
+        return -(-self.extent // self.step)
+
+    @property
+    def span(self) -> int:
+        """From the first element to the last."""
+        return (self.length - 1) * self.step + 1
+
+    def place(self, start: Any, stop: Any, n: int) -> tuple[Any, Any]:
+        """Where the window begins, and whether it lies within ``n`` elements."""
+        start, stop = (jnp.asarray(i).astype(canonical("int64")) for i in (start, stop))
+        both_from_the_end = (start < 0) & (stop < 0)
+        start_at = jnp.where(both_from_the_end, start + n, start)
+        inside = (start_at >= 0) & (start_at + self.span <= n)
+        # Small integers may have wrapped around where PyTensor adds the length.
+        return start_at, inside & (stop - start == self.extent)
+
+    def read(self, x: Any, axis: int, start: Any) -> Any:
+        part = lax.dynamic_slice_in_dim(x, start, self.span, axis)
+        return lax.slice_in_dim(part, 0, self.span, self.step, axis)
+
+
+def known_lengths(node: Any) -> dict[int, Window]:
+    """The windows that ``node``, a read or write, takes, by the position of their slice
+    in the index. Slices whose bounds are constants are none."""
+    first = 2 if isinstance(node.op, IncSubtensor | AdvancedIncSubtensor) else 1
+    bounds = node.inputs[first:]
+    if any(getattr(v.type, "ndim", 0) > 1 and v.type.dtype == "bool" for v in bounds):
+        return {}  # a mask of several dimensions shifts the places of the others
+    windows = {}
+    for i, entry in enumerate(node.op.idx_list):
+        if not isinstance(entry, slice) or entry.start is None or entry.stop is None:
+            continue
+        start, stop = bounds[entry.start], bounds[entry.stop]
+        step = None if entry.step is None else bounds[entry.step]
+        if isinstance(start, Constant) and isinstance(stop, Constant):
+            continue
+        if step is not None and not isinstance(step, Constant):
+            continue
+        extent = _plus(_terms(stop), _terms(start), -1)
+        by = 1 if step is None else int(step.data)
+        if set(extent) == {None} and extent[None] > 0 and by > 0:
+            windows[i] = Window(extent[None], by)
+    return windows

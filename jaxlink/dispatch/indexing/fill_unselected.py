@@ -1,0 +1,27 @@
+"""`FillUnselected`: what stands for ``x[mask]`` if the mask is not known beforehand.
+
+See `jaxlink.rewrites.masks`. The array keeps its full length, and what the mask leaves
+out is overwritten, so that functions of it and their derivatives stay harmless there:
+by the first selected slice (whose value occurs anyway), or by 1 if none is selected.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxlink.dispatch.registry import rule
+from jaxlink.ops.fill_unselected import FillUnselected, fill_unselected
+
+__all__: list[str] = []
+
+
+@rule(FillUnselected, lazy=True)
+def fill(op: FillUnselected, node: Any) -> Callable[..., Any]:
+    def take_one(x: Any, i: Any, axis: int) -> Any:
+        return lax.stop_gradient(lax.dynamic_index_in_dim(x, i, axis))
+
+    return lambda x, mask: fill_unselected(
+        jnp, take_one, jnp.asarray(x), jnp.asarray(mask), op.axis
+    )

@@ -1,0 +1,118 @@
+"""Ops that hold an inner graph, and the gradient that its author wrote for it."""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from pytensor.compile.builders import OpFromGraph
+from pytensor.gradient import (
+    DisconnectedType,
+    disconnected_type,
+)
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.null_type import NullType
+
+from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.values.static import is_static, to_dynamic
+from jaxlink.values.streams import Stream
+from jaxlink.values.types import dtype_of
+
+__all__ = ["with_pullback"]
+
+Run = Callable[..., Any]
+
+
+@rule(OpFromGraph, inner=True)
+def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
+    inner = link(op.fgraph)
+    if op.pullback_overrides is None:
+        return Linked(inner, inner.static, inner.wished)
+    return with_pullback(op, node, Linked(inner, inner.static, inner.wished), link)
+
+
+_in_pullback: ContextVar[bool] = ContextVar("_in_pullback", default=False)
+
+
+def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
+    """``forward``, which computes ``op``, differentiated by the pullback of ``op``."""
+    inputs = [var.type() for var in node.inputs]
+    outputs = [var.type() for var in node.outputs]
+    smooth = [dtype_of(out.type).startswith(("f", "c")) for out in outputs]
+    cotangents = [
+        out.type() if is_smooth else disconnected_type()
+        for out, is_smooth in zip(outputs, smooth, strict=True)
+    ]
+    given = [g for g, is_smooth in zip(cotangents, smooth, strict=True) if is_smooth]
+
+    @cache
+    def linked_pullback() -> tuple[list[Any], Any]:
+        gradients = op.pullback(inputs, outputs, cotangents)
+        connected = [
+            g for g in gradients if not isinstance(g.type, DisconnectedType | NullType)
+        ]
+        token = _in_pullback.set(True)
+        try:
+            fgraph = FunctionGraph([*inputs, *outputs, *given], connected, clone=False)
+            return gradients, link(fgraph)
+        finally:
+            _in_pullback.reset(token)
+
+    # A pullback may hold the Op again (that of the Sylvester equation does), so the
+    # pullback of what is in a pullback waits until someone differentiates twice.
+    wanted = () if _in_pullback.get() else linked_pullback()[1].static
+    static = {*forward.static, *(i for i in wanted if i < len(inputs))}
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
+
+        def full(values: Sequence[Any]) -> list[Any]:
+            given = dict(zip(dynamic, values, strict=True))
+            return [given.get(i, value) for i, value in enumerate(operands)]
+
+        @jax.custom_vjp
+        def call(*values: Any) -> tuple[Any, ...]:
+            return tuple(map(to_dynamic, forward.run(*full(values))))
+
+        def call_and_save(*values: Any) -> tuple[tuple[Any, ...], Any]:
+            outs = call(*values)
+            return outs, (values, outs)
+
+        def backward(residuals: Any, cts: Any) -> tuple[Any, ...]:
+            gradients, pullback = linked_pullback()
+            values, outs = residuals
+            kept = [ct for ct, is_smooth in zip(cts, smooth, strict=True) if is_smooth]
+            computed = iter(pullback(*full(values), *outs, *kept))
+            cotangents = [_cotangent(g, computed) for g in gradients]
+            return tuple(
+                ct(value)
+                for ct, value in zip(
+                    (cotangents[i] for i in dynamic), values, strict=True
+                )
+            )
+
+        call.defvjp(call_and_save, backward)
+        return call(*(operands[i] for i in dynamic))
+
+    return Linked(run, tuple(sorted(static)), forward.wished)
+
+
+def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:
+    """What to hand back for an operand, given its value: ``None`` is JAX's zero, and an
+    undefined gradient is nan, so that it cannot pass for a number."""
+    if isinstance(gradient.type, DisconnectedType):
+        return lambda value: None
+    if isinstance(gradient.type, NullType):
+        return lambda value: (
+            None
+            if isinstance(value, Stream) or not jnp.issubdtype(value.dtype, jnp.inexact)
+            else jnp.full_like(value, jnp.nan)
+        )
+    g = next(computed)
+    return lambda value: (
+        jnp.asarray(g, value.dtype)
+        if jnp.issubdtype(value.dtype, jnp.inexact)
+        else None
+    )

@@ -1,0 +1,6 @@
+"""PyMC's own classes."""
+
+from jaxlink.dispatch.pymc import minibatch as minibatch
+from jaxlink.dispatch.pymc import parameter_checks as parameter_checks
+from jaxlink.dispatch.pymc import splines as splines
+from jaxlink.dispatch.pymc import table as table

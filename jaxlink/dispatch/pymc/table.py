@@ -1,0 +1,125 @@
+"""The table of PyMC's distributions: a row each, beside those of PyTensor's.
+
+Most of PyMC's symbolic distributions need none: they are inlined into what they are
+made of. Those whose formula fails in a tail are drawn as one random variable
+(`jaxlink.rewrites.lower_distributions` makes it), by a sampler of `SYMBOLIC`, or of
+`TRUNCATED` if PyMC truncates them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytensor.tensor.random.basic as ptr
+from pymc.distributions import continuous as pmc
+from pymc.distributions import discrete as pmd
+from pymc.distributions import multivariate as pmm
+from pymc.distributions.custom import CustomDistRV
+from pymc.distributions.simulator import SimulatorRV
+from pytensor.tensor.random.op import RandomVariable
+
+from jaxlink.dispatch.random.registry import IMPROPER, Row, refuse_draws, register
+from jaxlink.numerics.random import (
+    continuous,
+    discrete,
+    gamma,
+    integers,
+    multivariate,
+    polyagamma,
+    truncated,
+    truncated_normal,
+)
+
+__all__ = ["ROWS", "SYMBOLIC", "TRUNCATED"]
+
+ROWS: dict[type[RandomVariable], Row] = {
+    pmc.BetaClippedRV: Row(gamma.beta_clipped, how="ratio of gamma draws"),
+    pmc.InterpolatedRV: Row(continuous.interpolated, how="quantile function"),
+    pmc.MoyalRV: Row(gamma.moyal, how="logarithm of a gamma draw"),
+    pmc.PolyaGammaRV: Row(
+        polyagamma.polyagamma,
+        differentiable=False,
+        how="rejection from an inverse Gaussian; for h > 16 a series, off by at most "
+        "2e-8",
+    ),
+    pmc.RiceRV: Row(continuous.rice, how="length of a normal vector"),
+    pmc.SkewNormalRV: Row(
+        continuous.skew_normal, how="weighted normal draws (Azzalini)"
+    ),
+    pmc.SkewStudentTRV: Row(
+        gamma.skew_student_t, how="ratio of gamma draws (Jones and Faddy)"
+    ),
+    pmc.TruncatedNormalRV: Row(
+        truncated_normal.truncated_normal, how="quantile function"
+    ),
+    pmc.WaldRV: Row(continuous.shifted_wald, how="as Wald, shifted"),
+    pmd.DiscreteUniformRV: Row(
+        integers.discrete_uniform,
+        cast=False,
+        how="multiplication and rejection (Lemire)",
+    ),
+    pmm.CARRV: Row(
+        multivariate.conditional_autoregression,
+        cast=False,
+        how="normal draws, solved with the precision's factor",
+    ),
+    pmm.MatrixNormalRV: Row(
+        multivariate.matrix_normal, how="normal draws, times both factors"
+    ),
+    pmm.StickBreakingWeightsRV: Row(
+        multivariate.stick_breaking_weights,
+        static=(1,),
+        how="exponential draws of what is broken off",
+    ),
+}
+
+Sampler = Callable[..., Any]
+
+# The class of a symbolic distribution -> its sampler.
+SYMBOLIC: dict[type, Sampler] = {
+    pmc.AsymmetricLaplaceRV: continuous.asymmetric_laplace,
+    pmc.KumaraswamyRV: continuous.kumaraswamy,
+    pmd.DiscreteWeibullRV: discrete.discrete_weibull,
+}
+
+# The class of what PyMC truncates -> the sampler between the bounds.
+TRUNCATED: dict[type, Sampler] = {
+    ptr.ExponentialRV: truncated.exponential,
+    ptr.ParetoRV: truncated.pareto,
+    ptr.LaplaceRV: truncated.laplace,
+    ptr.LogisticRV: truncated.logistic,
+    ptr.GumbelRV: truncated.gumbel,
+    ptr.HalfNormalRV: truncated.half_normal,
+    ptr.LogNormalRV: truncated.log_normal,
+    ptr.CauchyRV: truncated.cauchy,
+    ptr.GammaRV: truncated.gamma,
+    ptr.InvGammaRV: truncated.inverse_gamma,
+    ptr.BetaRV: truncated.beta,
+    ptr.StudentTRV: truncated.student_t,
+    ptr.UniformRV: truncated.uniform,
+    ptr.GeometricRV: truncated.geometric,
+    pmc.TruncatedNormalRV: truncated.normal,
+    pmc.WeibullBetaRV: truncated.weibull,
+    pmc.KumaraswamyRV: truncated.kumaraswamy,
+    pmc.MoyalRV: truncated.moyal,
+    pmc.HalfCauchyRV: truncated.half_cauchy,
+    pmc.SkewStudentTRV: truncated.skew_student_t,
+}
+
+_PYTHON = (
+    "its draws come from a Python function over NumPy arrays. Give it as a graph "
+    "instead (`dist=` of pm.CustomDist), register a JAX sampler for its class, or pass "
+    "host_callback=True to call Python for each draw"
+)
+
+# RandomVariables that cannot have a sampler, and why.
+WITHOUT_SAMPLER: dict[type[RandomVariable], str] = {
+    pmc.FlatRV: IMPROPER,
+    pmc.HalfFlatRV: IMPROPER,
+    pmm.ICARRV: IMPROPER,
+    CustomDistRV: _PYTHON,
+    SimulatorRV: _PYTHON,
+}
+
+
+register(ROWS)
+refuse_draws(WITHOUT_SAMPLER)

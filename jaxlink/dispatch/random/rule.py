@@ -1,0 +1,165 @@
+"""Random variables: one rule for all of them, above a table of samplers.
+
+The rule gives each row the key that the stream holds for this draw and the batch shape,
+and hands the stream on. By the law of streams the *t*-th draw along root *i* uses
+``fold_in(fold_in(key, i), t)`` and nothing else.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pytensor.graph.basic import Apply
+from pytensor.tensor.random.op import RandomVariable
+
+from jaxlink.dispatch.random.registry import (
+    IMPROPER,
+    find_row,
+    no_derivative,
+    reason_against,
+)
+from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.scalar.elemwise import check_broadcast
+from jaxlink.errors import ArgumentError, UnsupportedOpError
+from jaxlink.numerics.derivatives import undifferentiable
+from jaxlink.ops.distributions import WithoutDerivative
+from jaxlink.values.static import as_literal, canonical
+from jaxlink.values.streams import Stream
+from jaxlink.values.symbolic_sizes import as_length
+
+__all__ = ["no_sampler", "python_draws", "random_variable"]
+
+
+def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
+    """The size, and the parameters that fix a shape."""
+    del node
+    row = find_row(op)
+    parameters = () if row is None else row.static_parameters(op)
+    return (1, *(i + 2 for i in parameters))
+
+
+@rule(RandomVariable, static=_static_operands)
+def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
+    row = find_row(op)
+    if row is None:
+        raise no_sampler(op, node)
+    draw = row.draw(op) if row.reads_op else row.draw
+    out_dtype = node.outputs[1].type.dtype
+    if not row.differentiable and out_dtype.startswith("float"):
+        draw = _without_gradient(draw, op)
+    static = row.static_parameters(op)
+
+    def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
+        dtype = canonical(out_dtype)
+        shape = _batch_shape(op, node, size, parameters)
+        if op.ndim_supp == 0:
+            parameters = tuple(
+                parameter if n else as_literal(parameter)
+                for parameter, n in zip(parameters, op.ndims_params, strict=True)
+            )
+        given = _cast(dtype, parameters, static) if row.cast else parameters
+        value = draw(stream.draw_key(), shape, dtype, *given)
+        return stream.next(), jnp.asarray(value, dtype)
+
+    return run
+
+
+def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
+    message = no_derivative(op.name)
+
+    def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
+        def of_parameters(key: Any, *parameters: Any) -> Any:
+            return draw(key, shape, dtype, *parameters)
+
+        return undifferentiable(of_parameters, ArgumentError, message)(key, *parameters)
+
+    return guarded
+
+
+def _batch_shape(
+    op: RandomVariable, node: Apply, size: Any, parameters: Sequence[Any]
+) -> tuple[int, ...]:
+    """``size``, or else the shape to which the parameters' batches broadcast."""
+    batches = [
+        np.shape(parameter)[: np.ndim(parameter) - core_ndim]
+        for parameter, core_ndim in zip(parameters, op.ndims_params, strict=True)
+    ]
+    shown = ", ".join(map(str, batches))
+    try:
+        implied = jnp.broadcast_shapes(*batches)
+    except ValueError:
+        raise ValueError(
+            f"the parameters of the random variable `{op.name}` have batch shapes "
+            f"{shown}, which do not broadcast."
+        ) from None
+    if size is None:
+        check_broadcast(node, batches, node.inputs[2:])
+        return implied
+    shape = tuple(map(as_length, size))
+    try:
+        fits = jnp.broadcast_shapes(implied, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"size={shape} of the random variable `{op.name}` does not fit its "
+            f"parameters, whose batch shapes are {shown}. Every parameter must "
+            "broadcast to the size; leave it out to draw one value for each."
+        )
+    check_broadcast(node, batches, node.inputs[2:], shape)
+    return shape
+
+
+def _cast(
+    dtype: np.dtype, parameters: Sequence[Any], static: Sequence[int]
+) -> list[Any]:
+    """Parameters in a floating dtype: the draw's, or the widest if the draw is not
+    floating, as in PyTensor, because float32 has no odd numbers above 2**24.
+
+    A draw that is not floating has no derivative. Samplers of such draws loop until
+    all are accepted, which JAX would refuse to differentiate in reverse, so that has to
+    be said here.
+    """
+    floating = jnp.issubdtype(dtype, jnp.floating)
+    wanted = dtype if floating else canonical(np.float64)
+    cast = [
+        p if i in static else jnp.asarray(p, wanted) for i, p in enumerate(parameters)
+    ]
+    return cast if floating else jax.lax.stop_gradient(cast)
+
+
+def no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
+    """What to say of a random variable without a sampler."""
+    rv_type = type(op)
+    name = node.outputs[1].name
+    drawn = f" (`{name}`)" if name else ""
+    reason = reason_against(op)
+    if reason is None:
+        reason = (
+            f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. "
+            f"Write one with @jaxlink.sampler({rv_type.__name__})"
+        )
+        if python_draws(op):
+            reason += ", or pass host_callback=True to call its `rng_fn` in Python"
+    return UnsupportedOpError(
+        f"jaxlink cannot draw the distribution `{op.name}`{drawn}: {reason}."
+    )
+
+
+def python_draws(op: RandomVariable) -> bool:
+    """Whether a random variable has draws of its own in Python.
+
+    PyTensor's default ``rng_fn`` calls the method of NumPy's generator that has the
+    variable's name.
+    """
+    has_own = type(op).rng_fn is not RandomVariable.rng_fn
+    can_draw = has_own or hasattr(np.random.Generator, str(op.name))
+    return can_draw and reason_against(op) != IMPROPER
+
+
+@rule(WithoutDerivative)
+def without_derivative(op: WithoutDerivative, node: Any) -> Callable[..., Any]:
+    del node
+    return undifferentiable(jnp.asarray, ArgumentError, no_derivative(op.name, op.of))

@@ -1,0 +1,287 @@
+"""One step of a Scan: what a loop carries from step to step, and what it gives."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pytensor.tensor.elemwise import DimShuffle
+from pytensor.tensor.subtensor import Subtensor
+
+from jaxlink.errors import ArgumentError, DynamicShapeError
+from jaxlink.ops.loop import Keep
+from jaxlink.values.static import canonical, to_dynamic
+from jaxlink.values.types import name_of
+
+# Up to so many rows are carried one by one, which needs no copy to shift them.
+_FEW = 16
+
+
+class Carry(NamedTuple):
+    """What goes from one step to the next.
+
+    ``states`` and ``windows`` hold the last rows of each state and of each nit-sot that
+    is read at its end alone; ``position`` counts the steps if there are mit-mots.
+    """
+
+    position: Any
+    mit_mots: list[Any]
+    states: list[Any]
+    windows: list[Any]
+    untraced: list[Any]
+
+
+@dataclass(frozen=True)
+class Body:
+    """The inner graph of a Scan, as a function of `Carry` and elements of sequences.
+
+    Arguments:
+        node: the Scan's or Loop's node, for messages.
+        scan: the Scan, which knows where in a list what is found.
+        keep: what each state and nit-sot is kept for.
+        step: the inner graph, linked.
+        non_sequences: the values that are the same in all steps.
+        convert: makes JAX data of a value. In an unrolled loop what is known stays so.
+    """
+
+    node: Any
+    scan: Any
+    keep: tuple[Keep, ...]
+    step: Callable[..., Sequence[Any]]
+    non_sequences: list[Any]
+    convert: Callable[[Any], Any] = to_dynamic
+
+    @property
+    def taps(self) -> list[Sequence[int]]:
+        info = self.scan.info
+        return [*info.mit_sot_in_slices, *info.sit_sot_in_slices]
+
+    @property
+    def keep_nit_sot(self) -> tuple[Keep, ...]:
+        return self.keep[len(self.taps) :]
+
+    def start(self, outer: Sequence[Any]) -> Carry:
+        """What the first step is given; without ``windows``, see `with_windows`."""
+        scan = self.scan
+        mit_mots = list(map(self.convert, scan.outer_mitmot(outer)))
+        buffers = [*scan.outer_mitsot(outer), *scan.outer_sitsot(outer)]
+        states = [
+            _rows(self.convert(buffer), -min(taps), keep)
+            for buffer, taps, keep in zip(buffers, self.taps, self.keep, strict=False)
+        ]
+        untraced = list(map(self.convert, scan.outer_untraced_sit_sot(outer)))
+        position = np.int32(0) if mit_mots else None
+        return Carry(position, mit_mots, states, [], untraced)
+
+    def with_windows(self, carry: Carry, sequences: Sequence[Any]) -> Carry:
+        """``carry`` with room for the last rows of nit-sots, whose shape a step
+        shows."""
+        if not any(isinstance(keep, int) and keep for keep in self.keep_nit_sot):
+            return carry._replace(windows=[() for _ in self.keep_nit_sot])
+        first = [seq[0] for seq in sequences]
+        rows = jax.eval_shape(lambda: self._advance(carry, first)[2])
+        windows = [
+            (jnp.zeros(row.shape, row.dtype),) * keep if isinstance(keep, int) else ()
+            for row, keep in zip(rows, self.keep_nit_sot, strict=True)
+        ]
+        return carry._replace(windows=windows)
+
+    def advance(self, carry: Carry, xs: Sequence[Any]) -> tuple[Carry, list[Any], Any]:
+        """One step: the next carry, what is stacked, and whether the loop is over."""
+        carry, states, rows, over = self._advance(carry, xs)
+        windows = [
+            _push(window, row) if window else window
+            for window, row in zip(carry.windows, rows, strict=True)
+        ]
+        traces = [
+            None if isinstance(keep, int) else value
+            for keep, value in zip(self.keep, [*states, *rows], strict=True)
+        ]
+        return carry._replace(windows=windows), traces, over
+
+    def _advance(
+        self, carry: Carry, xs: Sequence[Any]
+    ) -> tuple[Carry, list[Any], list[Any], Any]:
+        scan, info = self.scan, self.scan.info
+        operands = [
+            *xs,
+            *(
+                buffer[carry.position + tap]
+                for buffer, taps in zip(
+                    carry.mit_mots, info.normalized_mit_mot_in_slices, strict=True
+                )
+                for tap in taps
+            ),
+            *(
+                rows[tap]
+                for rows, taps in zip(carry.states, self.taps, strict=True)
+                for tap in taps
+            ),
+            *carry.untraced,
+            *self.non_sequences,
+        ]
+        outs = list(map(self.convert, self.step(*operands)))
+        mit_mots = [
+            _write(buffer, carry.position, taps, values)
+            for buffer, taps, values in zip(
+                carry.mit_mots,
+                info.normalized_mit_mot_out_slices,
+                scan.inner_mitmot_outs_grouped(outs),
+                strict=True,
+            )
+        ]
+        first = 1 + info.n_seqs + info.n_mit_mot
+        new = [*scan.inner_mitsot_outs(outs), *scan.inner_sitsot_outs(outs)]
+        new = [
+            self._fit(value, rows[-1], first + i)
+            for i, (value, rows) in enumerate(zip(new, carry.states, strict=True))
+        ]
+        first += len(new)
+        untraced = [
+            self._fit(value, old, first + i)
+            for i, (value, old) in enumerate(
+                zip(scan.inner_untraced_sit_sot_outs(outs), carry.untraced, strict=True)
+            )
+        ]
+        states = list(map(_push, carry.states, new))
+        position = None if carry.position is None else carry.position + 1
+        over = outs[-1] if info.as_while else None
+        carry = Carry(position, mit_mots, states, carry.windows, untraced)
+        return carry, new, scan.inner_nitsot_outs(outs), over
+
+    def _fit(self, value: Any, old: Any, operand: int) -> Any:
+        """``value`` in the shape of the state that it follows, as it would be written
+        into PyTensor's buffer."""
+        if not hasattr(old, "shape") or value.shape == old.shape:
+            return value
+        if value.ndim == old.ndim and isinstance(value, jax.Array | np.ndarray):
+            try:
+                return jnp.broadcast_to(value, old.shape)
+            except ValueError:
+                pass
+        raise ArgumentError(
+            f"a state of `{self.node.op}`, which starts as "
+            f"{source(self.node.inputs[operand])}, has the shape {old.shape} before a "
+            f"step and {value.shape} after it. The states of a loop keep their shape: "
+            "start with the full size, or pad."
+        )
+
+    def frozen(self) -> "Body":
+        """The same steps, through which no gradient flows."""
+        return replace(self, non_sequences=stop_gradient(self.non_sequences))
+
+
+def stop_gradient(values: Any) -> Any:
+    """``values``, whatever they are, as constants of any derivative."""
+    return jax.tree.map(
+        lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, values
+    )
+
+
+def cut_gradient(start: Carry, carry: Carry, steps: int) -> Carry:
+    """``carry``, after so many steps from ``start``, of which a gradient reaches just
+    the initial values that are still in it (``truncate_gradient``)."""
+    if steps == 0:
+        return start
+    carry = stop_gradient(carry)
+    states = [
+        _concatenate(first[steps:], rows[max(len(rows) - steps, 0) :])
+        for first, rows in zip(start.states, carry.states, strict=True)
+    ]
+    return carry._replace(states=states)
+
+
+def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -> Any:
+    """What a state or a nit-sot (of depth 0) is after the loop.
+
+    Arguments:
+        buffer: the Scan's operand: a buffer, or the length of one for a nit-sot.
+        rows: the last rows, as carried.
+        trace: the stacked steps, if ``keep`` asks for them.
+        n: how many steps were made, if that is known.
+    """
+    if keep == "steps":
+        return trace
+    if keep == "all":
+        return jnp.concatenate([buffer[:depth], trace])
+    if keep == "buffer":
+        length = len(buffer) if depth else int(buffer)
+        if depth and n == 0:
+            return buffer  # as it came, whatever its length
+        all_rows = jnp.concatenate([buffer[:depth], trace]) if depth else trace
+        missing = length - len(all_rows)
+        if missing <= 0 or n == 0:
+            return all_rows[max(-missing, 0) :]
+        # The gradient of a Scan that is truncated has fewer steps than rows.
+        padding = jnp.zeros((missing, *all_rows.shape[1:]), all_rows.dtype)
+        return jnp.concatenate([all_rows, padding])
+    if trace is not None:
+        missing = keep - len(trace)
+        if missing > 0 and depth:
+            trace = jnp.concatenate([buffer[:depth][-missing:], trace])
+        return trace[max(len(trace) - keep, 0) :]
+    known = len(rows) if n is None else min(n + depth, len(rows))
+    wanted = min(max(keep, 1), known)
+    return _stack(rows[len(rows) - wanted :]) if wanted else None
+
+
+def source(var: Any) -> str:
+    """The name of what ``var`` is a part or another shape of."""
+    while var.name is None and isinstance(
+        getattr(var.owner, "op", None), DimShuffle | Subtensor
+    ):
+        var = var.owner.inputs[0]
+    return name_of(var)
+
+
+def stack(steps: Sequence[Any], name: str) -> Any:
+    """The values of unrolled steps as one array."""
+    shapes = list(dict.fromkeys(np.shape(step) for step in steps))
+    if len(shapes) > 1:
+        raise DynamicShapeError(
+            f"the steps of {name} have different shapes ({shapes[0]}, {shapes[1]}), "
+            "so they are no array. Bring them to one shape, for example by padding."
+        )
+    return jnp.stack([to_dynamic(step) for step in steps])
+
+
+def unread(var: Any) -> Any:
+    """Something in the place of an output that nobody reads."""
+    return jnp.zeros((0,) * var.type.ndim, canonical(var.type.dtype))
+
+
+def _rows(buffer: Any, depth: int, keep: Keep) -> Any:
+    """The initial values, after as many zeros as it takes to hold what is kept."""
+    if len(buffer) < depth:
+        raise ValueError(
+            f"a state of a Scan reads {depth} steps back, but has just {len(buffer)} "
+            "initial values"
+        )
+    rows = [buffer[i] for i in range(depth)]
+    missing = keep - depth if isinstance(keep, int) else 0
+    if missing > 0:
+        rows = [jnp.zeros_like(rows[0])] * missing + rows
+    return tuple(rows) if len(rows) <= _FEW else jnp.stack(rows)
+
+
+def _push(rows: Any, value: Any) -> Any:
+    new = (value,) if isinstance(rows, tuple) else value[None]
+    return _concatenate(rows[1:], new)
+
+
+def _concatenate(rows: Any, more: Any) -> Any:
+    return rows + more if isinstance(rows, tuple) else jnp.concatenate([rows, more])
+
+
+def _stack(rows: Any) -> Any:
+    if not isinstance(rows, tuple):
+        return rows
+    return jnp.stack([to_dynamic(row) for row in rows])
+
+
+def _write(buffer: Any, i: Any, taps: Sequence[int], values: Sequence[Any]) -> Any:
+    for tap, value in zip(taps, values, strict=True):
+        buffer = buffer.at[i + tap].set(value)
+    return buffer

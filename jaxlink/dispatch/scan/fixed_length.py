@@ -1,0 +1,125 @@
+"""Loops of a known number of steps: ``lax.scan``, or unrolled."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlink.dispatch.scan.body import (
+    Body,
+    Carry,
+    cut_gradient,
+    source,
+    stack,
+    stop_gradient,
+)
+from jaxlink.errors import DynamicShapeError
+from jaxlink.ops.loop import Keep
+from jaxlink.values.static import to_dynamic
+
+__all__ = ["run_scan", "run_unrolled"]
+
+# More rows than that are not carried, but stacked by a loop of their own.
+_MANY = 16
+# An unrolled loop is compiled step by step.
+_MOST_UNROLLED = 512
+
+
+def run_scan(
+    body: Body, outer: Sequence[Any], sequences: Sequence[Any], n_steps: int
+) -> tuple[Carry, list[Any]]:
+    """The carry after ``n_steps``, and what was stacked of each state and nit-sot.
+
+    One ``lax.scan``; or two or three in a row, if no gradient flows through the first
+    steps (``truncate_gradient``) or many rows are read, but not all.
+    """
+    many = {k for k in body.keep if isinstance(k, int) and k > _MANY}
+    no_gradient = _steps_without_gradient(body, n_steps)
+    cuts = {0, n_steps, no_gradient, *(n_steps - k for k in many)}
+    ends = sorted(cut for cut in cuts if 0 <= cut <= n_steps)
+
+    sequences = list(map(to_dynamic, sequences))
+    few = replace(body, keep=tuple(0 if k in many else k for k in body.keep))
+    carry = few.start(outer)
+    if n_steps:
+        carry = few.with_windows(carry, sequences)
+    else:
+        carry = carry._replace(windows=[() for _ in body.keep_nit_sot])
+    initial, pieces = carry, []
+    for start, stop in pairwise(ends) if n_steps else [(0, 0)]:
+        part = replace(body, keep=tuple(_kept(k, n_steps - start) for k in body.keep))
+        xs = [seq if len(seq) == stop - start else seq[start:stop] for seq in sequences]
+        if start < no_gradient:
+            part, xs, carry = part.frozen(), stop_gradient(xs), stop_gradient(carry)
+        elif start == no_gradient:
+            carry = cut_gradient(initial, carry, no_gradient)
+
+        def step(carry: Carry, xs: Any, part: Body = part) -> tuple[Carry, Any]:
+            return part.advance(carry, xs)[:2]
+
+        carry, traces = jax.lax.scan(step, carry, xs, length=stop - start)
+        pieces.append(traces)
+    return carry, [_joined(some) for some in zip(*pieces, strict=True)]
+
+
+def run_unrolled(
+    body: Body, outer: Sequence[Any], sequences: Sequence[Any], n_steps: int
+) -> tuple[Carry, list[Any]]:
+    """As `run_scan`, but step by step, each with shapes of its own. What is known
+    before the call stays known."""
+    if n_steps > _MOST_UNROLLED:
+        raise DynamicShapeError(
+            f"shapes inside `{body.node.op}` change from step to step, so it has to "
+            f"be unrolled, but {n_steps} steps (more than {_MOST_UNROLLED}) would take "
+            "long to compile. Take the full size in all steps, and mask it."
+        )
+    n_states, keep = len(body.keep) - len(body.keep_nit_sot), body.keep
+    body = replace(
+        body,
+        convert=lambda value: value,
+        keep=tuple(
+            "steps" if k and i >= n_states else k for i, k in enumerate(body.keep)
+        ),
+    )
+    no_gradient = _steps_without_gradient(body, n_steps)
+    frozen = body.frozen() if no_gradient > 0 else body
+    carry = body.start(outer)._replace(windows=[() for _ in body.keep_nit_sot])
+    initial, steps = carry, []
+    for i in range(n_steps):
+        xs = [seq[i] for seq in sequences]
+        if i < no_gradient:
+            xs, carry = stop_gradient(xs), stop_gradient(carry)
+        elif i == no_gradient:
+            carry = cut_gradient(initial, carry, no_gradient)
+        carry, traces, _ = (frozen if i < no_gradient else body).advance(carry, xs)
+        steps.append(traces)
+    outs = body.node.outputs[body.scan.info.n_mit_mot :]
+    # Of a nit-sot, just the rows that are read need be of one shape.
+    last = [k if isinstance(k, int) else 0 for k in keep]
+    stacked = [
+        None if some[0] is None else stack(some[-k:], source(var))
+        for var, k, some in zip(outs, last, zip(*steps, strict=True), strict=False)
+    ]
+    return carry, stacked or [None] * len(body.keep)
+
+
+def _steps_without_gradient(body: Body, n_steps: int) -> int:
+    truncate = body.scan.truncate_gradient
+    return 0 if truncate < 0 else max(n_steps - truncate, 0)
+
+
+def _kept(keep: Keep, steps_left: int) -> Keep:
+    """What a loop keeps that starts when ``steps_left`` steps are to be made."""
+    if not isinstance(keep, int) or keep <= _MANY:
+        return keep
+    return "steps" if steps_left <= keep else 0
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    given = [piece for piece in pieces if piece is not None]
+    if len(given) <= 1:
+        return given[0] if given else None
+    return jnp.concatenate(given)

@@ -1,0 +1,1 @@
+"""MODE: PyTensor functions, with all that they do, on jaxlink."""

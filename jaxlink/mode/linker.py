@@ -1,0 +1,363 @@
+"""MODE: PyTensor functions, with all that they do, on jaxlink.
+
+PyTensor compiles a function in two steps. A *mode* rewrites the graph, and its *linker*
+turns the graph into a callable between cells: lists of one element, from which a call
+reads its inputs and shared variables, and whose contents PyTensor itself updates. Ours
+hands the graph to `jaxlink.function` and translates at the border: NumPy there, JAX
+here.
+
+What PyTensor's functions do beside computing stays theirs: they cast inputs, update
+shared variables, make copies of themselves. Checks raise, which in a JAX function they
+do not, and NumPy generators become streams of keys (see `jaxlink.mode.numpy_rng`).
+
+Example:
+    >>> import jaxlink, pytensor, pytensor.tensor as pt
+    >>> x = pt.vector("x")
+    >>> calls = pytensor.shared(0, name="calls")
+    >>> f = pytensor.function(
+    ...     [x], x.sum(), updates={calls: calls + 1}, mode=jaxlink.MODE
+    ... )
+    >>> f([1.0, 2.0]).item(), calls.get_value().item()
+    (3.0, 1)
+"""
+
+import builtins
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
+from pytensor.compile.mode import Mode
+from pytensor.compile.ops import DeepCopyOp, ViewOp
+from pytensor.compile.rewriting import rewrite_inner_graph
+from pytensor.configdefaults import config
+from pytensor.graph.basic import Variable, clone_get_equiv
+from pytensor.graph.fg import AbstractFunctionGraph, FunctionGraph
+from pytensor.graph.op import HasInnerGraph
+from pytensor.graph.rewriting.basic import graph_rewriter
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.graph.traversal import ancestors
+from pytensor.link.basic import Container, Linker
+from pytensor.raise_op import CheckAndRaise
+from pytensor.scalar.basic import ScalarType
+from pytensor.tensor.type import TensorType
+
+from jaxlink.call.jax_function import JAXFunction
+from jaxlink.compile import function
+from jaxlink.errors import BranchShapeError, DynamicShapeError, UnsupportedOpError
+from jaxlink.mode.numpy_rng import Taken, is_generator, roots, taker
+from jaxlink.mode.staging import Staged, in_stages
+from jaxlink.ops.streams import Positions, Streams
+from jaxlink.values.bcoo import decode
+from jaxlink.values.runtime_checks import Checks, failing_at_call
+from jaxlink.values.types import held_by, kind_of
+
+__all__ = ["MODE"]
+
+# --- values at the border ------------------------------------------------------------
+
+
+def _to_numpy(type_: Any) -> Callable[[Any], Any]:
+    """How a value that JAX returns becomes one of a PyTensor type, that is its own."""
+    kind = kind_of(type_)
+    if kind == "list":
+        element = _to_numpy(type_.ttype)
+        return lambda values: [element(value) for value in values]
+    if kind == "sparse":
+        scipy_class = type_.format_cls[type_.format]
+
+        def to_scipy(matrix: Any) -> Any:
+            entries = decode(matrix)
+            kept = np.asarray(entries.stored)
+            data, rows, columns = (
+                np.asarray(part)[kept]
+                for part in (entries.data, entries.rows, entries.columns)
+            )
+            return scipy_class((data, (rows, columns)), shape=entries.shape)
+
+        return to_scipy
+    if isinstance(type_, ScalarType):
+        return lambda value: np.asarray(value)[()]
+    return np.array
+
+
+# --- checks --------------------------------------------------------------------------
+
+
+def _exceptions(fgraph: AbstractFunctionGraph) -> dict[str, type[Exception]]:
+    """The exceptions that the checks of a graph raise, by name."""
+    found = {}
+    for node in fgraph.apply_nodes:
+        core = getattr(node.op, "core_op", node.op)
+        if isinstance(core, CheckAndRaise):
+            found[core.exc_type.__name__] = core.exc_type
+        elif isinstance(core, HasInnerGraph):
+            found |= _exceptions(core.fgraph)
+    return found
+
+
+class _Checking:
+    """A `JAXFunction` that raises what a check of its graph finds, as PyTensor does.
+
+    Whether there is such a check is known when JAX has traced the graph.
+    """
+
+    def __init__(self, fn: JAXFunction, exceptions: dict[str, type[Exception]]):
+        # Checks of what PyTensor lets pass as nan would hide those that come after.
+        made = Checks(enabled=False, silent=False)
+        self.program = program = fn._program.with_checks(made)
+        self.data = fn._data
+        self.exceptions = exceptions
+        self.traced = False
+        # PyTensor has seen to it that the values are of their types. So what is left to
+        # prepare is what JAX does not take.
+        self.prepared = any(
+            p.kind == "static" or kind_of(held_by(p.type)) == "sparse"
+            for p in program.signature.parameters
+        )
+        with_checks = program.with_checks(replace(made, enabled=True))
+
+        def checked(data: Any, *args: Any) -> tuple[Any, Any, Any]:
+            # A static argument is no operand of checkify's.
+            error, outs = checkify.checkify(lambda: with_checks.run(data, *args))()
+            leaves = jax.tree.leaves(error)
+            flags = [leaf for leaf in leaves if leaf.dtype == bool]
+            failed = jnp.any(jnp.stack(flags)) if flags else jnp.asarray(False)
+            return failed, error, outs
+
+        static = tuple(i + 1 for i in program.signature.static)
+        self.checked = jax.jit(checked, static_argnums=static)
+
+    def __call__(self, *args: Any) -> tuple[Any, ...]:
+        program, data = self.program, self.data
+        if self.prepared:
+            args = tuple(program.signature.prepare(args))
+        if not self.traced:
+            program.jitted.trace(data, *args)
+            self.traced = True
+        if not program.checks.left_out:
+            outs: tuple[Any, ...] = program.jitted(data, *args)
+            if not program.checks.left_out:
+                return outs
+        failed, error, outs = self.checked(data, *args)
+        if failed:
+            self._raise(error.get().removesuffix(" (`check` failed)"))
+        return outs
+
+    def _raise(self, message: str) -> None:
+        """Raise what PyTensor would raise."""
+        name, _, text = message.partition(": ")
+        known = {**vars(builtins), "LinAlgError": np.linalg.LinAlgError}
+        found = (known | self.exceptions).get(name)
+        if isinstance(found, type) and issubclass(found, Exception):
+            raise found(text)
+        raise ValueError(message)
+
+
+# --- linking -------------------------------------------------------------------------
+
+
+class _Call:
+    """What a PyTensor function runs: reads its cells and returns all outputs."""
+
+    def __init__(
+        self, fgraph: FunctionGraph, cells: list[list[Any]], host_callback: bool
+    ):
+        of_input = dict(zip(fgraph.inputs, cells, strict=True))
+        generators = roots(fgraph)
+        self.takers = [taker(var, fgraph, of_input) for var in generators]
+        read = set(ancestors(fgraph.outputs))
+        inputs = [v for v in fgraph.inputs if v in read and not is_generator(v)]
+        self.cells = [of_input[var] for var in inputs]
+        self.moved = [i for i, v in enumerate(fgraph.outputs) if is_generator(v)]
+        self.to_numpy = [
+            _to_numpy(var.type) for var in fgraph.outputs if not is_generator(var)
+        ]
+        exceptions = _exceptions(fgraph)
+
+        def build(outputs: Sequence[Variable], inputs: Sequence[Variable]) -> _Checking:
+            fn = _as_jax_function(
+                fgraph.name, outputs, inputs, generators, host_callback
+            )
+            return _Checking(fn, exceptions)
+
+        self.staged = partial(Staged, fgraph.outputs, inputs, build)
+        self.run: _Checking | Staged
+        try:
+            self.run = build(fgraph.outputs, inputs)
+        except DynamicShapeError:
+            if not in_stages(fgraph.outputs):
+                raise
+            self.run = self.staged()
+
+    def __call__(self) -> list[Any]:
+        args = [cell[0] for cell in self.cells]
+        if self.takers:
+            taken = Taken([take() for take in self.takers])
+            args.insert(0, taken.keys)
+        # PyTensor's types say what is 64 bits wide, whatever JAX does by default.
+        with jax.enable_x64(True):
+            try:
+                values = self.run(*args)
+            except BranchShapeError:
+                if isinstance(self.run, Staged):
+                    raise
+                self.run = self.staged()
+                values = self.run(*args)
+            pairs = zip(self.to_numpy, values, strict=False)
+            outs = [to_numpy(value) for to_numpy, value in pairs]
+        if self.moved:
+            generators = taken.at(np.asarray(values[-1]))
+            for i, generator in zip(self.moved, generators, strict=True):
+                outs.insert(i, generator)
+        return outs
+
+
+def _as_jax_function(
+    name: str | None,
+    outputs: Sequence[Variable],
+    inputs: Sequence[Variable],
+    generators: Sequence[Variable],
+    host_callback: bool,
+) -> JAXFunction:
+    """``outputs`` as a function of the keys of ``generators``, if any, and ``inputs``.
+
+    It returns the outputs but for generators, then the positions of these, if any.
+    """
+    memo = {var: var.type(name=var.name) for var in inputs}
+    arguments = list(memo.values())
+    if generators:
+        keys = TensorType("uint32", (len(generators), 2))("keys")
+        streams = Streams(var.type for var in generators)(keys, return_list=True)
+        memo |= zip(generators, streams, strict=True)
+        arguments.insert(0, keys)
+    originals = [_uncopied(out) for out in outputs]
+    clone_get_equiv(list(memo), originals, False, False, memo=memo)
+    outs = [memo[out] for out in originals]
+    moved = [out for out in outs if is_generator(out)]
+    values = [out for out in outs if not is_generator(out)]
+    if moved:
+        values.append(Positions()(*moved))
+    try:
+        with jax.enable_x64(True), failing_at_call():
+            return function(
+                arguments,
+                values,
+                name=name,
+                host_callback=host_callback,
+                on_unused_input="ignore",  # another stage may read it
+            )
+    except UnsupportedOpError as error:
+        if "host_callback=True" in str(error):
+            error.add_note(
+                "For a function under jaxlink.MODE, host_callback=True is written "
+                'mode=jaxlink.MODE.clone(link_kwargs={"host_callback": True}).'
+            )
+        raise
+
+
+def _uncopied(out: Variable) -> Variable:
+    """``out`` before PyTensor copied it: our outputs are copies anyway."""
+    while out.owner is not None and isinstance(out.owner.op, DeepCopyOp | ViewOp):
+        (out,) = out.owner.inputs
+    return out
+
+
+class JaxlinkLinker(Linker):
+    """Links a PyTensor graph with `jaxlink.function`.
+
+    Arguments:
+        allow_gc: whether a function forgets its inputs after a call.
+        host_callback: whether an Op that has no rule in jaxlink is called in Python.
+    """
+
+    # jaxlink rewrites the graph itself.
+    required_rewrites = ()
+    incompatible_rewrites = (
+        "BlasOpt",
+        "compile_inner_graph",
+        "cxx_only",
+        "fusion",
+        "inplace",
+        "scan_reduce_trace_prealloc",
+    )
+
+    def __init__(self, *, allow_gc: bool | None = None, host_callback: bool = False):
+        super().__init__(allow_gc=config.allow_gc if allow_gc is None else allow_gc)
+        self.host_callback = host_callback
+        self.fgraph: FunctionGraph | None = None
+
+    def clone(
+        self, allow_gc: bool | None = None, host_callback: bool | None = None
+    ) -> "JaxlinkLinker":
+        if allow_gc is None:
+            allow_gc = self.allow_gc
+        if host_callback is None:
+            host_callback = self.host_callback
+        return JaxlinkLinker(allow_gc=allow_gc, host_callback=host_callback)
+
+    def accept(
+        self, fgraph: FunctionGraph, no_recycling: Any = None, profile: Any = None
+    ) -> "JaxlinkLinker":
+        """A linker like this one, for ``fgraph``."""
+        del no_recycling, profile  # no output lives in a buffer that is used again
+        accepted = self.clone()
+        accepted.fgraph = fgraph
+        return accepted
+
+    def make_thunk(
+        self,
+        input_storage: list[list[Any]] | None = None,
+        output_storage: list[list[Any]] | None = None,
+        storage_map: dict[Variable, list[Any]] | None = None,
+        **kwargs: Any,
+    ) -> tuple[_Call, list[Container], list[Container]]:
+        """The callable for the graph, and its input and output cells."""
+        del storage_map, kwargs  # nothing between inputs and outputs is stored
+        fgraph = self.fgraph
+        assert fgraph is not None, "a linker links what it has accepted"
+        cells = input_storage or [[None] for _ in fgraph.inputs]
+        call: Any = _Call(fgraph, cells, self.host_callback)
+        outs = output_storage or [[None] for _ in fgraph.outputs]
+        call.allow_gc = self.allow_gc
+        call.storage_map = dict(zip(fgraph.inputs, cells, strict=True))
+        return (
+            call,
+            [Container(*pair) for pair in zip(fgraph.inputs, cells, strict=True)],
+            [
+                Container(*pair, readonly=True)
+                for pair in zip(fgraph.outputs, outs, strict=True)
+            ],
+        )
+
+
+# --- the mode ------------------------------------------------------------------------
+
+
+def _rewrite_inner_checks(fgraph: FunctionGraph) -> None:
+    """Rewrite inner graphs that hold checks as the outer one: what PyMC does about its
+    checks of parameters, or a user about asserts, goes for loops too."""
+
+    def holds_checks(op: Any) -> bool:
+        inner = isinstance(op, HasInnerGraph) and hasattr(op, "clone_with_inner_graph")
+        return inner and bool(_exceptions(op.fgraph))
+
+    def rewrite(linker: Any, op: Any, node: Any, inner: Any, *, mode: Mode) -> None:
+        del linker, op, node
+        mode.optimizer.rewrite(inner)
+
+    rewrite_inner_graph(fgraph, holds_checks, rewrite)
+
+
+MODE = Mode(
+    JaxlinkLinker(),
+    # An empty choice of canonicalizations, to which PyMC adds those of its checks.
+    RewriteDatabaseQuery(
+        include=["canonicalize_db"],
+        extra_rewrites=[(graph_rewriter(_rewrite_inner_checks), 1.1)],
+    ),
+)

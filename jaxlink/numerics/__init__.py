@@ -1,0 +1,1 @@
+"""Algorithms in pure JAX, which know neither PyTensor nor rules."""

@@ -1,0 +1,27 @@
+"""Small helpers of linear algebra."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxlink.dispatch.linalg.support import Function
+
+
+def adjoint(x: Any) -> Any:
+    return jnp.conj(jnp.swapaxes(x, -1, -2))
+
+
+def mirror(x: Any, lower: bool, transpose: Function = adjoint) -> Any:
+    """The Hermitian (or symmetric) matrix that one triangle of ``x`` tells."""
+    if lower:
+        return jnp.tril(x) + transpose(jnp.tril(x, -1))
+    return jnp.triu(x) + transpose(jnp.triu(x, 1))
+
+
+def nan_unless(ok: Any, x: Any) -> Any:
+    return jnp.where(ok, x, jnp.nan)
+
+
+def nonzero(x: Any) -> Any:
+    """``x``, but 1 where it is 0: to divide by."""
+    return jnp.where(x == 0, 1, x)

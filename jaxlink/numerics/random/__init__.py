@@ -1,0 +1,1 @@
+"""Samplers: a key, a shape, a dtype and parameters in, a draw out."""

@@ -1,0 +1,101 @@
+"""Samplers of PyTensor's discrete scalar distributions that take one draw a count.
+
+Counts are computed in the widest float (see `variables`), so that a probability of
+1e-12 gives every count above it. A Bernoulli or categorical draw is a comparison, for
+which the dtype of the probabilities is wide enough.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxlink.numerics.random.counting import counts_of, fine_exponential, require, whole
+from jaxlink.numerics.random.standard import standard_exponential
+from jaxlink.values.static import canonical
+
+Shape = tuple[int, ...]
+
+
+def probabilities(p: Any) -> Array:
+    """Probabilities in the floating dtype in which they come, without a gradient."""
+    p = jnp.asarray(p)
+    if not jnp.issubdtype(p.dtype, jnp.floating) or p.dtype.itemsize < 4:
+        p = p.astype(canonical(np.result_type(p.dtype, np.float32)))
+    return jax.lax.stop_gradient(p)
+
+
+def gumbel_mode(dtype: Any) -> str:
+    """How many random bits a choice takes: 23 leave out what is rarer than 1e-7."""
+    return "high" if np.finfo(dtype).bits <= 32 else "low"
+
+
+def bernoulli(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
+    p = probabilities(p)
+    valid = require((p >= 0) & (p <= 1), "the p of `bernoulli` is not in [0, 1].")
+    draw = jax.random.bernoulli(key, p, shape, mode=gumbel_mode(p.dtype))
+    return jnp.where(valid, draw.astype(np.int32), -1).astype(dtype)
+
+
+def categorical(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
+    # A category of probability zero has the logit -inf, which no noise can lift. What
+    # the probabilities sum to does not matter.
+    p = probabilities(p)
+    valid = require(
+        (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1),
+        "the probabilities of `categorical` are negative, infinite, nan or all zero.",
+    )
+    noise = jax.random.gumbel(
+        key, (*shape, p.shape[-1]), p.dtype, mode=gumbel_mode(p.dtype)
+    )
+    draw = jnp.argmax(noise + jnp.log(p), axis=-1)
+    u = jnp.exp(-jnp.exp(-noise[..., 0]))
+    return _searched(u, p, valid, draw.astype(np.int32)).astype(dtype)
+
+
+def _searched(u: Array, p: Array, valid: Array, draw: Array) -> Array:
+    """``draw``, but where probabilities are not valid what PyTensor draws then.
+
+    PyTensor searches a uniform number in their running sums by bisection, whether these
+    ascend or not. Where it finds a category that is not there, this is the last one. If
+    all are valid, the loop makes no step.
+    """
+    sums = jnp.broadcast_to(jnp.cumsum(p, axis=-1), (*u.shape, p.shape[-1]))
+
+    def step(ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        first, last = ends
+        middle = first + (last - first) // 2
+        here = jnp.take_along_axis(sums, middle[..., None], axis=-1, mode="clip")
+        searching, above = first < last, here[..., 0] < u
+        return (
+            jnp.where(searching & above, middle + 1, first),
+            jnp.where(searching & ~above, middle, last),
+        )
+
+    first = jnp.where(valid, draw, 0)
+    last = jnp.where(valid, draw, p.shape[-1])
+    found = jax.lax.while_loop(
+        lambda ends: jnp.any(ends[0] < ends[1]), step, (first, last)
+    )[0]
+    return jnp.minimum(found, p.shape[-1] - 1)
+
+
+def geometric(key: Array, shape: Shape, dtype: Any, p: Array) -> Array:
+    # P(X > k) = (1 - p)**k = P(E / rate > k) with rate = -log(1 - p).
+    valid = require((p > 0) & (p <= 1), "the p of `geometric` is not in (0, 1].")
+    failures = jnp.floor(fine_exponential(key, shape, p.dtype) / -jnp.log1p(-p))
+    return counts_of(whole(failures, jnp.ones_like(failures)), valid, dtype)
+
+
+def discrete_weibull(
+    key: Array, shape: Shape, dtype: Any, q: Array, beta: Array
+) -> Array:
+    # P(X >= k) = q**(k**beta): the whole part of a Weibull variable. (PyMC's is -1 at
+    # u = 0.)
+    largest = np.iinfo(dtype).max // 2
+    e = standard_exponential(key, shape, q.dtype)
+    x = jnp.floor((e / -jnp.log(q)) ** (1 / beta))
+    valid = (q > 0) & (q < 1) & (beta > 0)
+    return jnp.where(valid, jnp.minimum(x, largest), -1)

@@ -1,0 +1,141 @@
+"""Hypergeometric counts."""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array, random
+
+from jaxlink.numerics.random.counting import (
+    counts_of,
+    fine_uniform,
+    invert,
+    require,
+    whole,
+)
+from jaxlink.numerics.random.log_probabilities import deviance, excess
+from jaxlink.numerics.random.poisson import RARE
+from jaxlink.numerics.random.standard import rejection
+
+Shape = tuple[int, ...]
+
+
+def hypergeometric(
+    key: Array, shape: Shape, dtype: Any, good: Array, bad: Array, taken: Array
+) -> Array:
+    """How many of ``taken`` balls are good.
+
+    The number of good balls and that of balls taken can change places, and each of
+    them can be replaced by its complement, which leaves the fewest balls to take, and
+    at most half of all to be taken, and half of all marked.
+    """
+    valid = require(
+        (good >= 0)
+        & (bad >= 0)
+        & (good + bad < jnp.inf)
+        & (taken >= 0)
+        & (taken <= good + bad),
+        "`hypergeometric` takes numbers of balls that are not negative, and no more "
+        "balls can be taken than there are.",
+    )
+    good, bad, taken = (jnp.where(valid, x, 0) for x in (good, bad, taken))
+    total = good + bad
+    few, many = jnp.minimum(good, taken), jnp.maximum(good, taken)
+    complement = 2 * many > total
+    many = jnp.where(complement, total - many, many)
+    steps, marked = jnp.minimum(few, many), jnp.maximum(few, many)
+    hits = _hits(key, shape, total, marked, steps)
+    hits = jnp.where(complement, whole(few, jnp.zeros_like(few)) - hits, hits)
+    return counts_of(hits, valid, dtype)
+
+
+def _hits(key: Array, shape: Shape, total: Array, marked: Array, steps: Array) -> Array:
+    """How many of the balls taken are marked, in the widest integer dtype."""
+    mean = marked * (steps / jnp.maximum(total, 1))
+    rare = mean < RARE
+    left = total - marked - steps
+    log_none = jnp.where(rare, _log_none(total, marked, steps), 0)
+    few_key, many_key = random.split(key)
+    few = invert(
+        few_key,
+        shape,
+        log_none,
+        lambda k: (marked - k) / (k + 1) * ((steps - k) / (left + k + 1)),
+        mean,
+    )
+    offset = _ratio_of_uniforms(many_key, shape, total, marked, steps, rare)
+    base = jnp.where(rare, 0, jnp.floor(mean))
+    return whole(base, jnp.where(rare, jnp.minimum(few, steps), offset))
+
+
+def _log_weight(
+    difference: Array, k: Array, total: Array, marked: Array, steps: Array
+) -> Array:
+    """The log probability of k = mean + difference, but for a constant.
+
+    It is Loader's: that of k among the marked balls, times that of steps - k among the
+    others, if each is taken with probability p = steps / total. The four numbers of
+    balls (marked or not, taken or not) differ from their means by the same.
+    """
+    p = steps / total
+    others = total - marked
+    off = (
+        deviance(difference, marked * p)
+        + deviance(-difference, marked * (1 - p))
+        + deviance(-difference, others * p)
+        + deviance(difference, others * (1 - p))
+    )
+    return -off - (
+        excess(k) + excess(marked - k) + excess(steps - k) + excess(others - steps + k)
+    )
+
+
+def _log_none(total: Array, marked: Array, steps: Array) -> Array:
+    """The log probability that no ball is marked.
+
+    It is the sum of log(1 - marked / (total - i)) over i < steps. Where it is about 0,
+    steps times its middle term has a relative error of (steps / total)**2, which is
+    less than 1e-8, and is more accurate than what cancels.
+    """
+    mean = marked * (steps / jnp.maximum(total, 1))
+    hardly = mean < 1e-3
+    middle = jnp.maximum(total, 1) - (steps - 1) / 2
+    short = steps * jnp.log1p(-jnp.where(hardly, marked / middle, 0))
+    total, marked, steps = (
+        jnp.where(hardly, other, x)
+        for x, other in ((total, 2), (marked, 1), (steps, 1))
+    )
+    whole = _log_weight(-mean, jnp.zeros_like(mean), total, marked, steps)
+    rest = excess(marked) + excess(total - marked) + excess(steps)
+    whole = whole + rest + excess(total - steps) - excess(total)
+    return jnp.where(hardly, short, whole)
+
+
+def _ratio_of_uniforms(
+    key: Array, shape: Shape, total: Array, marked: Array, steps: Array, rare: Array
+) -> Array:
+    """HRUA of Stadlober (1990), doi:10.1016/0377-0427(90)90349-5: a point (x, y) of a
+    rectangle is kept if x**2 is at most the probability of floor(y / x), relative to
+    the mode's. The draws are offsets from the mean's floor."""
+    mean = marked * (steps / total)
+    variance = mean * ((total - steps) / total) * ((total - marked) / (total - 1))
+    width = 2 * math.sqrt(2 / math.e) * jnp.sqrt(variance + 0.5)
+    width = width + 3 - 2 * math.sqrt(3 / math.e)
+    base = jnp.floor(mean)
+    fraction = mean - base
+    mode = jnp.floor((marked + 1) * ((steps + 1) / (total + 2)))
+
+    def log_weight(offset: Array) -> Array:
+        return _log_weight(offset - fraction, base + offset, total, marked, steps)
+
+    log_top = log_weight(mode - base)
+
+    def propose(key: Array) -> tuple[Array, Array]:
+        x, y = fine_uniform(key, (2, *shape), mean.dtype)
+        offset = jnp.floor(fraction + 0.5 + width * (y - 0.5) / x)
+        k = base + offset
+        inside = (k >= 0) & (k <= steps)
+        return offset, inside & (2 * jnp.log(x) <= log_weight(offset) - log_top)
+
+    start = jnp.where(rare, jnp.nan, jnp.zeros(shape, mean.dtype))
+    return rejection(key, propose, start)

@@ -1,0 +1,127 @@
+"""Integers that are all equally likely."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, random
+
+from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random.counting import require
+from jaxlink.values.static import canonical
+
+Shape = tuple[int, ...]
+
+_HOW = "multiplication and rejection (Lemire)"
+
+
+def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array:
+    """From ``low`` to ``high``, which is left out; ``low`` if there are none."""
+    finite = jnp.isfinite(low) & jnp.isfinite(high)
+    low, high = _words(low, high)
+    valid = require(
+        finite & _less(low, high), "`integers` needs a low below its high, both finite."
+    )
+    span = jnp.where(valid, _bits(high) - _bits(low), 1)
+    return _shifted(low, below(key, shape, span), dtype)
+
+
+def discrete_uniform(
+    key: Array, shape: Shape, dtype: Any, lower: Any, upper: Any
+) -> Array:
+    """From ``lower`` to ``upper``; ``lower`` if there are none."""
+    finite = jnp.isfinite(lower) & jnp.isfinite(upper)
+    low, high = _words(lower, upper)
+    valid = require(
+        finite & ~_less(high, low),
+        "`discrete_uniform` needs lower <= upper, both finite.",
+    )
+    # All integers of the dtype are 0 more than none: the span wraps.
+    span = jnp.where(valid, _bits(high) - _bits(low) + 1, 1)
+    return _shifted(low, below(key, shape, span), dtype)
+
+
+def below(key: Array, shape: Shape, span: Array) -> Array:
+    """Unsigned integers below ``span``, all equally likely; any if it is 0.
+
+    Lemire (2019), doi:10.1145/3230636. For a random word x, x * span is less than span
+    times a power of two, and its upper word is the draw. Of the lower words that are
+    below 2**bits mod span, as many are rejected as make all upper words equally likely.
+    """
+    rejected = jnp.where(span == 0, 0, (0 - span) % jnp.maximum(span, 1))
+
+    def propose(key: Array) -> tuple[Array, Array]:
+        x = random.bits(key, shape, span.dtype)
+        upper, lower = double_width_product(x, span)
+        return jnp.where(span == 0, x, upper), lower < rejected
+
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        key, draw, again = state
+        key, subkey = random.split(key)
+        proposal, rejected = propose(subkey)
+        return key, jnp.where(again, proposal, draw), again & rejected
+
+    key, subkey = random.split(key)
+    start = (key, *propose(subkey))
+    return while_loop(lambda s: jnp.any(s[2]), step, start)[1]
+
+
+def double_width_product(x: Array, y: Array) -> tuple[Array, Array]:
+    """The upper and the lower word of a product of unsigned integers.
+
+    Of half words, (a h + b) (c h + d) = a c h**2 + (a d + b c) h + b d. No sum below
+    overflows: a product of half words leaves room for two more half words.
+    """
+    half = x.dtype.itemsize * 4
+    if x.dtype.itemsize == 4 and canonical(np.uint64).itemsize == 8:
+        whole = x.astype(np.uint64) * y.astype(np.uint64)
+        return (whole >> 32).astype(x.dtype), whole.astype(x.dtype)
+    mask = np.asarray((1 << half) - 1, x.dtype)
+    a, b, c, d = x >> half, x & mask, y >> half, y & mask
+    middle = a * d + (b * d >> half)
+    carried = b * c + (middle & mask)
+    return a * c + (middle >> half) + (carried >> half), x * y
+
+
+def _words(*bounds: Any) -> list[Array]:
+    """Bounds as integers of 64 bits, or of 32 if they fit.
+
+    A bound that is not an integer is rounded towards zero, as NumPy does.
+    """
+    known = all(isinstance(bound, np.ndarray | np.generic | int) for bound in bounds)
+    bounds = tuple(np.asarray(b) if known else jnp.asarray(b) for b in bounds)
+    integer = canonical(np.int64)
+    bounds = tuple(b if b.dtype.kind in "iu" else b.astype(integer) for b in bounds)
+    mixed = len({b.dtype.kind for b in bounds}) > 1
+    wide = mixed or any(map(_needs_64_bits, bounds))
+    size = integer.itemsize if wide else 4
+    return [jnp.asarray(b, f"{b.dtype.kind}{size}") for b in bounds]
+
+
+def _needs_64_bits(bound: Any) -> bool:
+    if isinstance(bound, np.ndarray):
+        kind = np.iinfo(f"{bound.dtype.kind}4")
+        return bool(((bound < kind.min) | (bound > kind.max)).any())
+    return bound.dtype.itemsize > 4
+
+
+def _bits(x: Array) -> Array:
+    """The two's complement, as an unsigned integer."""
+    return x.astype(f"u{x.dtype.itemsize}")
+
+
+def _less(x: Array, y: Array) -> Array:
+    """x < y, also of a signed and an unsigned integer."""
+    if x.dtype == y.dtype:
+        return x < y
+    smaller = _bits(x) < _bits(y)
+    return (x < 0) | smaller if x.dtype.kind == "i" else (y >= 0) & smaller
+
+
+def _shifted(low: Array, steps: Array, dtype: Any) -> Array:
+    """``low + steps`` modulo the number of words, in a dtype that may be narrower."""
+    word = _bits(low) + steps
+    if dtype == np.bool_:
+        return word != 0
+    signed = low.dtype.kind == "i"
+    return (word.astype(low.dtype) if signed else word).astype(dtype)

@@ -1,0 +1,231 @@
+"""Samplers of truncated distributions: functions of standard variables between bounds.
+
+A row is a function ``(key, shape, dtype, *parameters, lower, upper) -> draw``. A
+parameter that is invalid, and bounds between which there is nothing, give nan.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import expit
+
+from jaxlink.numerics.random.standard import open_uniform
+from jaxlink.numerics.random.truncated_normal import truncated_normal
+from jaxlink.numerics.random.truncated_standard import (
+    Transformed,
+    between_cauchy,
+    between_exponential,
+    between_gamma,
+    between_logit_beta,
+    between_normal,
+    of_standard,
+)
+
+Shape = tuple[int, ...]
+Sampler = Callable[..., Array]
+
+
+# --- functions of a standard exponential ---------------------------------------------
+
+
+def _laplace_to(x: Array, mu: Array, b: Array) -> Array:
+    # P(Z > z) is exp(-z) / 2 above 0, 1 - exp(z) / 2 below.
+    z = (x - mu) / b
+    below = -jnp.log1p(-jnp.exp(jnp.minimum(z, 0)) / 2)
+    return jnp.where(z > 0, z + math.log(2), below)
+
+
+def _laplace_back(e: Array, mu: Array, b: Array) -> Array:
+    below = jnp.log(-2 * jnp.expm1(-jnp.minimum(e, math.log(2))))
+    return mu + b * jnp.where(e > math.log(2), e - math.log(2), below)
+
+
+def _logistic_back(e: Array, mu: Array, s: Array) -> Array:
+    # P(Z > z) = 1 / (1 + exp(z)), so that z = log(expm1(e)).
+    return mu + s * (e + jnp.log(-jnp.expm1(-e)))
+
+
+def _of_exponential(
+    to: Sampler, back: Sampler, support: Any, *positive: int, decreasing: bool = False
+) -> Sampler:
+    ends = (math.inf, 0.0) if decreasing else (0.0, math.inf)
+    return Transformed(to, back, support, ends, positive).sampler(between_exponential)
+
+
+def _real_line(mu: Array, scale: Array) -> tuple[Any, Any, Any]:
+    del scale
+    return -math.inf, math.inf, mu
+
+
+exponential = _of_exponential(
+    lambda x, scale: x / scale,
+    lambda e, scale: scale * e,
+    lambda scale: (0.0, math.inf, scale),
+    0,
+)
+weibull = _of_exponential(
+    lambda x, alpha, beta: (x / beta) ** alpha,
+    lambda e, alpha, beta: beta * e ** (1 / alpha),
+    lambda alpha, beta: (0.0, math.inf, beta),
+    *(0, 1),
+)
+pareto = _of_exponential(
+    lambda x, alpha, m: alpha * jnp.log(x / m),
+    lambda e, alpha, m: m * jnp.exp(e / alpha),
+    lambda alpha, m: (m, math.inf, 2 * m),
+    *(0, 1),
+)
+kumaraswamy = _of_exponential(
+    lambda x, a, b: -b * jnp.log1p(-(x**a)),
+    lambda e, a, b: (-jnp.expm1(-e / b)) ** (1 / a),
+    lambda a, b: (0.0, 1.0, 0.5),
+    *(0, 1),
+)
+laplace = _of_exponential(_laplace_to, _laplace_back, _real_line, 1)
+logistic = _of_exponential(
+    lambda x, mu, s: jax.nn.softplus((x - mu) / s), _logistic_back, _real_line, 1
+)
+gumbel = _of_exponential(
+    lambda x, mu, beta: jnp.exp(-(x - mu) / beta),
+    lambda e, mu, beta: mu - beta * jnp.log(e),
+    _real_line,
+    1,
+    decreasing=True,
+)
+
+
+# --- functions of a standard normal or Cauchy variable -------------------------------
+
+half_normal = Transformed(
+    lambda x, loc, sigma: (x - loc) / sigma,
+    lambda z, loc, sigma: loc + sigma * z,
+    lambda loc, sigma: (loc, math.inf, loc + sigma),
+    (0.0, math.inf),
+    (1,),
+).sampler(between_normal)
+log_normal = Transformed(
+    lambda x, mu, sigma: (jnp.log(x) - mu) / sigma,
+    lambda z, mu, sigma: jnp.exp(mu + sigma * z),
+    lambda mu, sigma: (0.0, math.inf, 1.0),
+    (-math.inf, math.inf),
+    (1,),
+).sampler(between_normal)
+# -log(chi-square of one degree of freedom).
+moyal = Transformed(
+    lambda x, mu, sigma: jnp.exp(-(x - mu) / (2 * sigma)),
+    lambda z, mu, sigma: (
+        mu - 2 * sigma * jnp.log(jnp.maximum(z, np.finfo(z.dtype).tiny))
+    ),
+    _real_line,
+    (math.inf, 0.0),
+    (1,),
+).sampler(between_normal)
+cauchy = Transformed(
+    lambda x, loc, scale: (x - loc) / scale,
+    lambda z, loc, scale: loc + scale * z,
+    _real_line,
+    (-math.inf, math.inf),
+    (1,),
+).sampler(between_cauchy)
+half_cauchy = Transformed(
+    lambda x, scale: x / scale,
+    lambda z, scale: scale * z,
+    lambda scale: (0.0, math.inf, scale),
+    (0.0, math.inf),
+    (0,),
+).sampler(between_cauchy)
+
+
+# --- quantiles by special functions --------------------------------------------------
+
+
+gamma = of_standard(
+    lambda alpha: Transformed(
+        lambda x, scale: x / scale,
+        lambda z, scale: scale * z,
+        lambda scale: (0.0, math.inf, scale),
+        (0.0, math.inf),
+        (0,),
+    ),
+    between_gamma,
+    1,
+)
+inverse_gamma = of_standard(
+    lambda alpha: Transformed(
+        lambda x, scale: scale / x,
+        lambda z, scale: scale / z,
+        lambda scale: (0.0, math.inf, scale),
+        (math.inf, 0.0),
+        (0,),
+    ),
+    between_gamma,
+    1,
+)
+beta = of_standard(
+    lambda a, b: Transformed(
+        lambda x: jnp.log(x) - jnp.log1p(-x),
+        lambda y: expit(y),
+        lambda: (0.0, 1.0, 0.5),
+        (-math.inf, math.inf),
+        (),
+    ),
+    between_logit_beta,
+    2,
+)
+# See `jaxlink.numerics.random.truncated_normal.skew_student_t`.
+skew_student_t = of_standard(
+    lambda a, b: Transformed(
+        lambda x, mu, sigma: 2 * jnp.arcsinh((x - mu) / sigma / jnp.sqrt(a + b)),
+        lambda y, mu, sigma: mu + sigma * jnp.sqrt(a + b) * jnp.sinh(y / 2),
+        _real_line,
+        (-math.inf, math.inf),
+        (1,),
+    ),
+    between_logit_beta,
+    2,
+)
+
+
+def student_t(
+    key: Array, shape: Shape, dtype: Any, df: Array, *operands: Array
+) -> Array:
+    return skew_student_t(key, shape, dtype, df / 2, df / 2, *operands)
+
+
+# --- others --------------------------------------------------------------------------
+
+
+def uniform(
+    key: Array,
+    shape: Shape,
+    dtype: Any,
+    low: Array,
+    high: Array,
+    lower: Array,
+    upper: Array,
+) -> Array:
+    low, high = jnp.maximum(low, lower), jnp.minimum(high, upper)
+    x = low + open_uniform(key, shape, dtype) * (high - low)
+    return jnp.where(low <= high, jnp.clip(x, low, high), jnp.nan)
+
+
+def normal(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
+    mu, sigma, low, high, lower, upper = operands
+    bounds = jnp.maximum(low, lower), jnp.minimum(high, upper)
+    return truncated_normal(key, shape, dtype, mu, sigma, *bounds)
+
+
+def geometric(
+    key: Array, shape: Shape, dtype: Any, p: Array, lower: Array, upper: Array
+) -> Array:
+    """How many units of the length -log(1 - p) an exponential variable has begun."""
+    first, last = jnp.maximum(jnp.ceil(lower), 1), jnp.floor(upper)
+    length = -jnp.log1p(-jnp.minimum(p, 1 - np.finfo(dtype).eps))
+    e = between_exponential(key, shape, dtype, (first - 1) * length, last * length)
+    x = jnp.clip(jnp.ceil(e / length), first, last)
+    return jnp.where((p > 0) & (p <= 1) & (first <= last), x, jnp.nan)

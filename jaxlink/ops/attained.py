@@ -1,0 +1,51 @@
+"""Where an extremum is attained, for its derivative."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.tensor.elemwise import CAReduce
+
+from jaxlink.values.evaluate import evaluate
+
+
+def attained_at(x: Any, extremum: Any, axis: Any) -> Any:
+    """Where ``x`` is its extremum over ``axis``."""
+    over = tuple(range(x.ndim)) if axis is None else axis
+    return x == jnp.expand_dims(extremum, over)
+
+
+class Attained(Op):
+    """Where an operand attains its extremum, which ``reduction`` computes."""
+
+    __props__ = ("reduction",)
+
+    def __init__(self, reduction: CAReduce):
+        self.reduction = reduction
+
+    def make_node(self, x: Any) -> Apply:
+        return Apply(self, [x], [x.type.clone(dtype="bool")()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        (x,) = inputs
+        (out,) = evaluate(self.reduction.make_node(*node.inputs), [x])
+        output_storage[0][0] = np.asarray(attained_at(x, out, self.reduction.axis))
+
+
+class ReadAttained(Op):
+    """The maximum or minimum of the first operand, with `Attained` for its
+    derivative."""
+
+    __props__ = ("reduction",)
+
+    def __init__(self, reduction: CAReduce):
+        self.reduction = reduction
+
+    def make_node(self, x: Any, attained: Any) -> Apply:
+        return Apply(self, [x, attained], [self.reduction(x).type()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        reduction = self.reduction.make_node(node.inputs[0])
+        (output_storage[0][0],) = evaluate(reduction, inputs[:1])

@@ -1,0 +1,80 @@
+"""Streams of keys in a graph: where they start, and where they stand."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.graph.type import Type
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.type import TensorType
+
+
+class PRNGKeyType(Type):
+    """The type of a function's key in the rewritten graph: one JAX PRNG key."""
+
+    def filter(
+        self, data: Any, strict: bool = False, allow_downcast: bool | None = None
+    ) -> Any:
+        del data, strict, allow_downcast
+        raise TypeError("a PRNG key has no value in PyTensor, only in JAX")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return "PRNG key"
+
+
+class RootStreams(Op):
+    """All random generators of a function, made of its key: output *i* is root *i*.
+
+    ``draws[i]`` is how many draws along root *i* are known from the graph; their keys
+    are computed in one batch. ``types[i]`` is the generator's PyTensor type.
+    """
+
+    __props__ = ("draws", "types")
+
+    def __init__(self, types: Sequence[RandomType], draws: Sequence[int] | None = None):
+        self.types = tuple(types)
+        self.draws = tuple(draws or (0,) * len(self.types))
+
+    def make_node(self, *inputs: Variable) -> Apply:
+        return Apply(self, list(inputs), [type_() for type_ in self.types])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        raise NotImplementedError("RootStreams has a meaning in JAX only")
+
+    def __str__(self) -> str:
+        return f"RootStreams{{draws={self.draws}}}"
+
+
+class Streams(Op):
+    """The streams that start at the keys in the rows of a matrix."""
+
+    __props__ = ("types",)
+
+    def __init__(self, types: Iterable[RandomType]):
+        self.types = tuple(types)
+
+    def make_node(self, *inputs: Variable) -> Apply:
+        return Apply(self, list(inputs), [type_() for type_ in self.types])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        raise NotImplementedError("Streams has a meaning in JAX only")
+
+
+class Positions(Op):
+    """Where streams are: a row for each, of the key's two words and the number of draws
+    made."""
+
+    __props__ = ()
+
+    def make_node(self, *streams: Variable) -> Apply:
+        return Apply(self, list(streams), [TensorType("uint32", (len(streams), 3))()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        raise NotImplementedError("Positions has a meaning in JAX only")

@@ -1,0 +1,160 @@
+"""PyMC's symbolic distributions, before they are inlined.
+
+What they are made of says all that JAX needs, but for two things:
+
+* that an input has no derivative, though its graph is differentiable: the weights of a
+  mixture choose among components, and a rejection sampler ends where a draw is
+  accepted. Such an input goes through an Op that raises an error when differentiated.
+* that a formula fails in a tail: these become one random variable with a sampler of its
+  own (see `jaxlink.dispatch.pymc.table`).
+
+Importing this module imports PyMC.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.distributions.mixture import _BaseMixtureRV
+from pymc.distributions.truncated import TruncatedRV
+from pytensor.compile.builders import OpFromGraph
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.scan.op import Scan
+from pytensor.tensor.random.type import RandomType
+
+from jaxlink.dispatch.pymc.table import SYMBOLIC, TRUNCATED
+from jaxlink.ops.distributions import SymbolicDraw, WithoutDerivative
+
+
+def lower_distributions(fgraph: FunctionGraph) -> None:
+    """Rewrite the symbolic distributions of ``fgraph`` and of the graphs inside it."""
+    for node in fgraph.toposort():
+        new = _lowered(node)
+        if new is not None:
+            fgraph.replace_all(
+                zip(node.outputs, new, strict=True), reason="lower_distributions"
+            )
+
+
+def _lowered(node: Any) -> Sequence[Variable] | None:
+    """What ``node`` becomes; nothing, if it stays."""
+    if _is_named(node.op):
+        return _as_one_named_draw(node)
+    base = _nearest(node.op, SYMBOLIC)
+    if base is not None:
+        return _as_one_draw(node, base)
+    is_truncated = isinstance(node.op, TruncatedRV)
+    if is_truncated:
+        base = _nearest(node.op.base_rv_op, TRUNCATED)
+        if base is not None:
+            return _as_one_draw(node, base, truncated=True)
+    op = _with_lowered_graph(node.op)
+    inputs = list(node.inputs)
+    if isinstance(op, _BaseMixtureRV):
+        _guard(node, inputs, slice(1, 2), "its weights")
+    elif is_truncated:
+        lower, upper = inputs[-2:]
+        if _loops(op):
+            _guard(node, inputs, slice(None), "its parameters and bounds")
+            draw, *rngs = op.make_node(*inputs).outputs
+            # The loop gives up after some steps, with a draw that is outside.
+            found = (draw >= lower) & (draw <= upper)
+        else:
+            draw, *rngs = op.make_node(*inputs).outputs
+            found = pt.le(lower, upper)
+            # Rounding must not lead out of the interval.
+            draw = pt.clip(draw, lower, upper).astype(draw.type.dtype)
+        dtype = draw.type.dtype
+        none = np.asarray(np.nan if dtype.startswith("float") else -1, dtype)
+        return [pt.switch(found, draw, none), *rngs]
+    if op is node.op and inputs == node.inputs:
+        return None
+    new: list[Variable] = op.make_node(*inputs).outputs
+    return new
+
+
+def _as_one_draw(node: Any, base: Any, truncated: bool = False) -> list[Variable]:
+    rng, size, *parameters = node.inputs
+    is_rng = [isinstance(out.type, RandomType) for out in node.outputs]
+    (dtype,) = (
+        out.type.dtype
+        for out, rng_too in zip(node.outputs, is_rng, strict=True)
+        if not rng_too
+    )
+    name = _name(node.op)
+    op = SymbolicDraw(name, base, truncated, len(parameters), dtype)
+    next_rng, draw = op.make_node(rng, size, *parameters).outputs
+    return [next_rng if rng_too else draw for rng_too in is_rng]
+
+
+def _as_one_named_draw(node: Any) -> list[Variable] | None:
+    named, inner = node.op, node.op.core_op
+    base = _nearest(inner, SYMBOLIC)
+    if base is None:
+        return None
+    dtype = node.outputs[1].type.dtype
+    draw = SymbolicDraw(_name(inner), base, False, len(inner.ndims_params), dtype)
+    op = type(named)(draw, named.core_dims, named.extra_dims, named.name)
+    new: list[Variable] = op.make_node(*node.inputs).outputs
+    return new
+
+
+def _guard(node: Any, inputs: list[Variable], which: slice, of: str) -> None:
+    """Put what raises an error in the way of some inputs' derivatives.
+
+    A draw that is not floating has a zero derivative, which is right.
+    """
+    dtypes = {getattr(out.type, "dtype", "") for out in node.outputs}
+    if not any(dtype.startswith("float") for dtype in dtypes):
+        return
+    guard = WithoutDerivative(_name(node.op), of)
+    for i in range(len(inputs))[which]:
+        var = inputs[i]
+        dtype = getattr(var.type, "dtype", "")
+        if dtype.startswith("float") and not isinstance(var, Constant):
+            inputs[i] = guard(var)
+
+
+def _with_lowered_graph(op: Any) -> Any:
+    """``op``, with its inner graph rewritten, if there is something to rewrite."""
+    if not isinstance(op, OpFromGraph | Scan) or not _holds_distributions(op):
+        return op
+    inner = op.fgraph.unfreeze()
+    lower_distributions(inner)
+    return op.clone_with_inner_graph(inner)
+
+
+def _holds_distributions(op: Any) -> bool:
+    return any(
+        isinstance(node.op, (_BaseMixtureRV, TruncatedRV, *SYMBOLIC))
+        or _is_named(node.op)
+        or (isinstance(node.op, OpFromGraph | Scan) and _holds_distributions(node.op))
+        for node in op.fgraph.apply_nodes
+    )
+
+
+def _loops(op: Any) -> bool:
+    return any(isinstance(node.op, Scan) for node in op.fgraph.apply_nodes)
+
+
+def _is_named(op: Any) -> bool:
+    """Whether ``op`` is a distribution with named dimensions, around one without.
+
+    Importing PyTensor's package of these adds to its registries, so we do not.
+    """
+    xtensor = sys.modules.get("pytensor.xtensor.vectorization")
+    return xtensor is not None and isinstance(op, xtensor.XRV)
+
+
+def _nearest(op: Any, table: Mapping[type, Any]) -> type | None:
+    """The nearest class of ``op`` in a table."""
+    return next((cls for cls in type(op).__mro__ if cls in table), None)
+
+
+def _name(op: Any) -> str:
+    """What PyMC calls the distribution."""
+    name: str = op._print_name[0]
+    return name

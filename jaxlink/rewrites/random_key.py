@@ -1,0 +1,89 @@
+"""Every random generator of the graph becomes a stream of one key.
+
+A PyTensor generator is a *root* of the graph: a shared variable (``RandomStream``,
+``pt.random.shared_rng``, PyMC's own), a constant, or one that ``default_rng(seed)``
+makes in the graph. Whatever its state or seed is, its draws follow from the key. This
+rewrite gives the graph one new input, the key, placed first, and one node
+``RootStreams(key)`` whose output *i* replaces root *i*. Nothing else changes: the
+random variables keep their chain of ``next_rng``, and their place in that chain is the
+count of the law (see `jaxlink.values.streams`). A generator that is an input of the
+function is not a root.
+"""
+
+from collections.abc import Sequence
+
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import DefaultGeneratorMakerOp, RandomVariable
+from pytensor.tensor.random.type import RandomType
+
+from jaxlink.errors import UnsupportedOpError
+from jaxlink.ops.streams import PRNGKeyType, RootStreams
+
+
+def rng_roots(
+    outputs: Sequence[Variable], inputs: Sequence[Variable]
+) -> list[Variable]:
+    """The roots in the order of their numbers.
+
+    A walk from the first output to the last numbers them as it meets them. (The walk
+    takes from the end of its list, hence ``reversed``.) So a further output at the end
+    changes no number.
+    """
+    roots = []
+    for var in ancestors(list(reversed(outputs)), inputs):
+        if not isinstance(var.type, RandomType) or var in inputs:
+            continue
+        if var.owner is None:
+            roots.append(var)
+        elif isinstance(var.owner.op, DefaultGeneratorMakerOp):
+            if not isinstance(var.owner.inputs[0], Constant):
+                raise UnsupportedOpError(
+                    "pt.random.default_rng is seeded by a variable, but in JAX a seed "
+                    "makes a key outside of the graph. Write pt.random.rng() as an "
+                    "input, and pass jax.random.key(seed)."
+                )
+            roots.append(var)
+    return roots
+
+
+def collapse_to_key(fgraph: FunctionGraph, roots: Sequence[Variable]) -> None:
+    """Replace ``roots``, inputs of ``fgraph``, by streams of a new first input."""
+    key = PRNGKeyType()("key")
+    streams = RootStreams([root.type for root in roots])(key, return_list=True)
+    fgraph.add_input(key)
+    fgraph.inputs.insert(0, fgraph.inputs.pop())
+    present = [
+        (root, stream)
+        for root, stream in zip(roots, streams, strict=True)
+        if root in fgraph.clients
+    ]
+    fgraph.replace_all(present, import_missing=True, reason="collapse_to_key")
+    for root, _ in present:
+        fgraph.remove_input(fgraph.inputs.index(root), reason="collapse_to_key")
+
+
+def count_draws(fgraph: FunctionGraph) -> None:
+    """Tell `RootStreams` how many draws of each root the graph makes in a fixed place,
+    so that their keys can be computed in one batch."""
+    for node in fgraph.toposort():
+        if isinstance(node.op, RootStreams):
+            draws = [_longest_chain(fgraph, out) for out in node.outputs]
+            counted = RootStreams(node.op.types, draws)(*node.inputs, return_list=True)
+            fgraph.replace_all(
+                zip(node.outputs, counted, strict=True), reason="count_draws"
+            )
+
+
+def _longest_chain(fgraph: FunctionGraph, rng: Variable) -> int:
+    frontier, length = [rng], -1
+    while frontier:
+        length += 1
+        frontier = [
+            client.outputs[0]
+            for var in frontier
+            for client, i in fgraph.clients[var]
+            if isinstance(client.op, RandomVariable) and i == 0
+        ]
+    return length

@@ -1,0 +1,94 @@
+"""PyTensor's own value of a node, for operands that are all known."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytensor.scalar as ps
+from pytensor.graph.basic import AbstractApply
+from pytensor.tensor.basic import Join, MakeVector, ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.subtensor import Subtensor
+
+from jaxlink.errors import ArgumentError
+from jaxlink.values.symbolic_sizes import as_sizes
+from jaxlink.values.types import kind_of
+
+
+def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
+    """PyTensor's own value of the outputs of ``node``.
+
+    Raises:
+        ArgumentError: the Op computed what the dtype that it declares cannot hold.
+    """
+    cells: list[list[Any]] = [[None] for _ in node.outputs]
+    values = [
+        np.asarray(value, var.type.dtype) if kind_of(var.type) == "array" else value
+        for var, value in zip(node.inputs, operands, strict=True)
+    ]
+    node.op.prepare_node(node, None, None, "py")
+    with np.errstate(all="ignore"):  # as in JAX, 1 / 0 is inf and no warning
+        node.op.perform(node, values, cells)
+    return [
+        _as_declared(node, i, cell) if kind_of(var.type) == "array" else cell
+        for i, (var, (cell,)) in enumerate(zip(node.outputs, cells, strict=True))
+    ]
+
+
+def _as_declared(node: AbstractApply, i: int, cell: Any) -> np.ndarray:
+    """An output in the dtype of its variable, to which floats are rounded."""
+    array, dtype = np.asarray(cell), np.dtype(node.outputs[i].type.dtype)
+    if array.dtype == dtype:
+        return array
+    real = array.real if array.dtype.kind == "c" and dtype.kind != "c" else array
+    with np.errstate(all="ignore"):
+        cast = real.astype(dtype)
+    loses = real is not array and bool(np.any(array.imag))
+    if loses or (dtype.kind in "iub" and not np.array_equal(cast, real)):
+        raise ArgumentError(
+            f"`{node.op}` computed its output {i} as {array.dtype}, but declares it as "
+            f"{dtype}, which cannot hold these values. Its `make_node` must declare "
+            "the dtype that `perform` returns."
+        )
+    return cast
+
+
+_SCALAR: dict[type, Callable[..., Any]] = {
+    ps.Add: lambda *xs: sum(xs[1:], xs[0]),
+    ps.Mul: lambda *xs: np.multiply.reduce(np.array(xs, object)),
+    ps.Sub: lambda x, y: x - y,
+    ps.IntDiv: lambda x, y: x // y,
+    ps.Mod: lambda x, y: x % y,
+    ps.Identity: lambda x: x,
+}
+
+
+def compute(node: AbstractApply, operands: Sequence[Any]) -> list[Any] | None:
+    """The outputs of a node on sizes, or ``None`` if they are no sizes."""
+    op = node.op
+    if any(out.type.dtype not in ("int64", "int32") for out in node.outputs):
+        return None
+    if isinstance(op, Elemwise):
+        scalar = op.scalar_op
+        cast = isinstance(scalar, ps.Cast)
+        fn = (lambda x: x) if cast else _SCALAR.get(type(scalar))
+        if fn is None:
+            return None
+        arrays = np.broadcast_arrays(*(np.asarray(x, object) for x in operands))
+        out = np.empty(arrays[0].shape, object)
+        for index in np.ndindex(out.shape):
+            out[index] = fn(*(array[index] for array in arrays))
+        return [as_sizes(out)]
+    if isinstance(op, CAReduce) and type(op.scalar_op) in (ps.Add, ps.Mul):
+        reduce = np.add if isinstance(op.scalar_op, ps.Add) else np.multiply
+        axes = tuple(range(operands[0].ndim)) if op.axis is None else tuple(op.axis)
+        return [as_sizes(reduce.reduce(operands[0], axis=axes))]
+    if isinstance(op, ScalarFromTensor | TensorFromScalar):
+        return [as_sizes(operands[0])]
+    if isinstance(op, MakeVector):
+        return [as_sizes([np.asarray(x, object).item() for x in operands])]
+    if isinstance(op, DimShuffle | Join | Subtensor):
+        cells: list[list[Any]] = [[None]]
+        op.perform(node, list(operands), cells)
+        return [as_sizes(cells[0][0])]
+    return None

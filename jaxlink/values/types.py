@@ -1,0 +1,59 @@
+"""What values of PyTensor's types are in JAX, and how they are named in errors."""
+
+from typing import Any, Literal
+
+from pytensor.graph.basic import Variable
+from pytensor.graph.type import HasDataType
+from pytensor.scalar.basic import ScalarType
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.type import DenseTensorType, TensorType
+
+Kind = Literal["array", "sparse", "list", "generator", "other"]
+
+
+def kind_of(type_: Any) -> Kind:
+    """What values of a PyTensor type are in JAX.
+
+    An ``array`` is a tensor, a scalar or an xtensor. (Sparse and list types are told by
+    what they have, so that PyTensor's packages for them need not be loaded.)
+    """
+    if isinstance(type_, RandomType):
+        return "generator"
+    if hasattr(type_, "ttype"):
+        return "list"
+    if isinstance(type_, TensorType) and not isinstance(type_, DenseTensorType):
+        return "sparse"
+    return "array" if isinstance(type_, HasDataType) else "other"
+
+
+def held_by(type_: Any) -> Any:
+    """The type of what a list holds, a list of lists included; or else ``type_``."""
+    while kind_of(type_) == "list":
+        type_ = type_.ttype
+    return type_
+
+
+def dtype_of(type_: Any) -> str:
+    """The name of a type's dtype; empty if its values are no numbers."""
+    return type_.dtype if kind_of(type_) in ("array", "sparse") else ""
+
+
+def describe(type_: Any) -> str:
+    """A PyTensor type as ``float64[?, 3]``: dtype and shape, ``?`` where unknown."""
+    kind = kind_of(type_)
+    if kind == "list":
+        return f"list of {describe(type_.ttype)}"
+    if isinstance(type_, ScalarType):
+        return f"{type_.dtype}[]"
+    if kind not in ("array", "sparse"):
+        return "PRNG key" if kind == "generator" else str(type_)
+    lengths = ["?" if dim is None else str(dim) for dim in type_.shape]
+    if names := getattr(type_, "dims", ()):
+        lengths = [f"{name}={n}" for name, n in zip(names, lengths, strict=True)]
+    storage = f"{type_.format} " if kind == "sparse" else ""
+    return f"{storage}{type_.dtype}[{', '.join(lengths)}]"
+
+
+def name_of(var: Variable) -> str:
+    """A variable's name, or else its expression."""
+    return f"`{var.name}`" if var.name else f"`{var}`"
