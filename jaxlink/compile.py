@@ -1,25 +1,31 @@
 """`function`: graph -> rewrites -> link -> JAXFunction. Start reading here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-import jax
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Constant, Variable, clone_get_equiv
+from pytensor.graph.basic import Variable, clone_get_equiv
 from pytensor.graph.fg import FunctionGraph
 from pytensor.tensor.random.type import RandomType
 
 from jaxlink import dispatch as dispatch  # registers all rules
-from jaxlink.call.graph_spec import Givens, Request, read_request, refuse_updates
+from jaxlink.call.graph_spec import (
+    Givens,
+    GraphSpec,
+    read_graph_spec,
+    refuse_updates,
+)
 from jaxlink.call.jax_function import JAXFunction
 from jaxlink.call.precision import compiling_for, warn_of_64_bit
-from jaxlink.call.program import Program
+from jaxlink.call.program import Code, Program
 from jaxlink.call.signature import Data, Labels, Parameter, Signature, identifier
-from jaxlink.link.linker import link
-from jaxlink.rewrites import prepare
+from jaxlink.link.linker import Linker
+from jaxlink.ops.streams import PRNGKeyType
+from jaxlink.rewrites import rewrite, settle
+from jaxlink.rewrites.random_key import collapse_to_key
 from jaxlink.values.types import describe, kind_of
 
-__all__ = ["function"]
+__all__ = ["compile_graph", "function"]
 
 
 def function(
@@ -87,78 +93,88 @@ def function(
         raise TypeError(f"name must be a string, not {type(name).__name__}.")
     if not isinstance(host_callback, bool):
         raise TypeError(f"host_callback must be True or False, not {host_callback!r}.")
-    request = read_request(inputs, outputs, givens, rngs, on_unused_input)
-    fgraph, memo = _clone(request)
-    constants = prepare(fgraph, [memo[root] for root in request.roots])
+    spec = read_graph_spec(inputs, outputs, givens, rngs, on_unused_input)
+    return compile_graph(spec, name, Linker(settle, host_callback))
 
-    own = [memo[var] for var in request.inputs]
-    captured = [(memo[var], var) for var in request.shared] + constants
-    why_not_static = {
-        memo[var]: _why_not_static(var) for var in request.inputs + request.shared
-    }
-    linked = link(fgraph, why_not_static.get, host_callback=host_callback)
-    fixed = linked.demands.keys() | linked.wishes
 
-    outs = request.outputs
-    fn_name = identifier(name or (outs[0].name if outs else None) or "fn")
-    labels = Labels()
-    own_labels = [labels.unique(var.name, "arg") for var in own]
-    parameters = [
-        Parameter(var.name, label, var.type, _kind(var, fixed))
-        for var, label in zip(own, own_labels, strict=True)
-    ]
-    if request.roots:
-        # Named after the inputs, so that it gives way to one that is called "key".
-        label = labels.unique("key")
-        parameters.insert(0, Parameter(label, label, fgraph.inputs[0].type, "key"))
-    data = [
-        Data(
-            source.name if isinstance(source, SharedVariable) else None,
-            labels.unique(source.name, "data"),
-            var.type,
-            var in fixed,
-        )
-        for var, source in captured
-    ]
-    static, dynamic = [], []
-    for spec, (_, source) in zip(data, captured, strict=True):
-        if spec.static:
-            static.append(spec.fix(fn_name, _value(source)))
-        else:
-            dynamic.append(spec.capture(fn_name, _value(source)))
+def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunction:
+    """Rewrite and link a graph."""
+    fgraph, memo = _clone(spec)
+    if spec.roots:
+        collapse_to_key(fgraph, [memo[root] for root in spec.roots])
+    n_inputs = len(fgraph.inputs)
+    rewrite(fgraph)
+    constants = fgraph.inputs[n_inputs:]
 
-    x64 = bool(jax.config.jax_enable_x64)
-    form = request.form
-    names = form.labels if form.form == "dict" else [out.name for out in outs]
-    with compiling_for(fn_name if name else "jaxlink.function"):
-        warn_of_64_bit(fgraph, names, fixed)
-    program = Program(
-        Signature(fn_name, tuple(parameters)),
+    sources = {memo[var]: var for var in [*spec.inputs, *spec.shared]}
+    linked = linker.link(
         fgraph,
-        request.form,
-        tuple(data),
-        tuple(static),
-        x64,
-        host_callback,
-        linked,
+        lambda var: _why_not_static(sources[var]) if var in sources else None,
     )
-    return JAXFunction(program, tuple(dynamic))
+    static = linked.required.keys() | linked.preferred
+
+    names = [out.name for out in spec.outputs]
+    fn_name = identifier(name or next(iter(names), None) or "fn")
+    labels = Labels()
+    parameters = _parameters(spec, memo, static, labels)
+    captured = [
+        (memo[var], var.name, var.get_value(borrow=True)) for var in spec.shared
+    ]
+    captured += [(var, None, var.get_value(borrow=True)) for var in constants]
+    data = [
+        Data(name, labels.unique(var.name, "data"), var.type, var in static)
+        for var, name, _ in captured
+    ]
+    fixed, dynamic = [], []
+    for each, (*_, value) in zip(data, captured, strict=True):
+        if each.static:
+            fixed.append(each.fix(fn_name, value))
+        else:
+            dynamic.append(each.capture(fn_name, value))
+
+    if spec.form.form == "dict":
+        names = list(spec.form.labels)
+    with compiling_for(fn_name if name else "jaxlink.function"):
+        warn_of_64_bit(fgraph, names, static)
+    signature = Signature(fn_name, tuple(parameters))
+    code = Code(signature, fgraph, spec.form, tuple(data), linker, linked)
+    return JAXFunction(Program(code, tuple(fixed)), tuple(dynamic))
 
 
-def _clone(request: Request) -> tuple[FunctionGraph, dict[Any, Any]]:
+def _clone(spec: GraphSpec) -> tuple[FunctionGraph, dict[Any, Any]]:
     """A graph of our own to rewrite, rooted at plain variables, and what stands in it
-    for each variable of the request."""
-    leaves = [*request.inputs, *request.shared, *request.roots]
+    for each variable of the user's."""
+    leaves = [*spec.inputs, *spec.shared, *spec.roots]
     memo: dict[Any, Any] = {var: var.type(name=var.name) for var in leaves}
-    clone_get_equiv(leaves, request.outputs, False, False, memo=memo)
-    outs = [memo[out] for out in request.outputs]
+    clone_get_equiv(leaves, spec.outputs, False, False, memo=memo)
+    outs = [memo[out] for out in spec.outputs]
     return FunctionGraph([memo[var] for var in leaves], outs, clone=False), memo
 
 
-def _value(source: Variable) -> Any:
-    if isinstance(source, Constant):
-        return source.data
-    return source.get_value(borrow=True)
+def _parameters(
+    spec: GraphSpec,
+    memo: Mapping[Variable, Variable],
+    static: Collection[Variable],
+    labels: Labels,
+) -> list[Parameter]:
+    """The arguments of the function: the key, if there is one, and the inputs."""
+
+    def kind_of_input(var: Variable) -> Literal["rng", "static", "array"]:
+        if isinstance(var.type, RandomType):
+            return "rng"
+        return "static" if memo[var] in static else "array"
+
+    parameters = [
+        Parameter(
+            var.name, labels.unique(var.name, "arg"), var.type, kind_of_input(var)
+        )
+        for var in spec.inputs
+    ]
+    if spec.roots:
+        # Named after the inputs, so that it gives way to one that is called "key".
+        label = labels.unique("key")
+        parameters.insert(0, Parameter(label, label, PRNGKeyType(), "key"))
+    return parameters
 
 
 def _why_not_static(var: Variable) -> str | None:
@@ -167,9 +183,3 @@ def _why_not_static(var: Variable) -> str | None:
         return None
     kind = "a shared variable" if isinstance(var, SharedVariable) else "an input"
     return f"is {kind} of type {describe(var.type)}"
-
-
-def _kind(var: Variable, demanded: Any) -> Literal["rng", "static", "array"]:
-    if isinstance(var.type, RandomType):
-        return "rng"
-    return "static" if var in demanded else "array"

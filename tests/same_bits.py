@@ -29,6 +29,7 @@ from distributions.harness import inputs_of
 from models import MODELS
 from pytensor.conditional.op import ifelse
 from pytensor.scalar import math as psm
+from pytensor.scan.utils import until
 from pytensor.tensor.elemwise import Elemwise
 from support import SCALAR_OPS, grid
 
@@ -182,7 +183,7 @@ GRAPHS = {
         outputs_info=[{"initial": m[0], "taps": [-1, -3]}],
     ),
     "scan that stops": lambda x, m: _scan(
-        lambda s: (s * 1.5, pytensor.scan.until(s > 10)),
+        lambda s: (s * 1.5, until(s > 10)),
         outputs_info=pt.abs(x[0]) + 1,
         n_steps=20,
     )[-1],

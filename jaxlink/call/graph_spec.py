@@ -12,16 +12,16 @@ from pytensor.tensor.random.type import RandomType
 
 from jaxlink.call.program import Outputs
 from jaxlink.errors import MissingInputError, UnsupportedOpError
-from jaxlink.rewrites import rng_roots
+from jaxlink.rewrites.random_key import rng_roots
 from jaxlink.values.types import describe, kind_of, name_of
 
-__all__ = ["Givens", "Request", "read_request"]
+__all__ = ["Givens", "GraphSpec", "read_graph_spec"]
 
 Givens = Mapping[Variable, Any] | Iterable[tuple[Variable, Any]]
 
 
 @dataclass(frozen=True)
-class Request:
+class GraphSpec:
     """A graph to compile: its ``inputs`` and ``outputs``, the ``form`` in which these
     come back, its random generators (``roots``, in the order of their numbers), and the
     ``shared`` variables that hold data."""
@@ -33,20 +33,20 @@ class Request:
     shared: list[Variable]
 
 
-def read_request(
+def read_graph_spec(
     inputs: Any,
     outputs: Any,
-    givens: Givens | None,
-    rngs: Sequence[Variable] | None,
-    on_unused_input: str,
-) -> Request:
-    """The arguments of `jaxlink.function` as a request; errors as it says there."""
+    givens: Givens | None = None,
+    rngs: Sequence[Variable] | None = None,
+    on_unused_input: str = "raise",
+) -> GraphSpec:
+    """The arguments of `jaxlink.function` as a graph; it says what they raise."""
     variables = _as_inputs(inputs)
     form, outs = _as_outputs(outputs)
     outs = _apply_givens(outs, variables, givens)
     _check_unused(variables, outs, on_unused_input)
     roots = _numbered_roots(rng_roots(outs, variables), rngs)
-    return Request(variables, outs, form, roots, _shared_data(outs, variables))
+    return GraphSpec(variables, outs, form, roots, _shared_data(outs, variables))
 
 
 def refuse_updates(updates: Any) -> None:

@@ -1,7 +1,7 @@
 """Program: the code of a compiled graph, as ``jax.jit`` has it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -11,13 +11,13 @@ from pytensor.graph.fg import FunctionGraph
 from jaxlink.call.serialize import pack, unpack
 from jaxlink.call.signature import Data, Signature
 from jaxlink.errors import PrecisionError
-from jaxlink.link.linker import GraphFunction, link
+from jaxlink.link.linker import GraphFunction, Linker
 from jaxlink.values.runtime_checks import Checks, making
 from jaxlink.values.static import StaticValue, to_dynamic
 from jaxlink.values.streams import Stream
 from jaxlink.values.types import describe, dtype_of
 
-__all__ = ["Outputs", "Program"]
+__all__ = ["Code", "Outputs", "Program"]
 
 
 @dataclass(frozen=True)
@@ -35,41 +35,80 @@ class Outputs:
         return tuple(values)
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
-    """The code of a compiled graph.
+class Code:
+    """A linked graph, and what goes in and comes out.
 
     The graph's inputs are the arguments, in the order of ``signature``, then the
-    captured data, in the order of ``data``. ``static_data`` holds the values of the
-    captured data on which shapes depend; other values make another program.
+    captured data, in the order of ``data``. All programs of it are cached: there is one
+    for each value of the data on which shapes depend, and for each choice of checks.
     """
 
-    signature: Signature
-    fgraph: FunctionGraph
-    outputs: Outputs
-    data: tuple[Data, ...]
-    static_data: tuple[StaticValue, ...]
-    x64: bool
-    host_callback: bool
-    graph_function: GraphFunction
-    checks: Checks = field(default_factory=lambda: Checks(enabled=False))
-    variants: dict[Any, "Program"] = field(default_factory=dict)
-    jitted: Any = field(init=False)
+    def __init__(
+        self,
+        signature: Signature,
+        fgraph: FunctionGraph,
+        outputs: Outputs,
+        data: tuple[Data, ...],
+        linker: Linker,
+        linked: GraphFunction,
+        x64: bool | None = None,
+    ):
+        self.signature = signature
+        self.fgraph = fgraph
+        self.outputs = outputs
+        self.data = data
+        self.linker = linker
+        self.linked = linked
+        self.x64 = bool(jax.config.jax_enable_x64) if x64 is None else x64
+        self.programs: dict[Any, Program] = {}
 
-    def __post_init__(self) -> None:
-        self.variants[self._variant_key(self.static_data, self.checks)] = self
+    def program(
+        self, static_data: tuple[StaticValue, ...], enabled: bool, silent: bool
+    ) -> "Program":
+        """The program whose shapes follow from ``static_data``, with these checks."""
+        known = static_data, enabled, silent
+        if known not in self.programs:
+            Program(self, static_data, Checks(enabled, silent))
+        return self.programs[known]
+
+    @property
+    def holds_64_bit_data(self) -> bool:
+        wide = ("float64", "int64", "uint64", "complex128")
+        return any(dtype_of(spec.type) in wide for spec in self.data if not spec.static)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        packed = pack(self.fgraph)
+        spec = (self.signature, packed, self.outputs, self.data, self.linker, self.x64)
+        return _link_again, spec
+
+
+class Program:
+    """Code with the values of the captured data on which its shapes depend."""
+
+    def __init__(
+        self,
+        code: Code,
+        static_data: tuple[StaticValue, ...],
+        checks: Checks | None = None,
+    ):
+        self.code = code
+        self.static_data = static_data
+        self.checks = checks or Checks(enabled=False)
+        self.signature, self.fgraph = code.signature, code.fgraph
+        self.outputs, self.data = code.outputs, code.data
+        code.programs[static_data, self.checks.enabled, self.checks.silent] = self
 
         def run(data: Sequence[Any], *args: Any) -> Any:
             return self.run(data, *args)
 
         run.__name__ = run.__qualname__ = self.signature.name
         static = tuple(i + 1 for i in self.signature.static)
-        object.__setattr__(self, "jitted", jax.jit(run, static_argnums=static))
+        self.jitted: Any = jax.jit(run, static_argnums=static)
 
     def run(self, data: Sequence[Any], *args: Any) -> Any:
         """Trace the graph."""
-        name = self.signature.name
-        if jax.config.jax_enable_x64 and not self.x64 and self._holds_64_bit_data():
+        name, code = self.signature.name, self.code
+        if jax.config.jax_enable_x64 and not code.x64 and code.holds_64_bit_data:
             raise PrecisionError(
                 f"{name}() was compiled while jax_enable_x64 was off, so its data lost "
                 "their 64-bit precision. Compile it again with x64 on."
@@ -81,13 +120,9 @@ class Program:
             for spec in self.data
         ]
         with making(self.checks):
-            values = self.graph_function(*operands, *captured)
+            values = code.linked(*operands, *captured)
         pairs = zip(values, self.fgraph.outputs, strict=True)
         return self.outputs.pack([_as_output(value, var) for value, var in pairs])
-
-    def _holds_64_bit_data(self) -> bool:
-        wide = ("float64", "int64", "uint64", "complex128")
-        return any(dtype_of(spec.type) in wide for spec in self.data if not spec.static)
 
     @property
     def named_data(self) -> list[tuple[str, Data]]:
@@ -104,23 +139,11 @@ class Program:
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program whose shapes follow from ``values``."""
-        return self._variant(values, self.checks)
+        return self.code.program(values, self.checks.enabled, self.checks.silent)
 
     def with_checks(self, checks: Checks) -> "Program":
         """The program that makes these checks."""
-        return self._variant(self.static_data, checks)
-
-    def _variant(
-        self, static_data: tuple[StaticValue, ...], checks: Checks
-    ) -> "Program":
-        key = self._variant_key(static_data, checks)
-        if key not in self.variants:
-            replace(self, static_data=static_data, checks=Checks(*key[1:]))
-        return self.variants[key]
-
-    @staticmethod
-    def _variant_key(static_data: tuple[StaticValue, ...], checks: Checks) -> Any:
-        return static_data, checks.enabled, checks.silent
+        return self.code.program(self.static_data, checks.enabled, checks.silent)
 
     def __str__(self) -> str:
         outs = [describe(var.type) for var in self.fgraph.outputs]
@@ -134,24 +157,19 @@ class Program:
         return f"{self.signature} -> {returns}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spec = (self.outputs, self.data, self.static_data, self.x64, self.host_callback)
-        return _relink, (self.signature, pack(self.fgraph), *spec, self.checks)
+        return Program, (self.code, self.static_data, self.checks)
 
 
-def _relink(
+def _link_again(
     signature: Signature,
     packed: Any,
     outputs: Outputs,
     data: tuple[Data, ...],
-    static_data: tuple[StaticValue, ...],
+    linker: Linker,
     x64: bool,
-    host_callback: bool,
-    checks: Checks,
-) -> Program:
+) -> Code:
     fgraph = unpack(packed)
-    linked = link(fgraph, host_callback=host_callback)
-    spec = (outputs, data, static_data, x64, host_callback)
-    return Program(signature, fgraph, *spec, linked, checks)
+    return Code(signature, fgraph, outputs, data, linker, linker.link(fgraph), x64)
 
 
 def _as_output(value: Any, var: Variable) -> Any:

@@ -5,7 +5,7 @@ long as it is known: then the batch is unrolled, one copy of the Op an element. 
 element function that JAX cannot map is run in a loop.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,14 +28,14 @@ _LONGEST_UNROLLED = 64
 
 
 @rule(Blockwise, inner=True)
-def blockwise(op: Blockwise, node: Any, link: Callable[..., Any]) -> Linked:
+def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
     core_ndims = [len(names) for names in op.inputs_sig]
     core_inputs = [
         TensorType(var.type.dtype, var.type.shape[var.type.ndim - n :])(name=var.name)
         for var, n in zip(node.inputs, core_ndims, strict=True)
     ]
     core_node = op.core_op.make_node(*core_inputs)
-    core = link(FunctionGraph(core_inputs, core_node.outputs, clone=False))
+    core = link.link(FunctionGraph(core_inputs, core_node.outputs, clone=False))
 
     def run(*operands: Any) -> Any:
         if all(map(is_static, operands)):
@@ -64,13 +64,13 @@ def blockwise(op: Blockwise, node: Any, link: Callable[..., Any]) -> Linked:
             return _reshaped([x[None] for x in _arrays(core(*flat))], batch)
         return _reshaped(outs, batch)
 
-    # A batch of values is no use to a rule that wishes for one.
-    wished = (
+    # A batch of values is of no use to a rule that prefers one value.
+    preferred = (
         i
-        for i in core.wished
+        for i in core.better_static
         if all(node.inputs[i].type.broadcastable[: -core_ndims[i] or None])
     )
-    return Linked(run, tuple(core.static), tuple(wished))
+    return Linked(run, tuple(core.static), tuple(preferred))
 
 
 def _flat(x: Any, batch: tuple[int, ...], split: int) -> Any:

@@ -14,8 +14,9 @@ from pytensor.raise_op import CheckAndRaise
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import BranchShapeError, CompileError
 from jaxlink.numerics.derivatives import with_masked_gradient
+from jaxlink.ops.required import Required
 from jaxlink.values.bcoo import in_common_form, is_bcoo
-from jaxlink.values.runtime_checks import check, may_fail_when_linked
+from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import is_static, to_dynamic
 from jaxlink.values.streams import Stream
 
@@ -35,7 +36,7 @@ Run = Callable[..., Any]
 
 
 # TypeCastingOp: views, assumptions about a matrix, xtensors and their generators.
-@rule(TypeCastingOp, DeepCopyOp)
+@rule(TypeCastingOp, DeepCopyOp, Required)
 def identity(op: Any, node: Any) -> Run:
     del op, node
     return lambda x: (x,)  # x may be a list, which would be taken for the outputs
@@ -44,12 +45,12 @@ def identity(op: Any, node: Any) -> Run:
 # --- checks --------------------------------------------------------------------------
 
 
-@rule(CheckAndRaise)
-def check_and_raise(op: Any, node: Any) -> Run:
+@rule(CheckAndRaise, inner=True)
+def check_and_raise(op: Any, node: Any, link: Any) -> Run:
     message = f"{op.exc_type.__name__}: {op.msg}"
     known = [c.data for c in node.inputs[1:] if isinstance(c, Constant)]
     always = not all(map(np.all, known))
-    if always and may_fail_when_linked():
+    if always and not link.checks_fail_at_call:
         raise CompileError(f"a check in the graph always fails: {message}")
 
     def run(value: Any, *conditions: Any) -> Any:
@@ -118,9 +119,9 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
 
 def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
     """Each branch is a graph of its own: only the one chosen is computed."""
-    branches = [link(op.true_branch.fgraph), link(op.false_branch.fgraph)]
+    branches = [link.link(op.true_branch.fgraph), link.link(op.false_branch.fgraph)]
     static = {i + 1 for branch in branches for i in branch.static}
-    wished = {i + 1 for branch in branches for i in branch.wished}
+    preferred = {i + 1 for branch in branches for i in branch.better_static}
 
     def select(condition: Any, *operands: Any) -> tuple[Any, ...]:
         if is_static(condition):
@@ -151,7 +152,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         outs: tuple[Any, ...] = jax.lax.cond(chosen, then, other, *values)
         return outs
 
-    return Linked(select, tuple(sorted(static)), tuple(sorted(wished)))
+    return Linked(select, tuple(sorted(static)), tuple(sorted(preferred)))
 
 
 if LazyIfElse is not None:

@@ -1,7 +1,6 @@
 """Ops that hold an inner graph, and the gradient that its author wrote for it."""
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -27,13 +26,11 @@ Run = Callable[..., Any]
 
 @rule(OpFromGraph, inner=True)
 def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
-    inner = link(op.fgraph)
+    inner = link.link(op.fgraph)
+    forward = Linked(inner, inner.static, inner.better_static)
     if op.pullback_overrides is None:
-        return Linked(inner, inner.static, inner.wished)
-    return with_pullback(op, node, Linked(inner, inner.static, inner.wished), link)
-
-
-_in_pullback: ContextVar[bool] = ContextVar("_in_pullback", default=False)
+        return forward
+    return with_pullback(op, node, forward, link)
 
 
 def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
@@ -53,16 +50,12 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         connected = [
             g for g in gradients if not isinstance(g.type, DisconnectedType | NullType)
         ]
-        token = _in_pullback.set(True)
-        try:
-            fgraph = FunctionGraph([*inputs, *outputs, *given], connected, clone=False)
-            return gradients, link(fgraph)
-        finally:
-            _in_pullback.reset(token)
+        fgraph = FunctionGraph([*inputs, *outputs, *given], connected, clone=False)
+        return gradients, link.of_pullback()(fgraph)
 
     # A pullback may hold the Op again (that of the Sylvester equation does), so the
     # pullback of what is in a pullback waits until someone differentiates twice.
-    wanted = () if _in_pullback.get() else linked_pullback()[1].static
+    wanted = () if link.in_pullback else linked_pullback()[1].static
     static = {*forward.static, *(i for i in wanted if i < len(inputs))}
 
     def run(*operands: Any) -> tuple[Any, ...]:
@@ -96,7 +89,7 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         call.defvjp(call_and_save, backward)
         return call(*(operands[i] for i in dynamic))
 
-    return Linked(run, tuple(sorted(static)), forward.wished)
+    return Linked(run, tuple(sorted(static)), forward.preferred)
 
 
 def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:

@@ -68,13 +68,13 @@ class Rule:
 class Linked:
     """Stage two, with the static operands that stage one found in an inner graph.
 
-    ``wished`` are operands that are better known before the call: they are made so if
-    what they are computed from can be.
+    ``preferred`` are operands that are better known before the call: they are made
+    static when possible, never required.
     """
 
     run: Callable[..., Any]
     static: tuple[int, ...] = ()
-    wished: tuple[int, ...] = ()
+    preferred: tuple[int, ...] = ()
 
 
 _RULES: dict[type[Op], Rule] = {}

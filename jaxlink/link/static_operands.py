@@ -1,7 +1,7 @@
-"""What must be known before the call: demands, followed backwards through a graph.
+"""Which variables must be known before the call, found backwards through the graph.
 
-A rule says which operands it must know, or is better off to know. Such a demand, or
-wish, goes from an operand to all that this is computed from, and ends well at a
+A rule says which of its operands are *required* to be static, and for which it merely
+*prefers* that. What an operand is computed from must then be static too, up to a
 constant, a shape or an input that can be static.
 """
 
@@ -13,26 +13,27 @@ from pytensor.tensor.random.type import RandomType
 from jaxlink.errors import CompileError
 from jaxlink.link.step import Step, dynamic_shape
 
-__all__ = ["follow_demands", "follow_wishes"]
+__all__ = ["follow_preferred", "follow_required"]
 
 
-def follow_demands(
+def follow_required(
     inputs: Sequence[Variable],
     steps: Sequence[Step],
     obstacles: list[CompileError],
     why_not_static: Callable[[Variable], str | None],
 ) -> dict[Variable, tuple[AbstractApply, int]]:
-    """All variables whose value is needed before the call, each with who needs it.
+    """All variables whose value is needed before the call, each with the node and the
+    operand that require it.
 
-    A demand goes from an output of a node to all its operands, and ends at a shape, a
-    constant or an input. At anything else it is an obstacle.
+    The requirement passes from an output of a node to all its operands, and ends at a
+    shape, a constant or an input. Anything else is an obstacle.
     """
     arguments = set(inputs)
-    demands: dict[Variable, tuple[AbstractApply, int]] = {}
+    required: dict[Variable, tuple[AbstractApply, int]] = {}
     refused: set[tuple[Variable, AbstractApply, int]] = set()
 
-    def demand(var: Variable, by: tuple[AbstractApply, int]) -> None:
-        if isinstance(var, Constant) or var in demands:
+    def require(var: Variable, by: tuple[AbstractApply, int]) -> None:
+        if isinstance(var, Constant) or var in required:
             return
         reason = None
         if var in arguments:
@@ -40,7 +41,7 @@ def follow_demands(
         elif any(isinstance(i.type, RandomType) for i in var.owner.inputs):
             reason = f"is a draw of {getattr(var.owner.op, 'name', var.owner.op)}"
         if reason is None:
-            demands[var] = by
+            required[var] = by
         elif (var, *by) not in refused:
             refused.add((var, *by))
             obstacles.append(dynamic_shape(*by, var, reason))
@@ -49,30 +50,29 @@ def follow_demands(
         node = step.node
         known = step.rule.known_outputs(node)
         unknown = [out for out in node.outputs if out not in known]
-        by = next((demands[out] for out in unknown if out in demands), None)
+        by = next((required[out] for out in unknown if out in required), None)
         if by is not None:
-            step.demanded = True
+            step.is_required = True
             for var in node.inputs:
-                demand(var, by)
+                require(var, by)
         for i in step.static:
-            demand(node.inputs[i], (node, i))
-    return demands
+            require(node.inputs[i], (node, i))
+    return required
 
 
-def follow_wishes(
+def follow_preferred(
     inputs: Sequence[Variable],
     steps: Sequence[Step],
     why_not_static: Callable[[Variable], str | None],
     varying: Collection[int],
 ) -> set[Variable]:
-    """All variables that some node is better off to know before the call, of those that
-    can be known then."""
+    """All variables that some node prefers to be static, of those that can be."""
     numbers = {var: i for i, var in enumerate(inputs)}
     known_outputs = {
         out for step in steps for out in step.rule.known_outputs(step.node)
     }
 
-    def can_be_known(var: Variable) -> bool:
+    def can_be_static(var: Variable) -> bool:
         pending, seen = [var], {var}
         while pending:
             var = pending.pop()
@@ -87,15 +87,15 @@ def follow_wishes(
                 pending.extend(new)
         return True
 
-    wishes: set[Variable] = set()
+    preferred: set[Variable] = set()
     for step in reversed(steps):
         unknown = set(step.node.outputs) - known_outputs
-        if not wishes.isdisjoint(unknown):
-            step.demanded = True
-            wishes.update(step.node.inputs)
-        wishes.update(
+        if not preferred.isdisjoint(unknown):
+            step.is_required = True
+            preferred.update(step.node.inputs)
+        preferred.update(
             step.node.inputs[i]
-            for i in step.wished
-            if can_be_known(step.node.inputs[i])
+            for i in step.preferred
+            if can_be_static(step.node.inputs[i])
         )
-    return wishes
+    return preferred

@@ -14,6 +14,7 @@ from pytensor.graph.basic import AbstractApply, Variable
 
 from jaxlink.dispatch.registry import Rule
 from jaxlink.errors import DynamicShapeError, RuleError
+from jaxlink.ops.required import without_reason
 from jaxlink.values.bcoo import is_bcoo
 from jaxlink.values.evaluate import compute, evaluate
 from jaxlink.values.static import canonical, is_static, to_jax
@@ -31,16 +32,16 @@ class Step:
     rule: Rule
     run: Callable[..., Any]
     static: tuple[int, ...]
-    wished: tuple[int, ...] = ()
-    demanded: bool = False
+    preferred: tuple[int, ...] = ()
+    is_required: bool = False
 
     def __call__(self, operands: Sequence[Any]) -> Sequence[Any]:
         known = all(map(is_static, operands))
         if self.rule.inner:
-            if known and self.demanded:
+            if known and self.is_required:
                 return _now(lambda: self._outputs(self.run(*operands)))
             return self._outputs(self.run(*operands))
-        by_jax = self.rule.known is True or (self.rule.lazy and not self.demanded)
+        by_jax = self.rule.known is True or (self.rule.lazy and not self.is_required)
         if known and not by_jax:
             if not any(map(is_symbolic, operands)):
                 return evaluate(self.node, operands)
@@ -102,16 +103,16 @@ def _now(run: Callable[[], Sequence[Any]]) -> list[Any]:
 def dynamic_shape(
     node: AbstractApply, operand: int, var: Variable, reason: str
 ) -> DynamicShapeError:
-    direct = var is node.inputs[operand]
+    read, way_out = without_reason(node.inputs[operand])
     which = f"{name_of(var)}, which {reason}"
-    source = f"{name_of(var)} {reason}" if direct else f"it depends on {which}"
-    way_out = getattr(node.tag, "needed_because", None) or (
+    source = f"{name_of(var)} {reason}" if var is read else f"it depends on {which}"
+    way_out = way_out or (
         "Either fix the size (a constant, a shape, an integer input), or allocate an "
         "upper bound and mask it."
     )
     return DynamicShapeError(
         f"{describe_node(node)} needs its operand {operand}, "
-        f"{name_of(node.inputs[operand])}, before the function runs, but {source}. "
+        f"{name_of(read)}, before the function runs, but {source}. "
         f"A JAX array cannot change its shape between calls. {way_out}"
     )
 

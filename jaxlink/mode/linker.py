@@ -46,14 +46,18 @@ from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.type import TensorType
 
+from jaxlink.call.graph_spec import read_graph_spec
 from jaxlink.call.jax_function import JAXFunction
-from jaxlink.compile import function
+from jaxlink.compile import compile_graph
 from jaxlink.errors import BranchShapeError, DynamicShapeError, UnsupportedOpError
+from jaxlink.link.linker import Linker as GraphLinker
 from jaxlink.mode.numpy_rng import Taken, is_generator, roots, taker
 from jaxlink.mode.staging import Staged, in_stages
 from jaxlink.ops.streams import Positions, Streams
+from jaxlink.rewrites import settle
+from jaxlink.rewrites.inner_graphs import all_nodes
 from jaxlink.values.bcoo import decode
-from jaxlink.values.runtime_checks import Checks, failing_at_call
+from jaxlink.values.runtime_checks import Checks
 from jaxlink.values.types import held_by, kind_of
 
 __all__ = ["MODE"]
@@ -90,14 +94,12 @@ def _to_numpy(type_: Any) -> Callable[[Any], Any]:
 
 def _exceptions(fgraph: AbstractFunctionGraph) -> dict[str, type[Exception]]:
     """The exceptions that the checks of a graph raise, by name."""
-    found = {}
-    for node in fgraph.apply_nodes:
-        core = getattr(node.op, "core_op", node.op)
-        if isinstance(core, CheckAndRaise):
-            found[core.exc_type.__name__] = core.exc_type
-        elif isinstance(core, HasInnerGraph):
-            found |= _exceptions(core.fgraph)
-    return found
+    cores = (getattr(node.op, "core_op", node.op) for node in all_nodes(fgraph))
+    return {
+        core.exc_type.__name__: core.exc_type
+        for core in cores
+        if isinstance(core, CheckAndRaise)
+    }
 
 
 class _Checking:
@@ -243,14 +245,11 @@ def _as_jax_function(
     if moved:
         values.append(Positions()(*moved))
     try:
-        with jax.enable_x64(True), failing_at_call():
-            return function(
-                arguments,
-                values,
-                name=name,
-                host_callback=host_callback,
-                on_unused_input="ignore",  # another stage may read it
-            )
+        with jax.enable_x64(True):
+            # Another stage may read an input that this one does not.
+            spec = read_graph_spec(arguments, values, on_unused_input="ignore")
+            linker = GraphLinker(settle, host_callback, checks_fail_at_call=True)
+            return compile_graph(spec, name, linker)
     except UnsupportedOpError as error:
         if "host_callback=True" in str(error):
             error.add_note(

@@ -1,26 +1,29 @@
-"""Graph -> graph, before linking. `prepare` is the pipeline: read it top to bottom."""
+"""Graph -> graph, before linking. `STEPS` is the pipeline: read it top to bottom."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import Any
 
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.linker import JAXLinker
-from pytensor.tensor.variable import TensorConstant
+from pytensor.scan.op import Scan
 
 from jaxlink.rewrites.capture_constants import capture_constants
+from jaxlink.rewrites.derivatives import settle_derivatives
 from jaxlink.rewrites.derivatives.loops import loops_need_masks
 from jaxlink.rewrites.gradients import keep_gradients
+from jaxlink.rewrites.inner_graphs import rewrite_inner_graphs
 from jaxlink.rewrites.logarithms import join_complements, join_logarithms
-from jaxlink.rewrites.masks import absorb_masks, explain
-from jaxlink.rewrites.random_key import collapse_to_key, count_draws, rng_roots
+from jaxlink.rewrites.masks import absorb_masks
+from jaxlink.rewrites.random_key import count_draws
 from jaxlink.rewrites.signed_bounds import signed_bounds
-from jaxlink.rewrites.trim_scans import keep_what_is_read, mask_loops_that_stop
+from jaxlink.rewrites.trim_scans import mask_loops_that_stop, trim_scans
 
-__all__ = ["prepare", "rng_roots"]
+__all__ = ["STEPS", "rewrite", "settle"]
 
 # The rewrites that PyTensor tags "shape_unsafe". The first would lose the error of an
 # index out of bounds or of a wrong length, or need the length of a selection, so they
@@ -113,34 +116,69 @@ def _mode(modules: tuple[str, ...], out_of_loops: bool) -> Mode:
     return Mode(_Linker([*_EXCLUDED, *optional]), query)
 
 
-def prepare(
-    fgraph: FunctionGraph, roots: Sequence[Variable]
-) -> list[tuple[Variable, TensorConstant]]:
-    """Rewrite ``fgraph`` in place for linking.
-
-    Arguments:
-        fgraph: a clone of the user's graph, with ``roots`` among its inputs.
-        roots: the random generators in the order of their numbers.
-
-    Returns:
-        the inputs that were added at the end, each with the constant it stands for.
-    """
-    if roots:
-        collapse_to_key(fgraph, roots)
+def pymc_distributions(fgraph: FunctionGraph) -> None:
+    """Lower PyMC's symbolic distributions whose graph is not the last word."""
     if "pymc" in sys.modules:
         # PyMC is an extra: its distributions are met only where it is loaded.
         from jaxlink.rewrites.lower_distributions import lower_distributions
 
         lower_distributions(fgraph)
-    keep_gradients.rewrite(fgraph)
-    signed_bounds.rewrite(fgraph)
-    join_complements.rewrite(fgraph)  # first, so that PyTensor makes these stable
+
+
+def pytensors_rewrites(fgraph: FunctionGraph) -> None:
+    """PyTensor's default rewriting, without what is excluded above."""
     # Not kept: modules that are imported later add rewrites.
     loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
     _mode(loaded, not loops_need_masks(fgraph)).optimizer.rewrite(fgraph)
+
+
+def settle_inner_graphs(fgraph: FunctionGraph) -> None:
+    """What is done to the graph itself, for the graphs inside of its Ops."""
+    rewrite_inner_graphs(fgraph, _settle_inner, "settle_inner_graphs")
+
+
+def _settle_inner(op: Any, inner: FunctionGraph) -> None:
+    settle(inner, [inner.inputs[i] for i in _varying_inputs(op)])
+
+
+def _varying_inputs(op: Any) -> range:
+    """The inner inputs that change from step to step of a loop."""
+    core = getattr(op, "core_op", op)
+    scan = getattr(core, "scan", core)
+    if not isinstance(scan, Scan):
+        return range(0)
+    return range(scan.info.n_inner_inputs - scan.info.n_non_seqs)
+
+
+def settle(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> None:
+    """Rewrite a graph inside of an Op, which PyTensor has rewritten with the outer one,
+    or that a rule made. Inputs that are ``varying`` cannot be static."""
+    absorb_masks(fgraph, varying)
     join_logarithms.rewrite(fgraph)
-    mask_loops_that_stop(fgraph)
-    explain(absorb_masks(fgraph))
-    keep_what_is_read(fgraph)
-    count_draws(fgraph)
-    return capture_constants(fgraph)
+    settle_derivatives(fgraph)
+    settle_inner_graphs(fgraph)
+
+
+# Each changes the graph in place.
+STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
+    pymc_distributions,
+    keep_gradients.rewrite,
+    signed_bounds.rewrite,
+    join_complements.rewrite,  # so that PyTensor makes these stable
+    pytensors_rewrites,
+    join_logarithms.rewrite,
+    mask_loops_that_stop,  # so that their reads are selections
+    absorb_masks,
+    trim_scans,
+    count_draws,
+    capture_constants,
+    settle_derivatives,
+    settle_inner_graphs,
+)
+
+
+def rewrite(fgraph: FunctionGraph) -> None:
+    """Rewrite ``fgraph`` in place for linking. It gets an input more, at the end, for
+    each large constant: a shared variable that holds its value."""
+    for step in STEPS:
+        step(fgraph)

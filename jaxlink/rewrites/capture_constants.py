@@ -4,23 +4,23 @@ A large constant in a program slows XLA down, and has to be compiled again when 
 changes. As an argument it does neither. Small constants stay: XLA folds them.
 """
 
-from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
+from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorConstant
+
+__all__ = ["capture_constants"]
 
 # Elements. A scalar, a shape or a small table is better folded into the program.
 LARGE = 1024
 
 
-def capture_constants(fgraph: FunctionGraph) -> list[tuple[Variable, TensorConstant]]:
-    """Add an input for each large constant, and return these inputs, each with the
-    constant that it replaces."""
+def capture_constants(fgraph: FunctionGraph) -> None:
+    """Add an input for each large constant: a shared variable that holds its value."""
     used = [var for node in fgraph.toposort() for var in node.inputs] + fgraph.outputs
-    captured = []
     for constant in dict.fromkeys(used):
         if isinstance(constant, TensorConstant) and constant.data.size > LARGE:
-            var = constant.type(name=constant.name)
+            var = TensorSharedVariable(
+                constant.type, constant.data, strict=True, name=constant.name
+            )
             fgraph.add_input(var)
             fgraph.replace(constant, var, reason="capture_constants")
-            captured.append((var, constant))
-    return captured

@@ -19,7 +19,6 @@ import numpy as np
 import pytensor.tensor as pt
 from pymc.distributions.mixture import _BaseMixtureRV
 from pymc.distributions.truncated import TruncatedRV
-from pytensor.compile.builders import OpFromGraph
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.scan.op import Scan
@@ -27,6 +26,7 @@ from pytensor.tensor.random.type import RandomType
 
 from jaxlink.dispatch.pymc.table import SYMBOLIC, TRUNCATED
 from jaxlink.ops.distributions import SymbolicDraw, WithoutDerivative
+from jaxlink.rewrites.inner_graphs import map_inner_graphs
 
 
 def lower_distributions(fgraph: FunctionGraph) -> None:
@@ -51,7 +51,7 @@ def _lowered(node: Any) -> Sequence[Variable] | None:
         base = _nearest(node.op.base_rv_op, TRUNCATED)
         if base is not None:
             return _as_one_draw(node, base, truncated=True)
-    op = _with_lowered_graph(node.op)
+    op = map_inner_graphs(node.op, lower_distributions)
     inputs = list(node.inputs)
     if isinstance(op, _BaseMixtureRV):
         _guard(node, inputs, slice(1, 2), "its weights")
@@ -116,24 +116,6 @@ def _guard(node: Any, inputs: list[Variable], which: slice, of: str) -> None:
         dtype = getattr(var.type, "dtype", "")
         if dtype.startswith("float") and not isinstance(var, Constant):
             inputs[i] = guard(var)
-
-
-def _with_lowered_graph(op: Any) -> Any:
-    """``op``, with its inner graph rewritten, if there is something to rewrite."""
-    if not isinstance(op, OpFromGraph | Scan) or not _holds_distributions(op):
-        return op
-    inner = op.fgraph.unfreeze()
-    lower_distributions(inner)
-    return op.clone_with_inner_graph(inner)
-
-
-def _holds_distributions(op: Any) -> bool:
-    return any(
-        isinstance(node.op, (_BaseMixtureRV, TruncatedRV, *SYMBOLIC))
-        or _is_named(node.op)
-        or (isinstance(node.op, OpFromGraph | Scan) and _holds_distributions(node.op))
-        for node in op.fgraph.apply_nodes
-    )
 
 
 def _loops(op: Any) -> bool:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytensor.tensor as pt
-from pytensor.compile.builders import OpFromGraph
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.scan.op import Scan
@@ -28,6 +27,8 @@ from pytensor.tensor.shape import Shape_i
 from pytensor.tensor.subtensor import IncSubtensor, Subtensor, indices_from_subtensor
 
 from jaxlink.ops.loop import Keep, Loop, unknown_length
+from jaxlink.ops.required import Required, without_reason
+from jaxlink.rewrites.inner_graphs import rewrite_inner_graphs
 
 
 @dataclass(frozen=True)
@@ -75,46 +76,16 @@ def mask_loops_that_stop(fgraph: FunctionGraph) -> None:
             _replace(fgraph, node)
 
 
-def keep_what_is_read(fgraph: FunctionGraph) -> None:
+def trim_scans(fgraph: FunctionGraph) -> None:
     """Replace all Scans of ``fgraph`` and of the graphs inside it."""
     for node in fgraph.toposort():
         if isinstance(node.op, Scan):
             _replace(fgraph, node)
-        elif _has_scan(node.op):
-            new = _with_loops(node.op).make_node(*node.inputs)
-            for old, out in zip(node.outputs, new.outputs, strict=True):
-                fgraph.replace(old, out, reason="keep_what_is_read")
-
-
-def _branches(op: Any) -> tuple[Any, ...]:
-    """The OpFromGraphs that an ``op`` other than Scan consists of."""
-    if isinstance(op, OpFromGraph):
-        return (op,)
-    return (op.true_branch, op.false_branch) if hasattr(op, "true_branch") else ()
-
-
-def _has_scan(op: Any) -> bool:
-    return any(
-        isinstance(node.op, Scan) or _has_scan(node.op)
-        for branch in _branches(op)
-        for node in branch.fgraph.apply_nodes
-    )
-
-
-def _with_loops(op: Any) -> Any:
-    new = []
-    for branch in _branches(op):
-        inner = branch.fgraph.unfreeze()
-        keep_what_is_read(inner)
-        new.append(branch.clone_with_inner_graph(inner))
-    return new[0] if isinstance(op, OpFromGraph) else type(op)(*new, op.output_types)
+    rewrite_inner_graphs(fgraph, lambda op, inner: trim_scans(inner), "trim_scans")
 
 
 def _replace(fgraph: FunctionGraph, node: Any) -> None:
     op, info = node.op, node.op.info
-    inner = op.fgraph.unfreeze()
-    keep_what_is_read(inner)
-
     n_steps = node.inputs[0]
     taps = (*info.mit_sot_in_slices, *info.sit_sot_in_slices)
     depths = [-min(some) for some in taps] + [0] * info.n_nit_sot
@@ -143,21 +114,25 @@ def _replace(fgraph: FunctionGraph, node: Any) -> None:
     exact = any(
         read.depends_on_n_steps(depths[i]) for i, read in reads if not info.as_while
     )
-    loop = Loop(op.clone_with_inner_graph(inner), keep, least, exact)
+    loop = Loop(op, keep, least, exact)
     new = loop(*inputs, return_list=True)
     made = new.pop() if info.as_while else n_steps
     if info.as_while:
         # One variable each, so that the masks of different outputs are the same.
-        ends = {depth: pt.scalar_from_tensor(made + depth) for depth in {0, *depths}}
+        required = Required(unknown_length(op))
+        ends = {
+            depth: required(pt.scalar_from_tensor(made + depth))
+            for depth in {0, *depths}
+        }
         for i, kind in enumerate(keep):
             if kind in ("steps", "all"):
                 number = info.n_mit_mot + i
                 depth = depths[i] if kind == "all" else 0
                 for j, read in reads:
                     if j == i:
-                        value = _value_of_padded(op, read, new[number], ends, depth)
+                        value = _value_of_padded(read, new[number], ends, depth)
                         _swap(fgraph, read.node.outputs[0], value)
-                new[number] = _steps_made(op, new[number], ends[depth])
+                new[number] = new[number][: ends[depth]]
         reads = [(i, read) for i, read in reads if isinstance(keep[i], int)]
     for i, read in reads:
         depth = 0 if read.of_steps else depths[i]
@@ -170,7 +145,7 @@ def _replace(fgraph: FunctionGraph, node: Any) -> None:
 
 
 def _swap(fgraph: FunctionGraph, old: Variable, new: Variable) -> None:
-    fgraph.replace(old, new, import_missing=True, reason="keep_what_is_read")
+    fgraph.replace(old, new, import_missing=True, reason="trim_scans")
 
 
 # --- operands ------------------------------------------------------------------------
@@ -181,6 +156,7 @@ def _number(var: Any) -> int | None:
 
 
 def _same(var: Variable, other: Variable) -> bool:
+    var, _ = without_reason(var)
     if var.owner and isinstance(var.owner.op, ScalarFromTensor):
         var = var.owner.inputs[0]
     number = _number(var)
@@ -302,16 +278,8 @@ def _kept(reads: Sequence[Read | None], depth: int) -> Keep:
     return "steps" if only_steps else "all"
 
 
-def _steps_made(scan: Scan, rows: Variable, end: Variable) -> Variable:
-    """The rows that a loop made which stops. The tag is for the case that they are
-    wanted as they are."""
-    rows = rows[:end]
-    rows.owner.tag.needed_because = unknown_length(scan)
-    return rows
-
-
 def _value_of_padded(
-    scan: Scan, read: Read, rows: Any, ends: dict[int, Variable], depth: int
+    read: Read, rows: Any, ends: dict[int, Variable], depth: int
 ) -> Variable:
     """What ``read`` reads of a loop that stops, from ``depth`` initial values and as
     many steps as the loop could make.
@@ -324,7 +292,7 @@ def _value_of_padded(
     if read.kind == "dim":
         return Shape_i(read.number)(rows)
     if read.kind == "steps":
-        value = _steps_made(scan, rows[depth:] if depth else rows, ends[0])
+        value = (rows[depth:] if depth else rows)[: ends[0]]
         return value[(slice(None), *read.rest)] if read.rest else value
     first: Any = pt.maximum(pt.tensor_from_scalar(ends[depth]) - read.number, 0)
     if read.kind == "tail":

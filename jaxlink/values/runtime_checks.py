@@ -20,9 +20,7 @@ from jax.interpreters import ad, batching
 __all__ = [
     "Checks",
     "check",
-    "failing_at_call",
     "making",
-    "may_fail_when_linked",
     "under_checkify",
 ]
 
@@ -43,7 +41,6 @@ class Checks:
 
 
 _current: ContextVar[Checks] = ContextVar("_current")
-_failing_at_call: ContextVar[bool] = ContextVar("_failing_at_call", default=False)
 
 
 @contextmanager
@@ -54,21 +51,6 @@ def making(checks: Checks) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-@contextmanager
-def failing_at_call() -> Iterator[None]:
-    """Link with checks that are known to fail: calls raise what these find."""
-    token = _failing_at_call.set(True)
-    try:
-        yield
-    finally:
-        _failing_at_call.reset(token)
-
-
-def may_fail_when_linked() -> bool:
-    """Whether a check that is known to fail is an error of compiling."""
-    return not _failing_at_call.get()
 
 
 def check(condition: Any, message: str, *, silent: bool = False) -> None:

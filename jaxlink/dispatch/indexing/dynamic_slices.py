@@ -18,10 +18,13 @@ from pytensor.tensor.basic import ScalarFromTensor, TensorFromScalar
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, IncSubtensor
 
+from jaxlink.ops.required import Required
 from jaxlink.values.static import canonical
 from jaxlink.values.types import dtype_of
 
 __all__ = ["Window", "known_lengths"]
+
+_VIEWS = DimShuffle | Required
 
 Terms = Counter[Variable | None]  # the constant is the term of None
 
@@ -34,7 +37,7 @@ def _terms(var: Variable) -> Terms:
     if owner is None:
         return Counter({var: 1})
     op = owner.op.scalar_op if isinstance(owner.op, Elemwise) else owner.op
-    if isinstance(op, ScalarFromTensor | TensorFromScalar | ps.Cast | DimShuffle):
+    if isinstance(op, ScalarFromTensor | TensorFromScalar | ps.Cast | _VIEWS):
         (operand,) = owner.inputs
         return _terms(operand) if _is_integer(operand) else Counter({var: 1})
     if not _is_integer(var) or not all(map(_is_integer, owner.inputs)):

@@ -14,19 +14,21 @@ from pymc.logprob.utils import CheckParameterValue
 from jaxlink.dispatch.control import check_and_raise
 from jaxlink.dispatch.registry import rule
 from jaxlink.values.runtime_checks import check
+from jaxlink.values.static import to_jax
 
 
-# Lazy: PyTensor would raise where all parameters are constants.
-@rule(CheckParameterValue, lazy=True)
-def check_parameter_value(op: Any, node: Any) -> Callable[..., Any]:
+# It is called if all parameters are constants, too, for which PyTensor would raise.
+@rule(CheckParameterValue, inner=True)
+def check_parameter_value(op: Any, node: Any, link: Any) -> Callable[..., Any]:
     if not op.can_be_replaced_by_ninf:
-        return check_and_raise(op, node)
+        return check_and_raise(op, node, link)
     message = f"{op.exc_type.__name__}: {op.msg}"
     dtype = node.outputs[0].type.dtype
 
     def run(value: Any, *conditions: Any) -> Any:
         legal = jnp.all(jnp.stack([jnp.all(c) for c in conditions]))
         check(legal, message)
+        value = to_jax(value)
         return jnp.where(legal, value, jnp.asarray(-jnp.inf, value.dtype))
 
-    return run if dtype.startswith("float") else check_and_raise(op, node)
+    return run if dtype.startswith("float") else check_and_raise(op, node, link)

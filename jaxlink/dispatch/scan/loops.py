@@ -52,18 +52,18 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
         raise DynamicShapeError(f"{unknown_length(scan)} Here, it is read as {whole}.")
     first_non_seq = info.n_inner_inputs - info.n_non_seqs
     first_outer_non_seq = info.n_outer_inputs - info.n_non_seqs
-    step = link(scan.fgraph, varying=range(first_non_seq))
+    step = link.link(scan.fgraph, varying=range(first_non_seq))
     moving = _moving_operands(op, step, first_non_seq)
 
     def outside(inner: Sequence[int]) -> set[int]:
         return {first_outer_non_seq + i - first_non_seq for i in inner}
 
     static = outside([i for i in step.static if i >= first_non_seq]) | moving
-    wished = outside(step.wished)
+    preferred = outside(step.better_static)
     if op.exact or traced or moving or info.n_mit_mot:
         static.add(0)
     else:
-        wished.add(0)
+        preferred.add(0)
     n_states = info.n_mit_sot + info.n_sit_sot
     first_size = first_outer_non_seq - info.n_nit_sot
     static |= {first_size + i for i, k in enumerate(keep[n_states:]) if k == "buffer"}
@@ -114,7 +114,7 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
         ]
         return (*carry.mit_mots, *outs, *map(to_dynamic, carry.untraced), n_made)
 
-    return Linked(run, tuple(sorted(static)), tuple(sorted(wished)))
+    return Linked(run, tuple(sorted(static)), tuple(sorted(preferred)))
 
 
 def _of_length(op: Loop, node: Any, n_steps: int, sequences: list[Any]) -> list[Any]:
@@ -151,7 +151,7 @@ def _moving_operands(op: Loop, step: Any, first_non_seq: int) -> set[int]:
             and first_mit_mot <= operands[i] < first_mit_mot + info.n_mit_mot
         )
         if info.as_while or is_untraced or in_mit_mot:
-            asker, _ = step.demands[step.inputs[i]]
+            asker, _ = step.required[step.inputs[i]]
             raise DynamicShapeError(
                 f"`{asker.op}` inside `{op}` needs to know, before the function runs, "
                 f"what changes from step to step (inner input {i}: a sequence or a "

@@ -1,14 +1,16 @@
 """A run over samples: how it is computed, and where its results go."""
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import jax
 import numpy as np
 from jax.sharding import Sharding
+from rich.theme import Theme
 from xarray import DataTree
 
 from jaxlink.pymc.batched.chunks import Call, Chunks, evaluate
@@ -17,39 +19,102 @@ from jaxlink.pymc.batched.samples import Samples
 from jaxlink.pymc.batched.store import BLOCK_BYTES, ZarrStore
 from jaxlink.pymc.shared.arguments import HERE, Arrays, check_batch_size, mesh_of
 from jaxlink.pymc.shared.progress import progress_bar
+from jaxlink.pymc.shared.pymc_arguments import refuse_unknown
 
-__all__ = ["Run"]
+__all__ = ["Run", "RunOptions", "takes_run_options"]
 
 # (arrays of shape (*sample shape, ...), labels of the sample dimensions) -> a tree
 Build = Callable[[Arrays, Mapping[str, Any]], DataTree]
 
 
-@dataclass(frozen=True)
-class Run:
-    """How to evaluate a function over samples.
+class RunOptions(TypedDict, total=False):
+    """How a function is evaluated at many samples, and where the results go.
 
-    Attributes:
-        batch_size: how many samples a chunk has; ``None``: what memory allows.
-        progressbar: whether to show the progress.
-        sharding: over whose devices the samples of a chunk are divided.
-        store: where on disk the results go; ``None``: they stay in memory.
-        store_mode: whether the store may be there already.
-        memory_limit: how many bytes of results may stay in memory.
-        progressbar_theme: of rich, for the progress.
+    All functions that run over samples take these keyword arguments.
+
+    Arguments:
+        batch_size: how many samples are computed at a time; default: what an estimate
+            of their memory allows (`jaxlink.pymc.batched.memory`).
+        progressbar: whether to show a progress bar; default: True.
+        progressbar_theme: a rich theme for it.
+        sharding: the devices over which samples are divided; default: one device. Only
+            the sharding's devices count.
+        store: a path, URL or Zarr store to which the results are written as they are
+            made. The returned tree loads them on demand.
+        store_mode: "w" replaces a store that exists; "w-", the default, refuses it.
+        memory_limit: the largest result, in bytes, that may be made without a store;
+            default: the memory of this machine.
 
     Raises:
         TypeError, ValueError: one of these is wrong.
+        MemoryError: the result would be larger than ``memory_limit``.
+        FileExistsError, ImportError: about the store.
     """
 
-    batch_size: int | None = None
-    progressbar: bool | str = True
-    sharding: Sharding | None = None
-    store: Any = None
-    store_mode: Literal["w-", "w"] = "w-"
-    memory_limit: float | None = None
-    progressbar_theme: Any = None
+    batch_size: int | None
+    progressbar: bool | str
+    progressbar_theme: Theme | str | None
+    sharding: Sharding | None
+    store: Any
+    store_mode: Literal["w-", "w"]
+    memory_limit: float | None
 
-    def __post_init__(self) -> None:
+
+_DEFAULTS: RunOptions = {
+    "batch_size": None,
+    "progressbar": True,
+    "progressbar_theme": None,
+    "sharding": None,
+    "store": None,
+    "store_mode": "w-",
+    "memory_limit": None,
+}
+
+
+def takes_run_options[F: Callable[..., Any]](function: F) -> F:
+    """Spell out the options in the signature of a function that takes ``**options``,
+    and refuse any others."""
+    own = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    types = RunOptions.__annotations__
+    names = [parameter.name for parameter in own]
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=types[name]
+        )
+        for name, value in _DEFAULTS.items()
+    ]
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        allowed = [*names, *_DEFAULTS]
+        unknown = [name for name in kwargs if name not in allowed]
+        refuse_unknown(function.__name__, unknown, allowed)
+        return function(*args, **kwargs)
+
+    call.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    return cast(F, call)
+
+
+class Run:
+    """How to evaluate a function over samples.
+
+    Arguments:
+        options: as `RunOptions` says.
+    """
+
+    def __init__(self, **options: Unpack[RunOptions]):
+        given: RunOptions = {**_DEFAULTS, **options}
+        self.batch_size = given["batch_size"]
+        self.progressbar = given["progressbar"]
+        self.progressbar_theme = given["progressbar_theme"]
+        self.sharding = given["sharding"]
+        self.store = given["store"]
+        self.store_mode = given["store_mode"]
+        self.memory_limit = given["memory_limit"]
         check_batch_size(self.batch_size)
         mesh = mesh_of(self.sharding)
         if self.store is not None and mesh is not None:
@@ -140,8 +205,7 @@ class Run:
                 empty = tree(0, 0, chunks.empty(0))
             store.create(empty, along, width)
         shown = bool(self.progressbar), samples.size, "draw", description
-        theme = self.progressbar_theme
-        with progress_bar(*shown, **({"theme": theme} if theme else {})) as bar:
+        with progress_bar(*shown, theme=self.progressbar_theme) as bar:
             chunks.compile()
             bar(0, "")
             columns = evaluate(chunks, width, finished, lambda n: bar(n, ""))

@@ -20,7 +20,7 @@ from jaxlink.pymc.model.data import ModelData
 from jaxlink.pymc.model.entries import Entries
 from jaxlink.pymc.model.lengths import with_lengths
 from jaxlink.pymc.shared.arguments import listed
-from jaxlink.rewrites import rng_roots
+from jaxlink.rewrites.random_key import rng_roots
 from jaxlink.values.streams import as_key
 
 __all__ = ["ModelFunction", "compile_model", "names_of_values"]

@@ -76,7 +76,7 @@ def checked_lengths(op: CheckedLengths, node: Apply, link: Any) -> Linked:
         op.check(value, lengths)
         return value
 
-    return Linked(run, wished=tuple(range(1, len(node.inputs))))
+    return Linked(run, preferred=tuple(range(1, len(node.inputs))))
 
 
 def with_lengths(

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import pymc as pm
 from arviz_base import dict_to_dataset
-from jax.sharding import Sharding
 from pymc.backends.arviz import coords_and_dims_for_inferencedata
 from pymc.model.transform.conditioning import remove_value_transforms
 from xarray import Dataset, DataTree, merge
 
-from jaxlink.pymc.batched.runner import Run
+from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
 from jaxlink.pymc.model.density import log_likelihood, log_prior
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import constrain
@@ -28,6 +27,7 @@ SAMPLE_DIMS = ("chain", "draw")
 _POINT = "__point__"
 
 
+@takes_run_options
 def compute_log_likelihood(
     idata: DataTree,
     *,
@@ -35,15 +35,10 @@ def compute_log_likelihood(
     extend_inferencedata: bool = True,
     model: pm.Model | None = None,
     sample_dims: Sequence[str] = SAMPLE_DIMS,
-    batch_size: int | None = None,
-    progressbar: bool = True,
-    sharding: Sharding | None = None,
-    store: Any = None,
-    store_mode: Literal["w-", "w"] = "w-",
-    memory_limit: float | None = None,
     backend: None = None,
     compile_kwargs: None = None,
     host_callback: bool = False,
+    **options: Unpack[RunOptions],
 ) -> DataTree | Dataset:
     """The log likelihood of each observation at each sample of a posterior.
 
@@ -54,18 +49,9 @@ def compute_log_likelihood(
             place, and to return it; else the Dataset is returned.
         model: default: the model on the context stack.
         sample_dims: the dimensions of the samples; none for a single point.
-        batch_size: how many samples are computed at a time; default: what an estimate
-            of their memory allows (`jaxlink.pymc.batched.memory`).
-        progressbar: whether to show a progress bar.
-        sharding: over whose devices samples are divided; default: one device. Of the
-            sharding only its devices count.
-        store: a path, URL or Zarr store to write the result to as it is made. What is
-            returned loads it when it is asked for.
-        store_mode: "w" to replace a store that is there; "w-" to refuse it.
-        memory_limit: the largest result, in bytes, that may be made without a store;
-            default: the memory of this machine.
         backend, compile_kwargs: PyMC's; they are refused.
         host_callback: as `jaxlink.function` takes it.
+        options: see `RunOptions`.
 
     Returns:
         what `pymc.compute_log_likelihood` returns.
@@ -74,8 +60,7 @@ def compute_log_likelihood(
         TypeError: there is no model; or as the types say.
         ValueError: the model has no such variables; there is no posterior, or it lacks
             a variable or has it in another shape; the model is random (`pm.Minibatch`).
-        MemoryError: the result would be larger than ``memory_limit``.
-        FileExistsError, ImportError: about the store.
+        MemoryError, FileExistsError, ImportError: see `RunOptions`.
 
     Example:
         >>> import jaxlink.pymc, numpy as np, pymc as pm, xarray as xr
@@ -88,13 +73,14 @@ def compute_log_likelihood(
         [-1.044, -1.419]
     """
     refuse("compute_log_likelihood", backend=backend, compile_kwargs=compile_kwargs)
-    run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+    run = Run(**options)
     make = partial(log_likelihood, var_names=var_names, host_callback=host_callback)
     model = model_of(model)
     dataset = _over(_posterior(idata), make, model, "log_likelihood", sample_dims, run)
     return _added(idata, "log_likelihood", dataset) if extend_inferencedata else dataset
 
 
+@takes_run_options
 def compute_log_prior(
     idata: DataTree,
     *,
@@ -102,15 +88,10 @@ def compute_log_prior(
     extend_inferencedata: bool = True,
     model: pm.Model | None = None,
     sample_dims: Sequence[str] = SAMPLE_DIMS,
-    batch_size: int | None = None,
-    progressbar: bool = True,
-    sharding: Sharding | None = None,
-    store: Any = None,
-    store_mode: Literal["w-", "w"] = "w-",
-    memory_limit: float | None = None,
     backend: None = None,
     compile_kwargs: None = None,
     host_callback: bool = False,
+    **options: Unpack[RunOptions],
 ) -> DataTree | Dataset:
     """The log prior density of each free variable at each sample of a posterior.
 
@@ -121,13 +102,14 @@ def compute_log_prior(
     are as for `compute_log_likelihood`, for `pymc.stats.compute_log_prior`.
     """
     refuse("compute_log_prior", backend=backend, compile_kwargs=compile_kwargs)
-    run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+    run = Run(**options)
     make = partial(log_prior, var_names=var_names, host_callback=host_callback)
     model = model_of(model)
     dataset = _over(_posterior(idata), make, model, "log_prior", sample_dims, run)
     return _added(idata, "log_prior", dataset) if extend_inferencedata else dataset
 
 
+@takes_run_options
 def compute_deterministics(
     dataset: Dataset | DataTree,
     *,
@@ -137,15 +119,10 @@ def compute_deterministics(
     sample_dims: Sequence[str] = SAMPLE_DIMS,
     merge_dataset: bool = False,
     extend_dataset: bool = False,
-    batch_size: int | None = None,
-    progressbar: bool = True,
-    sharding: Sharding | None = None,
-    store: Any = None,
-    store_mode: Literal["w-", "w"] = "w-",
-    memory_limit: float | None = None,
     backend: None = None,
     compile_kwargs: None = None,
     host_callback: bool = False,
+    **options: Unpack[RunOptions],
 ) -> Dataset | DataTree:
     """The deterministics of a model at each sample of a trace.
 
@@ -181,7 +158,7 @@ def compute_deterministics(
         check_names(var_names, names, "deterministic of the model")
         names = list(var_names)
     node = _group(dataset, group)
-    run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+    run = Run(**options)
     make = partial(constrain, var_names=names, host_callback=host_callback)
     flat = node.to_dataset() if isinstance(node, DataTree) else node
     new = _over(flat, make, model, "deterministics", sample_dims, run)

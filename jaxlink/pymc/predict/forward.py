@@ -2,16 +2,14 @@
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import numpy as np
 import pymc as pm
-from jax.sharding import Sharding
 from pytensor.graph.traversal import ancestors
-from rich.theme import Theme
 from xarray import DataTree
 
-from jaxlink.pymc.batched.runner import Run
+from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
 from jaxlink.pymc.batched.samples import Samples, labels_of
 from jaxlink.pymc.model.data import check_observed
 from jaxlink.pymc.model.predictive import posterior_predictive, prior
@@ -28,6 +26,7 @@ __all__ = ["sample_posterior_predictive", "sample_prior_predictive"]
 _log = logging.getLogger("pymc.sampling.forward")
 
 
+@takes_run_options
 def sample_prior_predictive(
     draws: int = 500,
     model: pm.Model | None = None,
@@ -39,13 +38,8 @@ def sample_prior_predictive(
     compile_kwargs: None = None,
     *,
     key: Any = None,
-    batch_size: int | None = None,
-    progressbar: bool = True,
-    sharding: Sharding | None = None,
-    store: Any = None,
-    store_mode: Literal["w-", "w"] = "w-",
-    memory_limit: float | None = None,
     host_callback: bool = False,
+    **options: Unpack[RunOptions],
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the prior and the prior predictive distribution.
 
@@ -64,17 +58,8 @@ def sample_prior_predictive(
         idata_kwargs: arguments for `pymc.to_inference_data`.
         backend, compile_kwargs: PyMC's; they are refused.
         key: a JAX PRNG key instead of a seed, for draws that can be had again.
-        batch_size: how many draws are computed at a time; default: what an estimate of
-            their memory allows (`jaxlink.pymc.batched.memory`).
-        progressbar: whether to show a progress bar.
-        sharding: over whose devices draws are divided; default: one device. Of the
-            sharding only its devices count.
-        store: a path, URL or Zarr store to write the draws to as they are made. The
-            DataTree that is returned loads them when they are asked for.
-        store_mode: "w" to replace a store that is there; "w-" to refuse it.
-        memory_limit: the largest result, in bytes, that may be made without a store;
-            default: the memory of this machine.
         host_callback: as `jaxlink.function` takes it.
+        options: see `RunOptions`.
 
     Returns:
         the DataTree that `pymc.sample_prior_predictive` returns.
@@ -83,8 +68,7 @@ def sample_prior_predictive(
         TypeError: there is no model; both a key and a seed; or as the types say.
         ValueError: the model has no such variables, no draws are asked for, or observed
             data are not of the length of their dimensions.
-        MemoryError: the result would be larger than ``memory_limit``.
-        FileExistsError, ImportError: about the store.
+        MemoryError, FileExistsError, ImportError: see `RunOptions`.
 
     Warns:
         UserWarning: the model has Potentials, which draws ignore.
@@ -103,8 +87,8 @@ def sample_prior_predictive(
     refuse("sample_prior_predictive", backend=backend, compile_kwargs=compile_kwargs)
     model = model_of(model)
     labels = labels_of(draws)
-    run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
-    _refuse_dict(store, return_inferencedata)
+    run = Run(**options)
+    _refuse_dict(run.store, return_inferencedata)
     if var_names is None:
         names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
     else:
@@ -136,6 +120,7 @@ def sample_prior_predictive(
     return {name: array[0] for name, array in arrays.items()}
 
 
+@takes_run_options
 def sample_posterior_predictive(
     trace: Any,
     model: pm.Model | None = None,
@@ -146,13 +131,6 @@ def sample_posterior_predictive(
     sample_dims: Sequence[str] | None = None,
     key: Any = None,
     random_seed: RandomSeed = None,
-    batch_size: int | None = None,
-    progressbar: bool = True,
-    progressbar_theme: Theme | str | None = None,
-    sharding: Sharding | None = None,
-    store: Any = None,
-    store_mode: Literal["w-", "w"] = "w-",
-    memory_limit: float | None = None,
     return_inferencedata: bool = True,
     extend_inferencedata: bool = False,
     predictions: bool = False,
@@ -160,6 +138,7 @@ def sample_posterior_predictive(
     backend: None = None,
     compile_kwargs: None = None,
     host_callback: bool = False,
+    **options: Unpack[RunOptions],
 ) -> DataTree | dict[str, np.ndarray]:
     """Draw from the posterior predictive distribution, once at each sample of a trace.
 
@@ -186,17 +165,6 @@ def sample_posterior_predictive(
         sample_dims: the dimensions of the samples; default: ``["chain", "draw"]``.
         key: a JAX PRNG key, for draws that can be had again.
         random_seed: instead of a key: an int, several, or a NumPy generator.
-        batch_size: how many samples are computed at a time; default: what an estimate
-            of their memory allows (`jaxlink.pymc.batched.memory`).
-        progressbar: whether to show a progress bar.
-        progressbar_theme: a theme of rich for it.
-        sharding: over whose devices samples are divided; default: one device. Of the
-            sharding only its devices count.
-        store: a path, URL or Zarr store to write the draws to as they are made. The
-            DataTree that is returned loads them when they are asked for.
-        store_mode: "w" to replace a store that is there; "w-" to refuse it.
-        memory_limit: the largest result, in bytes, that may be made without a store;
-            default: the memory of this machine.
         return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
             ``(*sample shape, ...)``.
         extend_inferencedata: whether to add the groups to ``trace``, in place, and to
@@ -207,6 +175,7 @@ def sample_posterior_predictive(
             `pymc.predictions_to_inference_data`.
         backend, compile_kwargs: PyMC's; they are refused.
         host_callback: as `jaxlink.function` takes it.
+        options: see `RunOptions`.
 
     Returns:
         the DataTree that `pymc.sample_posterior_predictive` returns.
@@ -216,8 +185,7 @@ def sample_posterior_predictive(
             say.
         ValueError: the model has no such variables; the trace is empty, lacks a
             variable, or has it in another shape; lengths of data do not go together.
-        MemoryError: the result would be larger than ``memory_limit``.
-        FileExistsError, ImportError: about the store.
+        MemoryError, FileExistsError, ImportError: see `RunOptions`.
 
     Warns:
         ImplicitFreezeWarning: see `jaxlink.pymc.posterior_predictive`.
@@ -239,16 +207,8 @@ def sample_posterior_predictive(
     function = "sample_posterior_predictive"
     refuse(function, backend=backend, compile_kwargs=compile_kwargs)
     model = model_of(model)
-    run = Run(
-        batch_size,
-        progressbar,
-        sharding,
-        store,
-        store_mode,
-        memory_limit,
-        progressbar_theme,
-    )
-    _refuse_dict(store, return_inferencedata)
+    run = Run(**options)
+    _refuse_dict(run.store, return_inferencedata)
     if extend_inferencedata and not isinstance(trace, DataTree):
         raise TypeError(
             "extend_inferencedata adds groups to a DataTree, but trace is a "

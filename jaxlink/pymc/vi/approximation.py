@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
-from jax.sharding import Sharding
 from xarray import DataArray, Dataset, DataTree
 
-from jaxlink.pymc.batched.runner import Run
+from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
 from jaxlink.pymc.batched.samples import Samples, labels_of
 from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.shared.arguments import Arrays
@@ -93,6 +92,7 @@ class Approximation:
         e = jax.random.normal(key, self.mean.shape, self.mean.dtype)
         return self._flat.unravel(place(self.mean, self.scale, e))
 
+    @takes_run_options
     def sample(
         self,
         draws: int = 500,
@@ -101,13 +101,8 @@ class Approximation:
         random_seed: RandomSeed = None,
         var_names: Sequence[str] | None = None,
         include_transformed: bool = False,
-        batch_size: int | None = None,
-        progressbar: bool = False,
-        sharding: Sharding | None = None,
-        store: Any = None,
-        store_mode: Literal["w-", "w"] = "w-",
-        memory_limit: float | None = None,
         host_callback: bool = False,
+        **options: Unpack[RunOptions],
     ) -> DataTree:
         """Draws of all free variables and deterministics.
 
@@ -121,15 +116,8 @@ class Approximation:
             var_names: which variables; default: all.
             include_transformed: whether the values of transformed variables, such as
                 ``sigma_log__``, are returned too.
-            batch_size: how many draws are computed at a time; default: what an estimate
-                of their memory allows (`jaxlink.pymc.batched.memory`).
-            progressbar: whether to show a progress bar.
-            sharding: over whose devices draws are divided; default: one device.
-            store: a path, URL or Zarr store to write the draws to as they are made.
-            store_mode: "w" to replace a store that is there; "w-" to refuse it.
-            memory_limit: the largest result, in bytes, that may be made without a
-                store.
             host_callback: as `jaxlink.function` takes it.
+            options: see `RunOptions`; there is no progress bar unless asked for.
 
         Returns:
             what PyMC's ``Approximation.sample`` returns: a DataTree with a posterior of
@@ -138,11 +126,11 @@ class Approximation:
         Raises:
             TypeError: both a key and a random_seed; or as the types say.
             ValueError: the model has no such variables, or a number is out of range.
-            MemoryError: the result would be larger than ``memory_limit``.
-            FileExistsError, ImportError: about the store.
+            MemoryError, FileExistsError, ImportError: see `RunOptions`.
         """
         labels = labels_of(draws)
-        run = Run(batch_size, progressbar, sharding, store, store_mode, memory_limit)
+        options.setdefault("progressbar", False)
+        run = Run(**options)
         key = key_of(key, random_seed)
         fn = constrain(
             self.model,

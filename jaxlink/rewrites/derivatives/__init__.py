@@ -5,21 +5,19 @@
 which nothing is chosen stays as it is.
 """
 
-from typing import Any
-
-from pytensor.graph.fg import FrozenFunctionGraph
+from pytensor.graph.fg import FunctionGraph
 
 from jaxlink.rewrites.derivatives.decisions import decide_once
 from jaxlink.rewrites.derivatives.shields import shield
-from jaxlink.rewrites.logarithms import join_logarithms
 
 __all__ = ["settle_derivatives"]
 
 
-def settle_derivatives(fgraph: Any) -> Any:
-    """``fgraph`` made ready for differentiation; itself if nothing is to be done."""
-    if isinstance(fgraph, FrozenFunctionGraph):
-        # A graph inside of an Op, which the rewrites of the outer graph left as it is.
-        fgraph = fgraph.unfreeze()
-        join_logarithms.rewrite(fgraph)
-    return shield(decide_once(fgraph))
+def settle_derivatives(fgraph: FunctionGraph) -> None:
+    """Make ``fgraph`` ready for differentiation."""
+    settled = shield(decide_once(fgraph))
+    for i, out in enumerate(settled.outputs):
+        node, place = fgraph.get_output_client(i)
+        fgraph.change_node_input(
+            node, place, out, reason="settle_derivatives", import_missing=True
+        )

@@ -7,11 +7,11 @@ stands outside, out of the reach of a mask. So such a loop keeps what it compute
 """
 
 from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.op import HasInnerGraph
 from pytensor.scan.op import Scan
 
 from jaxlink.ops.gradients import MaskedGradient
 from jaxlink.rewrites.derivatives.shields import shield
+from jaxlink.rewrites.inner_graphs import all_nodes
 
 __all__ = ["loops_need_masks"]
 
@@ -19,14 +19,10 @@ __all__ = ["loops_need_masks"]
 def loops_need_masks(fgraph: FunctionGraph) -> bool:
     """Whether a loop, of ``fgraph`` or of a graph inside it, has steps that `shield`
     puts a mask into."""
-    for node in fgraph.apply_nodes:
-        if isinstance(node.op, HasInnerGraph):
-            inner = node.op.fgraph.unfreeze()
-            if isinstance(node.op, Scan) and _needs_masks(inner):
-                return True
-            if loops_need_masks(inner):
-                return True
-    return False
+    return any(
+        isinstance(node.op, Scan) and _needs_masks(node.op.fgraph.unfreeze())
+        for node in all_nodes(fgraph)
+    )
 
 
 def _needs_masks(step: FunctionGraph) -> bool:

@@ -24,24 +24,25 @@ says what is in the way. A mask that is known when the function is compiled or t
 from collections.abc import Iterable
 from typing import Any
 
-from pytensor.graph.basic import Variable
-from pytensor.graph.fg import FrozenFunctionGraph, FunctionGraph
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.fg import FunctionGraph
 
+from jaxlink.ops.required import Required, without_reason
 from jaxlink.rewrites.masks import indexing as indexing  # these register rules
 from jaxlink.rewrites.masks import ops as ops
 from jaxlink.rewrites.masks import places as places
 from jaxlink.rewrites.masks import reductions as reductions
 from jaxlink.rewrites.masks.selections import SOURCES, Walk
-from jaxlink.values.types import name_of
+from jaxlink.values.types import dtype_of, name_of
 
-__all__ = ["absorb_masks", "explain", "with_masks"]
+__all__ = ["absorb_masks"]
 
 
-def absorb_masks(
-    fgraph: FunctionGraph, varying: Iterable[Variable] = ()
-) -> dict[Any, str]:
-    """Rewrite the selections of ``fgraph``, and return the reads that were declined,
-    each with the reason. Inputs that are ``varying`` cannot be static."""
+def absorb_masks(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> None:
+    """Rewrite the selections of ``fgraph``. The reads that are declined require their
+    masks, and say why. Inputs that are ``varying`` cannot be static."""
+    if not any(isinstance(node.op, tuple(SOURCES)) for node in fgraph.apply_nodes):
+        return
     declined: dict[Any, str] = {}
     inlined: dict[Any, Any] = {}
     while True:
@@ -58,29 +59,25 @@ def absorb_masks(
             if old is not new
         ]
         fgraph.replace_all(changed, import_missing=True, reason="absorb_masks")
-    return declined
-
-
-def with_masks(inner: Any, varying: Iterable[int]) -> Any:
-    """A graph inside of an Op with its selections rewritten; itself if it has none."""
-    if not isinstance(inner, FrozenFunctionGraph):
-        return inner
-    if not any(isinstance(node.op, tuple(SOURCES)) for node in inner.apply_nodes):
-        return inner
-    fgraph = inner.unfreeze()
-    explain(absorb_masks(fgraph, [fgraph.inputs[i] for i in varying]))
-    return fgraph
-
-
-def explain(declined: dict[Any, str]) -> None:
-    """Tell the linker why a read needs its mask."""
     for node, why in declined.items():
-        if known := getattr(node.tag, "needed_because", None):
-            node.tag.needed_because = f"{known} They cannot be masked, because {why}."
+        if node in fgraph.apply_nodes:
+            _require_masks(fgraph, node, why)
+
+
+def _require_masks(fgraph: FunctionGraph, node: Any, why: str) -> None:
+    """Tell the linker why a read needs its mask."""
+    for i, var in enumerate(node.inputs):
+        mask, known = without_reason(var)
+        is_index = dtype_of(mask.type).startswith(("bool", "int", "uint"))
+        if isinstance(mask, Constant) or not is_index:
             continue
-        x = name_of(node.inputs[0])
-        node.tag.needed_because = (
-            f"The selection from {x} cannot be masked instead, because {why}. Select "
-            "where it is reduced or written back, or keep the full length with "
-            "pt.switch(mask, value, neutral) or pt.where."
-        )
+        if known:
+            reason = f"{known} They cannot be masked, because {why}."
+        else:
+            reason = (
+                f"The selection from {name_of(node.inputs[0])} cannot be masked "
+                f"instead, because {why}. Select where it is reduced or written back, "
+                "or keep the full length with pt.switch(mask, value, neutral) or "
+                "pt.where."
+            )
+        fgraph.change_node_input(node, i, Required(reason)(mask), import_missing=True)

@@ -18,6 +18,7 @@ from pytensor.tensor.subtensor import (
 from jaxlink.dispatch.indexing.dynamic_slices import known_lengths
 from jaxlink.dispatch.indexing.subtensor import writes_by_mask
 from jaxlink.ops.fill_unselected import FillUnselected
+from jaxlink.ops.required import without_reason
 from jaxlink.rewrites.masks.selections import (
     Declined,
     Mask,
@@ -197,6 +198,7 @@ def _slice_mask(walk: Walk, x: Value, dim: int, bounds: list[Any]) -> Mask:
 def _identity(bound: Any) -> Any:
     if isinstance(bound, Constant):
         return int(bound.data)
+    bound = None if bound is None else without_reason(bound)[0]
     owner = None if bound is None else bound.owner
     if owner is not None and isinstance(owner.op, ScalarFromTensor):
         return owner.inputs[0]

@@ -1,0 +1,34 @@
+"""`Required`: an operand whose value is needed before the call, and why."""
+
+from typing import Any
+
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+
+__all__ = ["Required", "without_reason"]
+
+
+class Required(Op):
+    """Its operand, with the reason why the node that reads it cannot do without its
+    value. A rewrite puts it there, and the error for a traced value quotes it."""
+
+    __props__ = ("reason",)
+    view_map = {0: [0]}  # noqa: RUF012 (PyTensor's form)
+
+    def __init__(self, reason: str):
+        self.reason = reason
+
+    def make_node(self, x: Any) -> Apply:
+        return Apply(self, [x], [x.type(name=x.name)])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        output_storage[0][0] = inputs[0]
+
+
+def without_reason(var: Variable) -> tuple[Variable, str | None]:
+    """What ``var`` is, and the reason why it is required, if there is one."""
+    reason = None
+    while var.owner is not None and isinstance(var.owner.op, Required):
+        reason = reason or var.owner.op.reason
+        var = var.owner.inputs[0]
+    return var, reason
