@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import tomllib
 import types
 from pathlib import Path
 
@@ -107,6 +108,16 @@ def test_architecture():
     assert product.tolist() == [2.0, 6.0]
 
 
+def test_excerpts():
+    """The code in CONTRIBUTING.md is that of the file which it names before."""
+    named = re.compile(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", re.DOTALL)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    excerpts = named.findall(text)
+    assert len(excerpts) == text.count("```python") > 0
+    for path, code in excerpts:
+        assert code in (ROOT / path).read_text(), path
+
+
 # Folders that git ignores may hold Markdown files of others.
 MARKDOWN = sorted(
     [
@@ -137,3 +148,10 @@ def test_links(path):
     folders = r"(?:jaxlink|tests|docs|examples|benchmarks|\.ci|\.github)"
     for target in re.findall(rf"`({folders}/[\w./-]*)`", text):
         assert (ROOT / target).exists(), target
+
+
+def test_citation():
+    text = (ROOT / "CITATION.cff").read_text()
+    [version] = re.findall(r"^version: (\S+)$", text, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert version == project["version"] == jaxlink.__version__
