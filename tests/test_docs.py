@@ -4,8 +4,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import tomllib
 import types
-import warnings
 from pathlib import Path
 
 import jax
@@ -92,13 +92,9 @@ def test_a_page_says_that_it_prints_64_bits(path):
         assert "jax_enable_x64" in first
 
 
-def test_how_it_works():
-    path = ROOT / "docs" / "how-it-works.md"
-    session = "\n".join(blocks(path, "pycon"))
-    with warnings.catch_warnings():
-        # The page draws from one generator twice, to show the law.
-        warnings.filterwarnings("ignore", ".*has already been used", UserWarning)
-        run_doctest(session, path.name, {})
+def test_architecture():
+    path = ROOT / "docs" / "architecture.md"
+    run_doctest("\n".join(blocks(path, "pycon")), path.name, {})
     # The rule that it shows is a rule.
     [rule] = blocks(path, "python")
     namespace = {
@@ -110,3 +106,52 @@ def test_how_it_works():
     op = types.SimpleNamespace(mode="mul", axis=0)
     product = namespace["cumulative"](op, None)(jax.numpy.array([2.0, 3.0]))
     assert product.tolist() == [2.0, 6.0]
+
+
+def test_excerpts():
+    """The code in CONTRIBUTING.md is that of the file which it names before."""
+    named = re.compile(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", re.DOTALL)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    excerpts = named.findall(text)
+    assert len(excerpts) == text.count("```python") > 0
+    for path, code in excerpts:
+        assert code in (ROOT / path).read_text(), path
+
+
+# Folders that git ignores may hold Markdown files of others.
+MARKDOWN = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(
+            path
+            for folder in (".github", "benchmarks", "docs", "examples", "tests")
+            for path in (ROOT / folder).rglob("*.md")
+        ),
+    ]
+)
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links(path):
+    """Relative links lead to a file, or a heading of one; so do paths in backticks."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\((?!\w+:)([^)\s#]*)(#[^)\s]*)?\)", text)
+    for target, heading in links:
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            anchors = [
+                re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles
+            ]
+            assert heading[1:] in anchors, heading
+    folders = r"(?:jaxlink|tests|docs|examples|benchmarks|\.ci|\.github)"
+    for target in re.findall(rf"`({folders}/[\w./-]*)`", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_citation():
+    text = (ROOT / "CITATION.cff").read_text()
+    [version] = re.findall(r"^version: (\S+)$", text, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert version == project["version"] == jaxlink.__version__
