@@ -1,4 +1,8 @@
-"""jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function."""
+"""jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function.
+
+The names in ``__all__`` here and in `jaxlink.pymc` are public. All other modules are
+internal, and may change in any release.
+"""
 
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version

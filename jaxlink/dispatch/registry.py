@@ -27,6 +27,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 
 from jaxlink.errors import RuleError
+from jaxlink.values.types import nearest
 
 __all__ = [
     "OPTIONAL",
@@ -154,7 +155,7 @@ def find_rule(op: Op) -> Rule | None:
 def rule_of(op_type: type[Op]) -> Rule | None:
     """Our own rule for a class of Ops."""
     load_optional_rules(op_type)
-    return next((_RULES[base] for base in op_type.__mro__ if base in _RULES), None)
+    return _RULES.get(nearest(op_type, _RULES))
 
 
 def load_optional_rules(op_type: type) -> None:

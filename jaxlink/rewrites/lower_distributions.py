@@ -12,7 +12,7 @@ Importing this module imports PyMC.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from pytensor.tensor.random.type import RandomType
 from jaxlink.dispatch.pymc.table import SYMBOLIC, TRUNCATED
 from jaxlink.ops.distributions import SymbolicDraw, WithoutDerivative
 from jaxlink.rewrites.inner_graphs import map_inner_graphs
+from jaxlink.values.types import nearest
 
 
 def lower_distributions(fgraph: FunctionGraph) -> None:
@@ -43,12 +44,12 @@ def _lowered(node: Any) -> Sequence[Variable] | None:
     """What ``node`` becomes; nothing, if it stays."""
     if _is_named(node.op):
         return _as_one_named_draw(node)
-    base = _nearest(node.op, SYMBOLIC)
+    base = nearest(type(node.op), SYMBOLIC)
     if base is not None:
         return _as_one_draw(node, base)
     is_truncated = isinstance(node.op, TruncatedRV)
     if is_truncated:
-        base = _nearest(node.op.base_rv_op, TRUNCATED)
+        base = nearest(type(node.op.base_rv_op), TRUNCATED)
         if base is not None:
             return _as_one_draw(node, base, truncated=True)
     op = map_inner_graphs(node.op, lower_distributions)
@@ -92,7 +93,7 @@ def _as_one_draw(node: Any, base: Any, truncated: bool = False) -> list[Variable
 
 def _as_one_named_draw(node: Any) -> list[Variable] | None:
     named, inner = node.op, node.op.core_op
-    base = _nearest(inner, SYMBOLIC)
+    base = nearest(type(inner), SYMBOLIC)
     if base is None:
         return None
     dtype = node.outputs[1].type.dtype
@@ -129,11 +130,6 @@ def _is_named(op: Any) -> bool:
     """
     xtensor = sys.modules.get("pytensor.xtensor.vectorization")
     return xtensor is not None and isinstance(op, xtensor.XRV)
-
-
-def _nearest(op: Any, table: Mapping[type, Any]) -> type | None:
-    """The nearest class of ``op`` in a table."""
-    return next((cls for cls in type(op).__mro__ if cls in table), None)
 
 
 def _name(op: Any) -> str:

@@ -1,5 +1,6 @@
 """What values of PyTensor's types are in JAX, and how they are named in errors."""
 
+from collections.abc import Container
 from typing import Any, Literal
 
 from pytensor.graph.basic import Variable
@@ -57,3 +58,8 @@ def describe(type_: Any) -> str:
 def name_of(var: Variable) -> str:
     """A variable's name, or else its expression."""
     return f"`{var.name}`" if var.name else f"`{var}`"
+
+
+def nearest(cls: type, table: Container[Any]) -> Any:
+    """``cls`` or the nearest of its bases that a table by class holds, if any."""
+    return next((base for base in cls.__mro__ if base in table), None)

@@ -17,6 +17,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.registry import load_optional_rules
 from jaxlink.errors import RuleError
+from jaxlink.values.types import nearest
 
 __all__ = [
     "IMPROPER",
@@ -69,8 +70,7 @@ def refuse_draws(reasons: Mapping[type[RandomVariable], str]) -> None:
 def reason_against(op: RandomVariable) -> str | None:
     """Why ``op`` cannot have a sampler."""
     load_optional_rules(type(op))
-    reasons = map(_WITHOUT_SAMPLER.get, type(op).__mro__)
-    return next(filter(None, reasons), None)
+    return _WITHOUT_SAMPLER.get(nearest(type(op), _WITHOUT_SAMPLER))
 
 
 def sampler(

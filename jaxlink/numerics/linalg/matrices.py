@@ -1,10 +1,11 @@
 """Small helpers of linear algebra."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
-from jaxlink.dispatch.linalg.support import Function
+Function = Callable[..., Any]
 
 
 def adjoint(x: Any) -> Any:

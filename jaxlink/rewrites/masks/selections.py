@@ -17,7 +17,7 @@ from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.shape import Shape, Shape_i
 
 from jaxlink.ops.fill_unselected import FillUnselected
-from jaxlink.values.types import dtype_of, name_of
+from jaxlink.values.types import dtype_of, name_of, nearest
 
 __all__ = [
     "RULES",
@@ -226,14 +226,13 @@ class Walk:
     def _rule(self, node: Any, values: Sequence[Value]) -> MaskRule | None:
         """The rule for ``node``, if it begins or carries on a selection."""
         masked = any(isinstance(value, Masked) for value in values)
-        for kind in type(node.op).__mro__:
-            if kind in SOURCES:
-                return SOURCES[kind](self, node, values)
-            if masked and kind in RULES:
-                return RULES[kind]
-        if masked:
+        find = SOURCES.get(nearest(type(node.op), SOURCES))
+        if find is not None:
+            return find(self, node, values)
+        rule = RULES.get(nearest(type(node.op), RULES)) if masked else None
+        if masked and rule is None:
             raise Declined(f"`{node.op}` needs it as it is")
-        return None
+        return rule
 
     def _finish(self, out: Value, old: Variable, node: Any, values: Any) -> Value:
         """``out`` with the reads on which it depends; as it was if it is not masked."""
