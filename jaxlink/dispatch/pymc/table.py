@@ -17,7 +17,13 @@ from pymc.distributions.custom import CustomDistRV
 from pymc.distributions.simulator import SimulatorRV
 from pytensor.tensor.random.op import RandomVariable
 
-from jaxlink.dispatch.random.registry import IMPROPER, Row, refuse_draws, register
+from jaxlink.dispatch.random.registry import (
+    IMPROPER,
+    Row,
+    refuse_draws,
+    register,
+    register_symbolic,
+)
 from jaxlink.numerics.random import (
     continuous,
     discrete,
@@ -122,4 +128,6 @@ WITHOUT_SAMPLER: dict[type[RandomVariable], str] = {
 
 
 register(ROWS)
+register_symbolic(SYMBOLIC, truncated=False)
+register_symbolic(TRUNCATED, truncated=True)
 refuse_draws(WITHOUT_SAMPLER)

@@ -10,6 +10,7 @@ import numpy as np
 import pytensor.tensor.random.basic as ptr
 from jax import Array
 
+from jaxlink.dispatch.random.registry import symbolic_sampler
 from jaxlink.numerics.random.counting import require
 from jaxlink.numerics.random.discrete import gumbel_mode, probabilities
 from jaxlink.numerics.random.multivariate import symmetric_root
@@ -132,7 +133,4 @@ def multivariate_normal(op: ptr.MvNormalRV) -> Callable[..., Array]:
 
 
 def symbolic_draw(op: SymbolicDraw) -> Callable[..., Array]:
-    # Such an Op is made of a class of PyMC's, so PyMC is there.
-    from jaxlink.dispatch.pymc.table import SYMBOLIC, TRUNCATED
-
-    return (TRUNCATED if op.truncated else SYMBOLIC)[op.base]
+    return symbolic_sampler(op.base, op.truncated)

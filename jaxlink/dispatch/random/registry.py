@@ -27,8 +27,10 @@ __all__ = [
     "reason_against",
     "refuse_draws",
     "register",
+    "register_symbolic",
     "row_of",
     "sampler",
+    "symbolic_sampler",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,12 +56,27 @@ IMPROPER = "it is improper, so it has no draws; give it a proper prior"
 
 _ROWS: dict[RVType, Row] = {}
 _WITHOUT_SAMPLER: dict[type, str] = {}
+_SYMBOLIC: dict[tuple[type, bool], Callable[..., Any]] = {}
 
 
 def register(rows: Mapping[type[RandomVariable], Row]) -> None:
     """Add the rows of a table."""
     for rv_type, row in rows.items():
         _ROWS[rv_type] = row
+
+
+def register_symbolic(
+    samplers: Mapping[type, Callable[..., Any]], *, truncated: bool
+) -> None:
+    """Add the samplers of symbolic distributions, or of what these truncate."""
+    for base, draw in samplers.items():
+        _SYMBOLIC[base, truncated] = draw
+
+
+def symbolic_sampler(base: type, truncated: bool) -> Callable[..., Any]:
+    """The sampler of a `jaxlink.ops.distributions.SymbolicDraw`."""
+    load_optional_rules(base)
+    return _SYMBOLIC[base, truncated]
 
 
 def refuse_draws(reasons: Mapping[type[RandomVariable], str]) -> None:
