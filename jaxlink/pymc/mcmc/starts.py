@@ -11,7 +11,7 @@ from pymc.exceptions import SamplingError
 
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.model.nonfinite import shown, unsound_terms
+from jaxlink.pymc.model.nonfinite import is_usable, shown, why_unusable
 
 __all__ = ["InitVals", "Starts", "start_chains"]
 
@@ -124,34 +124,22 @@ def start_chains(
         }
         started, logps, gradients = evaluate(stacked)
         logps, gradients = jax.device_get((logps, gradients))
+        of_chains = [
+            {name: entry[chain] for name, entry in gradients.items()}
+            for chain in range(chains)
+        ]
         unusable = [
             chain
             for chain in range(chains)
-            if not np.isfinite(logps[chain])
-            or not all(np.isfinite(entry[chain]).all() for entry in gradients.values())
+            if not is_usable(logps[chain], of_chains[chain])
         ]
         if not unusable:
             return started
     chain = unusable[0]
-    gradient = {name: entry[chain] for name, entry in gradients.items()}
-    reason = _why_unusable(model, positions[chain], float(logps[chain]), gradient)
+    position, gradient = positions[chain], of_chains[chain]
+    reason = why_unusable(model, position, logps[chain], gradient, jacobian=True)
     tries = f" (and at {retries} others before)" if retries else ""
     raise SamplingError(
-        f"cannot start chain {chain} at {shown(positions[chain])}{tries}: {reason} "
-        "Nothing was sampled. Check the priors and the data, or give initvals."
+        f"cannot start chain {chain} at {shown(position)}{tries}: {reason}. Nothing "
+        "was sampled. Check the priors and the data, or give initvals."
     )
-
-
-def _why_unusable(
-    model: pm.Model, position: Position, logp: float, gradient: Position
-) -> str:
-    if np.isfinite(logp):
-        wrong = [
-            f"`{k}`" for k, entry in gradient.items() if not np.isfinite(entry).all()
-        ]
-        return (
-            f"the log density is {logp:.4g}, but its derivative with respect to "
-            f"{', '.join(wrong)} is not finite."
-        )
-    found = unsound_terms(model, position, jax.random.key(0), jacobian=True)
-    return f"the log density is {logp}. Of its terms, {'; '.join(found)}."
