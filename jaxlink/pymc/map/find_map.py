@@ -165,17 +165,17 @@ def find_MAP(  # noqa: N802
         local["method"] = "Powell"
     key = key_of(key, random_seed)
     given = {"initvals": initvals, "host_callback": host_callback}
-    draw = _initial_position(model, names, bool(jitter), given)
+    initial = _partly_jittered(model, names, bool(jitter), given)
 
     shows = bool(progressbar), None, "step", "Maximizing"
     with progress_bar(*shows, theme=progressbar_theme) as bar:
-        start = draw(jax.random.fold_in(key, 0))
-        objective = Objective(model, start, names, bar, host_callback)
+        first = initial(jax.random.fold_in(key, 0))
+        objective = Objective(model, first, names, bar, host_callback)
         if with_gradient := _METHODS[local["method"]] is not None:
             instead = 'a method such as "Powell".'
             check_gradient(objective.log_density, objective.flat.shapes, instead)
         retries = jitter_max_retries if jitter else 0
-        _find_usable_start(model, objective, draw, key, retries, with_gradient)
+        _find_initial_position(model, objective, initial, key, retries, with_gradient)
         try:
             result = _minimize(objective, local, key if hops else None, options)
         except KeyboardInterrupt:
@@ -241,7 +241,7 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
     return [var.name for var in model.value_vars if var.name in chosen]
 
 
-def _initial_position(
+def _partly_jittered(
     model: pm.Model, names: list[str], jitter: bool, given: dict[str, Any]
 ) -> Callable[[jax.Array], dict[str, Any]]:
     """As `initial_position`, but jitter moves these value variables only."""
@@ -250,24 +250,24 @@ def _initial_position(
         return plain
     jittered = initial_position(model, jitter=True, **given)
 
-    def draw(key: jax.Array) -> dict[str, Any]:
+    def position(key: jax.Array) -> dict[str, Any]:
         moved = jittered(key)
         return {**plain(key), **{name: moved[name] for name in names}}
 
-    return draw
+    return position
 
 
-def _find_usable_start(
+def _find_initial_position(
     model: pm.Model,
     objective: Objective,
-    draw: Callable[[jax.Array], dict[str, Any]],
+    initial: Callable[[jax.Array], dict[str, Any]],
     key: jax.Array,
     retries: int,
     with_gradient: bool,
 ) -> None:
     """Let the objective start where the density, and its gradient, are finite."""
     for attempt in range(retries + 1):
-        objective.start_at(draw(jax.random.fold_in(key, attempt)))
+        objective.restart(initial(jax.random.fold_in(key, attempt)))
         start, gradient = objective.best, {}
         if with_gradient:
             value, slope = objective.value_and_gradient(start)

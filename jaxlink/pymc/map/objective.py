@@ -67,7 +67,7 @@ class Objective:
         ]
         self._is_discrete = np.repeat(is_discrete, [x.size for x in chosen.values()])
         self._bar, self.precision = bar, 0.0
-        self.start_at(position)
+        self.restart(position)
 
         # The density is an argument of the programs, so that its data are no constants.
         def loss(x: jax.Array, density: Any, fixed: Any) -> jax.Array:
@@ -79,8 +79,8 @@ class Objective:
         self._value, self._product = jax.jit(loss), jax.jit(product)
         self._value_and_gradient = jax.jit(jax.value_and_grad(loss))
 
-    def start_at(self, position: Mapping[str, Any]) -> None:
-        """Start anew at a position."""
+    def restart(self, position: Mapping[str, Any]) -> None:
+        """Start anew, at another position."""
         chosen = {name: position[name] for name in self.flat.shapes}
         self._fixed = {name: x for name, x in position.items() if name not in chosen}
         self.best = np.asarray(self.flat.ravel(chosen), float)
