@@ -83,7 +83,9 @@ class Objective:
         """Start anew, at another position."""
         chosen = {name: position[name] for name in self.flat.shapes}
         self._fixed = {name: x for name, x in position.items() if name not in chosen}
-        self.best = np.asarray(self.flat.ravel(chosen), float)
+        # By NumPy, since JAX may have no type that holds integers and floats.
+        parts = [np.asarray(entry, float).ravel() for entry in chosen.values()]
+        self.best = np.concatenate(parts)
         self.best_value = np.inf
 
     def log_density(self, entries: Mapping[str, Any]) -> jax.Array:
