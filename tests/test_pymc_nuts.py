@@ -12,7 +12,7 @@ import pytest
 from arviz_stats import ess
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxlink.pymc.mcmc.kernels import KERNELS, Start
+from jaxlink.pymc.mcmc.kernels import KERNELS, EvaluatedPosition
 from jaxlink.pymc.mcmc.progress import MCMCProgress
 from jaxlink.pymc.mcmc.sample import sample
 
@@ -171,7 +171,9 @@ def test_blackjax_warms_up_as_its_own_window_adaptation():
     @jax.jit
     def warm_up(keys):
         value, gradient = jax.value_and_grad(log_density)(position)
-        state = kernel.init(log_density, Start(position, value, gradient), key)
+        state = kernel.init(
+            log_density, EvaluatedPosition(position, value, gradient), key
+        )
 
         def step(state, xs):
             state, position, stats = kernel.step(log_density, state, *xs)
@@ -199,7 +201,7 @@ def test_numpyro_knows_the_window_of_each_step():
     options = {"max_treedepth": 1}
     kernel = KERNELS["numpyro"](tune, 0.8, options)
     value, gradient = jax.value_and_grad(log_density)(position)
-    start = Start(position, value, gradient)
+    start = EvaluatedPosition(position, value, gradient)
     keys = jax.random.split(jax.random.key(0), tune)
     with jax.numpy_dtype_promotion("standard"):
         init, advance = hmc(lambda z: -log_density(z))

@@ -15,7 +15,7 @@ from pymc.exceptions import SamplingError
 from walk import SCALE, SETTINGS, walk, walked
 
 from jaxlink.pymc.mcmc import sample as mcmc
-from jaxlink.pymc.mcmc.chains import STARTING, STEPPING, chain_keys
+from jaxlink.pymc.mcmc.chains import INITIAL_POSITION, STEPPING, chain_keys
 from jaxlink.pymc.mcmc.progress import MCMCProgress
 from jaxlink.pymc.mcmc.sample import sample
 from jaxlink.pymc.model.density import logdensity
@@ -102,7 +102,7 @@ def test_draws_are_the_values_at_the_positions(model):
     key = jax.random.key(1)
     f, density = constrain(model), logdensity(model)
     for chain in range(2):
-        start_key = jax.random.fold_in(chain_keys(key, 2, STARTING)[chain], 0)
+        start_key = jax.random.fold_in(chain_keys(key, 2, INITIAL_POSITION)[chain], 0)
         position = initial_position(model, jitter=True)(start_key)
         for t in range(5):
             step = jax.random.fold_in(chain_keys(key, 2, STEPPING)[chain], t)

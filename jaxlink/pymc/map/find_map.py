@@ -1,4 +1,9 @@
-"""find_MAP: the mode of a posterior, as PyMC spells it."""
+"""find_MAP: the mode of a posterior, by `scipy.optimize` with JAX's derivatives.
+
+PyMC's own function, under `jaxlink.MODE`, would differentiate in PyTensor, and know
+neither JAX's keys nor which terms of a density are not finite. So SciPy is called here,
+and the tree is PyMC's.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -8,43 +13,38 @@ from typing import Any
 import jax
 import numpy as np
 import pymc as pm
+from pymc.blocking import DictToArrayBijection
+from pymc.util import get_default_varnames
 from pytensor.graph.basic import Variable
 from rich.theme import Theme
 from scipy import optimize
 from xarray import DataTree
 
 from jaxlink.pymc.map.objective import Objective
-from jaxlink.pymc.map.result_tree import inverse_hessian, optimum_tree
 from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.model.nonfinite import shown, unsound_terms
+from jaxlink.pymc.model.nonfinite import is_usable, shown, why_unusable
 from jaxlink.pymc.model.transforms import constrain
-from jaxlink.pymc.model.without_gradient import Unmovable, unmovable
+from jaxlink.pymc.model.without_gradient import Unmovable, check_gradient, unmovable
 from jaxlink.pymc.shared.arguments import HERE, check_names, listed
 from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.datatree import stamped
 from jaxlink.pymc.shared.progress import progress_bar
 from jaxlink.pymc.shared.pymc_arguments import idata_options, refuse
 from jaxlink.pymc.shared.seeds import RandomSeed, key_of
 
 __all__ = ["find_MAP"]
 
-# What each method wants besides the value.
+# What each method takes besides the value; after the gradient, in SciPy's words.
 _METHODS = {
-    **dict.fromkeys(["Nelder-Mead", "Powell", "COBYLA", "COBYQA"], "nothing"),
-    **dict.fromkeys(["L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP"], "gradient"),
-    **dict.fromkeys(["Newton-CG", "trust-ncg", "trust-krylov"], "product"),
-    **dict.fromkeys(["trust-constr"], "product"),
-    **dict.fromkeys(["dogleg", "trust-exact"], "hessian"),
-    "basinhopping": "gradient",
+    **dict.fromkeys(["Nelder-Mead", "Powell", "COBYLA", "COBYQA"], None),
+    **dict.fromkeys(["L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "basinhopping"], "jac"),
+    **dict.fromkeys(["Newton-CG", "trust-ncg", "trust-krylov"], "hessp"),
+    **dict.fromkeys(["trust-constr"], "hessp"),
+    **dict.fromkeys(["dogleg", "trust-exact"], "hess"),
 }
-# What PyMC calls otherwise by now.
-_OLD_NAMES = {
-    "start": "initvals",
-    "seed": "random_seed",
-    "maxeval": "maxiter",
-    "return_raw": "return_inferencedata, for a tree with a group optimizer_result",
-}
+_OLD_NAMES = ("start", "seed", "maxeval", "return_raw")
 
-Point = dict[str, np.ndarray]
+_warn = partial(warnings.warn, category=UserWarning, skip_file_prefixes=HERE)
 
 
 def find_MAP(  # noqa: N802
@@ -71,7 +71,7 @@ def find_MAP(  # noqa: N802
     tol: float | None = None,
     host_callback: bool = False,
     **options: Any,
-) -> Point | DataTree:
+) -> dict[str, np.ndarray] | DataTree:
     """The mode of a model's posterior, found by `scipy.optimize` with JAX's gradients.
 
     It is the mode of the density of the variables themselves: without the Jacobians of
@@ -80,9 +80,9 @@ def find_MAP(  # noqa: N802
 
     Arguments:
         method: of `scipy.optimize.minimize`, or "basinhopping".
-        vars: names of the free random variables to optimize, or they themselves; the
-            others stay at their initial values. Default: all continuous ones. Discrete
-            ones are rounded, by the method "Powell".
+        vars: the free random variables to optimize, or their names; the others stay at
+            their initial values. Default: all continuous ones. Discrete ones are
+            rounded, by the method "Powell".
         use_grad, use_hess, use_hessp, backend, compile_kwargs: PyMC's; they are
             refused, with what to use instead.
         initvals: where to start, as `initial_position` takes it.
@@ -90,13 +90,11 @@ def find_MAP(  # noqa: N802
             is optimized, in unconstrained space.
         jitter_max_retries: how often a start with jitter is drawn again if the density
             is not finite there.
-        key: a PRNG key, for ``jitter`` and "basinhopping".
-        random_seed: instead of a key; default: a fresh one.
-        progressbar: whether to show a progress bar.
-        progressbar_theme: a theme of rich for it.
-        compute_hessian: whether the tree that is returned has the inverse of the
-            Hessian of the negative log density at the mode, over the unconstrained
-            space, as ``fit.covariance_matrix``.
+        key, random_seed: for jitter and "basinhopping", one of a PRNG key and a seed;
+            default: a fresh key.
+        progressbar, progressbar_theme: whether to show a bar, and a theme of rich.
+        compute_hessian: whether the tree has ``fit.covariance_matrix``, the inverse
+            Hessian of the negative log density at the mode, in unconstrained space.
         return_inferencedata: whether to return a DataTree instead of a dict.
         idata_kwargs: ``coords`` and ``dims`` to add to those of the model, and
             ``include_transformed``.
@@ -109,10 +107,9 @@ def find_MAP(  # noqa: N802
         options: further options of the method, such as ``maxiter``.
 
     Returns:
-        A dict of NumPy arrays by name, deterministics included. Or a DataTree as PyMC
-        has it: the mode as a single draw of a posterior, the data, ``fit`` with
-        ``mean_vector``, and ``optimizer_result``. After Ctrl-C it is the best point so
-        far.
+        A dict of NumPy arrays by name, deterministics included. Or PyMC's DataTree: the
+        mode as a single draw of a posterior, the data, ``fit`` with ``mean_vector``,
+        and ``optimizer_result``. After Ctrl-C it is the best point so far.
 
     Raises:
         TypeError: there is no model; both a key and a random_seed; an unknown option.
@@ -137,25 +134,21 @@ def find_MAP(  # noqa: N802
         use_hessp=use_hessp,
         backend=backend,
         compile_kwargs=compile_kwargs,
+        **{name: True for name in _OLD_NAMES if name in options},
     )
     if isinstance(method, Mapping):
-        raise TypeError(
-            f"method must be a name such as 'L-BFGS-B', not a {type(method).__name__}: "
-            "pass a start as initvals=."
-        )
-    for old, new in _OLD_NAMES.items():
-        if old in options:
-            raise TypeError(f"find_MAP has no argument {old}: use {new}.")
-    methods = {name.lower(): name for name in _METHODS}
-    method = methods.get(str(method).lower(), method)
-    check_names([method], list(_METHODS), "method of find_MAP")
+        raise TypeError("method must be a name: pass a start as initvals=.")
     if compute_hessian and not return_inferencedata:
         raise ValueError("compute_hessian=True goes with return_inferencedata=True.")
     transformed, further = idata_options("find_MAP", idata_kwargs)
     if include_transformed is None:
+        include_transformed = transformed
+    if include_transformed is None:
         include_transformed = not return_inferencedata
-        if transformed is not None:
-            include_transformed = transformed
+    local: dict[str, Any] = {"method": method, "tol": tol}
+    if hops := _spelled(method) == "basinhopping":
+        local |= {"method": "L-BFGS-B", **options.pop("minimizer_kwargs", {})}
+    local["method"] = _spelled(local["method"])
     model = model_of(model)
     names = _names(model, vars)
     discrete = [v.name for v in model.discrete_value_vars if v.name in names]
@@ -164,56 +157,65 @@ def find_MAP(  # noqa: N802
             f"there is no Hessian in the discrete variables {listed(discrete)}: leave "
             "them out of vars."
         )
-    if discrete and _METHODS[method] != "nothing":
+    if discrete and _METHODS[local["method"]]:
         _warn(
             f"the discrete variables {listed(discrete)} have no gradients: the method "
-            f"is 'Powell', not {method!r}."
+            f"is 'Powell', not {local['method']!r}."
         )
-        method = "Powell"
+        local["method"] = "Powell"
     key = key_of(key, random_seed)
-    draw = _starts(model, names, initvals, bool(jitter), host_callback)
+    given = {"initvals": initvals, "host_callback": host_callback}
+    initial = _partly_jittered(model, names, bool(jitter), given)
 
-    shown = bool(progressbar), None, "step", "Maximizing"
-    with progress_bar(*shown, theme=progressbar_theme) as bar:
-        objective = Objective(model, draw(key, 0), names, bar, host_callback)
-        if not objective.start.size:
-            raise ValueError(
-                f"there is nothing to optimize: {listed(names)} are empty."
-            )
-        _begin(model, objective, draw, jitter_max_retries if jitter else 0, key, method)
+    shows = bool(progressbar), None, "step", "Maximizing"
+    with progress_bar(*shows, theme=progressbar_theme) as bar:
+        first = initial(jax.random.fold_in(key, 0))
+        objective = Objective(model, first, names, bar, host_callback)
+        if with_gradient := _METHODS[local["method"]] is not None:
+            instead = 'a method such as "Powell".'
+            check_gradient(objective.log_density, objective.flat.shapes, instead)
+        retries = jitter_max_retries if jitter else 0
+        _find_initial_position(model, objective, initial, key, retries, with_gradient)
         try:
-            result = _minimize(objective, method, key, tol, options)
+            result = _minimize(objective, local, key if hops else None, options)
         except KeyboardInterrupt:
-            result = optimize.OptimizeResult(
-                x=objective.best,
-                fun=objective.best_value,
-                success=False,
-                message="interrupted: this is the best point so far.",
-            )
-        hessian = objective.hessian(result.x) if compute_hessian else None
-    if not result.get("success", True):
-        _warn(f"the optimizer did not converge: {result.get('message', '')}")
+            best = {"x": objective.best, "fun": objective.best_value, "success": False}
+            message = "interrupted: this is the best point so far."
+            result = optimize.OptimizeResult(best, message=message)
+        if not result.get("success", True):
+            _warn(f"the optimizer did not converge: {result.get('message', '')}")
+        covariance = _covariance(objective, result.x) if compute_hessian else None
 
     position = objective.position(result.x)
-    fn = constrain(
-        model, include_transformed=include_transformed, host_callback=host_callback
-    )
+    fn = constrain(model, include_transformed=True, host_callback=host_callback)
     found = fn(key, position) if fn.takes_key else fn(position)
     values = {name: np.asarray(x) for name, x in found.items()}
     if not return_inferencedata:
-        return values
-    covariance = None
-    if hessian is not None:
-        covariance = inverse_hessian(hessian, objective.precision)
-    mode = {name: np.asarray(position[name]) for name in names}
-    return optimum_tree(model, values, mode, covariance, result, method, **further)
+        kept = get_default_varnames(values, include_transformed)
+        return {name: values[name] for name in kept}
+    # PyMC has no public name for what makes its tree.
+    from pymc.tuning.starting import _map_to_inference_data, _MAPFit
+
+    mode = DictToArrayBijection.map({name: position[name] for name in names})
+    method = "basinhopping" if hops else local["method"]
+    made = result, mode, covariance, method
+    fit = _MAPFit(model, position, values, lambda *_: values.values(), *made)
+    further["include_transformed"] = include_transformed
+    return stamped(_map_to_inference_data(fit, further))
+
+
+def _spelled(method: str) -> str:
+    """A method as SciPy spells it."""
+    spelled = {name.lower(): name for name in _METHODS}.get(str(method).lower(), method)
+    check_names([spelled], list(_METHODS), "method of find_MAP")
+    return spelled
 
 
 def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
     """The value variables to optimize, in the model's order."""
-    values = {rv.name: model.rvs_to_values[rv] for rv in model.free_RVs}
+    values = {rv.name: model.rvs_to_values[rv].name for rv in model.free_RVs}
     fixed = unmovable(model)
-    assigned = {values[name].name for name in fixed.assigned}
+    assigned = {values[name] for name in fixed.assigned}
     if vars is None:
         chosen = {var.name for var in model.continuous_value_vars} - assigned
         if any(fixed) and chosen:
@@ -222,119 +224,104 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
                 "to optimize."
             )
     else:
-        given = [vars] if isinstance(vars, str | Variable) else list(vars)
-        asked = [var.name if isinstance(var, Variable) else var for var in given]
-        own = {value.name: value for value in values.values()}
-        check_names(asked, list(values | own), "free random variable of the model")
-        chosen = {values[name].name if name in values else name for name in asked}
+        given = [vars] if isinstance(vars, str | Variable) else vars
+        asked = [getattr(var, "name", var) for var in given]
+        allowed = dict.fromkeys([*values, *values.values()])
+        check_names(asked, allowed, "free random variable of the model")
+        chosen = {values.get(name, name) for name in asked}
         if chosen & assigned:
             raise ValueError(
                 f"find_MAP cannot optimize {Unmovable([], fixed.assigned)}: the log "
                 "density does not tell its step method's values apart. Leave it out of "
                 "vars."
             )
-    names = [var.name for var in model.value_vars if var.name in chosen]
-    if not names:
+    if not chosen:
         what = "continuous free random variables" if vars is None else "vars"
         raise ValueError(f"there is nothing to optimize: no {what}.")
-    return names
+    return [var.name for var in model.value_vars if var.name in chosen]
 
 
-def _starts(
-    model: pm.Model,
-    names: list[str],
-    initvals: Mapping[Any, Any] | None,
-    jitter: bool,
-    host_callback: bool,
-) -> Callable[[jax.Array, int], Point]:
-    """From a key and a number of an attempt to a position."""
-    make = partial(
-        initial_position, model, initvals=initvals, host_callback=host_callback
-    )
-    start = make()
-    if jitter:
-        jittered = make(jitter=True)
-        continuous = {var.name for var in model.continuous_value_vars}
+def _partly_jittered(
+    model: pm.Model, names: list[str], jitter: bool, given: dict[str, Any]
+) -> Callable[[jax.Array], dict[str, Any]]:
+    """As `initial_position`, but jitter moves these value variables only."""
+    plain = initial_position(model, **given)
+    if not jitter:
+        return plain
+    jittered = initial_position(model, jitter=True, **given)
 
-    def draw(key: jax.Array, attempt: int) -> Point:
-        key = jax.random.fold_in(key, attempt)
-        position = start(key)
-        if jitter:
-            moved = jittered(key)
-            position |= {name: moved[name] for name in names if name in continuous}
-        return {name: np.asarray(x) for name, x in position.items()}
+    def position(key: jax.Array) -> dict[str, Any]:
+        moved = jittered(key)
+        return {**plain(key), **{name: moved[name] for name in names}}
 
-    return draw
+    return position
 
 
-def _begin(
+def _find_initial_position(
     model: pm.Model,
     objective: Objective,
-    draw: Callable[[jax.Array, int], Point],
-    retries: int,
+    initial: Callable[[jax.Array], dict[str, Any]],
     key: jax.Array,
-    method: str,
+    retries: int,
+    with_gradient: bool,
 ) -> None:
-    """Find a start at which the density and its gradient are finite."""
+    """Let the objective start where the density, and its gradient, are finite."""
     for attempt in range(retries + 1):
-        if attempt:
-            objective.begin(draw(key, attempt))
-        if _METHODS[method] == "nothing":
-            value, gradient = objective.value(objective.start), np.zeros(0)
+        objective.restart(initial(jax.random.fold_in(key, attempt)))
+        start, gradient = objective.best, {}
+        if with_gradient:
+            value, slope = objective.value_and_gradient(start)
+            gradient = objective.flat.unravel(slope)
         else:
-            try:
-                value, gradient = objective.value_and_gradient(objective.start)
-            except (NotImplementedError, TypeError, ValueError):
-                objective.check_gradient()
-                raise
-        if np.isfinite(value) and np.isfinite(gradient).all():
+            value = objective.value(start)
+        if is_usable(value, gradient):
             return
-    start = objective.position(objective.start)
-    if np.isfinite(value):
-        wrong = objective.names_of(~np.isfinite(gradient))
-        reason = f"the derivative in {listed(wrong)} is not finite"
-    else:
-        found = unsound_terms(model, start, key, jacobian=False)
-        reason = f"of the terms of the log density, {'; '.join(found)}"
+    position = objective.position(start)
+    reason = why_unusable(model, position, -value, gradient, jacobian=False)
     raise ValueError(
-        f"cannot start at {shown(start)}: {reason}. Check the priors and the data, or "
-        "give initvals."
+        f"cannot start at {shown(position)}: {reason}. Check the priors and the data, "
+        "or give initvals."
     )
 
 
 def _minimize(
     objective: Objective,
-    method: str,
-    key: jax.Array,
-    tol: float | None,
+    local: dict[str, Any],
+    hopping_key: jax.Array | None,
     options: dict[str, Any],
 ) -> optimize.OptimizeResult:
-    options = dict(options)
-    inner = dict(options.pop("minimizer_kwargs", {})) if "basin" in method else {}
-    local = inner.pop("method", "L-BFGS-B") if "basin" in method else method
-    wants = _METHODS[local]
-    if tol is None and local == "L-BFGS-B" and objective.precision > 1e-10:
-        tol = 1e-6  # its own is finer than what a density of 32 bits can tell
-    kwargs: dict[str, Any] = {"method": local, "tol": tol, **inner}
-    kwargs["jac"] = None if wants == "nothing" else True
-    if wants == "product":
-        kwargs["hessp"] = objective.hessian_product
-    elif wants == "hessian":
-        kwargs["hess"] = objective.hessian
-    fun = objective.value if wants == "nothing" else objective.value_and_gradient
+    """Minimize by the local method, or by basin hopping around it if there is a key."""
+    method, start = local["method"], objective.best
+    fun: Callable[..., Any] = objective.value
+    if further := _METHODS[method]:
+        fun, local["jac"] = objective.value_and_gradient, True
+        if further != "jac":
+            local[further] = getattr(objective, further)
+    if method == "L-BFGS-B" and local["tol"] is None and objective.precision > 1e-10:
+        local["tol"] = 1e-6  # its own is finer than what a density of 32 bits can tell
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Unknown solver options")
         try:
-            if method == "basinhopping":
-                seed = np.asarray(jax.random.key_data(key)).ravel()
-                options.setdefault("rng", np.random.default_rng(seed))
-                return optimize.basinhopping(
-                    fun, objective.start, minimizer_kwargs=kwargs, **options
-                )
-            return optimize.minimize(fun, objective.start, options=options, **kwargs)
+            if hopping_key is None:
+                return optimize.minimize(fun, start, options=options, **local)
+            seed = np.asarray(jax.random.key_data(hopping_key)).ravel()
+            options.setdefault("rng", np.random.default_rng(seed))
+            return optimize.basinhopping(fun, start, minimizer_kwargs=local, **options)
         except optimize.OptimizeWarning as warning:
             raise TypeError(f"{method} does not know all options: {warning}") from None
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, skip_file_prefixes=HERE)
+def _covariance(objective: Objective, x: np.ndarray) -> np.ndarray:
+    """The inverse Hessian, with eigenvalues clipped to what is not zero to rounding.
+    (PyMC's takes the rounding to be that of PyTensor's floats, not of JAX's.)"""
+    hessian = objective.hess(x)
+    eigenvalues, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    least = np.abs(eigenvalues).max() * len(eigenvalues) * objective.precision
+    least = max(least, np.finfo(float).tiny)
+    if eigenvalues.min() < -least:
+        _warn(
+            "the Hessian is not positive definite (its smallest eigenvalue is "
+            f"{eigenvalues.min():.3g}), so this may be a saddle point. The covariance "
+            "was made with its eigenvalues clipped."
+        )
+    return (vectors / np.maximum(eigenvalues, least)) @ vectors.T

@@ -4,8 +4,8 @@ One compiled program makes any number of steps up to its capacity. Between its c
 host takes what was drawn, shows the progress, and can be interrupted.
 
 The keys: chain *i* has ``fold_in(key, i)``, which is folded once more with what a draw
-is for (`STARTING`, `STEPPING`, `TUNING`), and step *t* folds in *t*. So a draw depends
-on its chain and its step alone.
+is for (`INITIAL_POSITION`, `STEPPING`, `TUNING`), and step *t* folds in *t*. So a draw
+depends on its chain and its step alone.
 """
 
 import os
@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.pymc.mcmc.kernels import Kernel, Shapes, Start
+from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
 from jaxlink.pymc.mcmc.placement import Lane
 
-__all__ = ["STARTING", "STEPPING", "Chains", "Rows", "Update", "chain_keys"]
+__all__ = ["INITIAL_POSITION", "STEPPING", "Chains", "Rows", "Update", "chain_keys"]
 
 # What the keys of a chain are for.
-STARTING, STEPPING, TUNING = range(3)
+INITIAL_POSITION, STEPPING, TUNING = range(3)
 
 # How long a call takes, in seconds: what Ctrl-C and the progress bar have to wait for.
 CALL = 0.25
@@ -77,8 +77,8 @@ class Chains:
     ):
         self._lanes, self._steps, self._capacity = lanes, steps, capacity
         self._threads = min(len(lanes), cores or os.cpu_count() or 1)
-        self._to_begin = partial(_begin, kernel, shapes)
-        self._to_advance = partial(_advance, kernel, shapes, skip, capacity)
+        self._init_state = partial(_init_state, kernel, shapes)
+        self._advance = partial(_advance, kernel, shapes, skip, capacity)
         chains = lanes[-1].chains.stop
         to_tune = chain_keys(key, chains, TUNING)
         to_step = chain_keys(key, chains, STEPPING)
@@ -90,19 +90,19 @@ class Chains:
         self._fns = [fns[lane.whole] for lane in lanes]
         self._programs: dict[Any, Any] = {}
 
-    def begin(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """The states of chains that start at these positions (one a row), and the log
+    def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """The states of chains at their initial positions (one a row), and the log
         densities and gradients there."""
 
-        def start(number: int) -> tuple[Any, Any]:
+        def of_lane(number: int) -> tuple[Any, Any]:
             lane, (key, _) = self._lanes[number], self._keys[number]
             args = self._fns[number][0], lane.take(positions), key
             mapped = (False, True, True)
-            state, *there = self._program(lane, self._to_begin, mapped, args)(*args)
+            state, *there = self._program(lane, self._init_state, mapped, args)(*args)
             return state, lane.give(there)
 
         # In the caller's thread, since a thread may have other settings of JAX.
-        states, there = zip(*map(start, range(len(self._lanes))), strict=True)
+        states, there = zip(*map(of_lane, range(len(self._lanes))), strict=True)
         logps, gradients = jax.tree.map(lambda *parts: np.concatenate(parts), *there)
         return list(states), logps, gradients
 
@@ -110,7 +110,7 @@ class Chains:
         """Make all steps, a few at a time: about as many as take `CALL` seconds.
 
         Arguments:
-            states: as `begin` gives them.
+            states: as `init_states` gives them.
             update: is told of progress.
 
         Yields:
@@ -121,7 +121,7 @@ class Chains:
         programs = []
         for number, lane in enumerate(self._lanes):
             args = self._arguments(number, states[number], 0, 0)
-            programs.append(self._program(lane, self._to_advance, mapped, args))
+            programs.append(self._program(lane, self._advance, mapped, args))
 
         def advance(number: int, state: Any, first: int, count: int) -> tuple[Any, Any]:
             args = self._arguments(number, state, first, count)
@@ -176,7 +176,7 @@ class Chains:
         return self._programs[known]
 
 
-def _begin(
+def _init_state(
     kernel: Kernel,
     shapes: Shapes,
     log_density: Any,
@@ -186,7 +186,8 @@ def _begin(
     density = _wide(log_density, shapes)
     position = {name: x.astype(float) for name, x in position.items()}
     logp, gradient = jax.value_and_grad(density)(position)
-    return kernel.init(density, Start(position, logp, gradient), key), logp, gradient
+    initial = EvaluatedPosition(position, logp, gradient)
+    return kernel.init(density, initial, key), logp, gradient
 
 
 def _advance(

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxlink.optional import load
 from jaxlink.pymc.shared.arguments import check_names
 
-__all__ = ["KERNELS", "OPTIONS", "Kernel", "Shapes", "Start"]
+__all__ = ["KERNELS", "OPTIONS", "EvaluatedPosition", "Kernel", "Shapes"]
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 Position = Mapping[str, jax.Array]
@@ -31,8 +31,8 @@ LogDensity = Callable[[Position], jax.Array]
 Stats = dict[str, jax.Array]
 
 
-class Start(NamedTuple):
-    """Where a chain starts: the position, the log density there, and its gradient."""
+class EvaluatedPosition(NamedTuple):
+    """A position, the log density there, and its gradient."""
 
     position: Position
     logp: jax.Array
@@ -43,12 +43,12 @@ class Kernel(NamedTuple):
     """One chain's sampler.
 
     Attributes:
-        init: ``(log_density, start, key) -> state``.
+        init: ``(log_density, initial, key) -> state``, at an initial position.
         step: ``(log_density, state, key, t) -> (state, position, stats)``; ``t`` counts
             from 0, the first step of the warm-up.
     """
 
-    init: Callable[[LogDensity, Start, jax.Array], Any]
+    init: Callable[[LogDensity, EvaluatedPosition, jax.Array], Any]
     step: Callable[[LogDensity, Any, jax.Array, Any], tuple[Any, Position, Stats]]
 
 
@@ -103,14 +103,16 @@ def blackjax_kernel(
     with jax.numpy_dtype_promotion("standard"):
         schedule = jnp.asarray([*build_schedule(tune).tolist(), (0, 0)], bool)
 
-    def init(log_density: LogDensity, start: Start, key: jax.Array) -> Any:
+    def init(
+        log_density: LogDensity, initial: EvaluatedPosition, key: jax.Array
+    ) -> Any:
         del log_density, key
         with jax.numpy_dtype_promotion("standard"):
-            size = sum(leaf.size for leaf in jax.tree.leaves(start.position))
+            size = sum(leaf.size for leaf in jax.tree.leaves(initial.position))
             metric = metric_init(size, options.get("initial_inverse_mass_matrix"))
             step_size = jnp.asarray(options.get("initial_step_size", 1.0), float)
             tuning = _Tuning(step_init(step_size), metric, step_size)
-            chain = blackjax.mcmc.hmc.HMCState(*start)
+            chain = blackjax.mcmc.hmc.HMCState(*initial)
             return _strong((chain, tuning))
 
     def adapt(t: Any, position: Position, rate: jax.Array, tuning: _Tuning) -> _Tuning:
@@ -190,8 +192,10 @@ def numpyro_kernel(
     init_kernel, sample_kernel = hmc(potential_fn_gen=_potential, algo="NUTS")
     ends = jnp.asarray([window.end for window in build_adaptation_schedule(tune)])
 
-    def init(log_density: LogDensity, start: Start, key: jax.Array) -> Any:
-        position, logp, gradient = start
+    def init(
+        log_density: LogDensity, initial: EvaluatedPosition, key: jax.Array
+    ) -> Any:
+        position, logp, gradient = initial
         with jax.numpy_dtype_promotion("standard"):
             return init_kernel(
                 ParamInfo(position, -logp, jax.tree.map(jnp.negative, gradient)),

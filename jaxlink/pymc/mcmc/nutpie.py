@@ -2,7 +2,7 @@
 
 nutpie runs chains in threads, which call the density and its gradient. Each chain is a
 run of its own with its own seed, so that it depends on its number and on nothing else,
-and starts where it is told to.
+and has its initial position given.
 """
 
 from collections.abc import Iterator, Mapping
@@ -97,9 +97,9 @@ class NutpieChains:
 
         self._evaluate = evaluate
 
-    def begin(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """The vectors of these positions (one a chain), and the log densities and
-        gradients there."""
+    def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """The states of chains at their initial positions (one a row), which are these
+        as vectors, and the log densities and gradients there."""
         vectors = np.asarray(jax.vmap(self._ravel.ravel)(positions))
         logps, gradients = zip(*map(self._evaluate, vectors), strict=True)
         return (
@@ -112,7 +112,7 @@ class NutpieChains:
         """Run all chains to the end, or until Ctrl-C.
 
         Arguments:
-            vectors: where they start, as `begin` gives them.
+            vectors: the initial positions, as `init_states` gives them.
             update: is told of progress.
 
         Yields:
@@ -134,7 +134,7 @@ class NutpieChains:
                     chain = len(runs)
                     high, low = bits[chain]
                     seed = int(high) << 32 | int(low)
-                    runs[chain] = self._start(vectors[chain], seed, chain, seen)
+                    runs[chain] = self._launch(vectors[chain], seed, chain, seen)
                     update(chain, (), {})
                 for chain in runs.keys() - finished.keys():
                     with suppress(TimeoutError):
@@ -152,7 +152,7 @@ class NutpieChains:
         if interrupt is not None:
             raise interrupt
 
-    def _start(self, vector: Any, seed: int, chain: int, seen: dict[int, Any]) -> Any:
+    def _launch(self, vector: Any, seed: int, chain: int, seen: dict[int, Any]) -> Any:
         from nutpie.compiled_pyfunc import from_pyfunc
 
         def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:

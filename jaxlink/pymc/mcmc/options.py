@@ -8,7 +8,7 @@ from jaxlink.pymc.shared.pymc_arguments import refuse_unknown
 
 __all__ = ["Settings", "settings_of"]
 
-# PyMC's ways to start: whether starts are jittered, and the mass matrix is dense.
+# PyMC's `init`: whether initial positions are jittered, and the mass matrix is dense.
 _INITS = {
     "auto": (True, False),
     "jitter+adapt_diag": (True, False),
@@ -27,7 +27,7 @@ class Settings(NamedTuple):
 
     Attributes:
         target_accept: the acceptance rate that it aims at.
-        jitter: whether the starts are jittered.
+        jitter: whether the initial positions are jittered.
         options: its own options.
     """
 
@@ -75,7 +75,7 @@ def settings_of(
     )
     if not 0 < target < 1:
         raise ValueError(f"target_accept must be in (0, 1), but is {target}.")
-    jittered, dense = _started(init)
+    jittered, dense = _jittered_and_dense(init)
     if dense and sampler not in _DENSE:
         raise ValueError(
             f"{sampler} has no dense mass matrix, which init={init!r} asks for: use "
@@ -85,7 +85,7 @@ def settings_of(
     return Settings(target, jittered if jitter is None else jitter, options)
 
 
-def _started(init: str) -> tuple[bool, bool]:
+def _jittered_and_dense(init: str) -> tuple[bool, bool]:
     known = _INITS.get(str(init).lower())
     if known is None:
         raise ValueError(

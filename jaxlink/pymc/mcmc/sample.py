@@ -20,15 +20,25 @@ from xarray import DataTree
 
 from jaxlink.optional import load
 from jaxlink.pymc.batched.memory import budget
-from jaxlink.pymc.mcmc.chains import STARTING, STEPPING, Chains, Rows, chain_keys
+from jaxlink.pymc.mcmc.chains import (
+    INITIAL_POSITION,
+    STEPPING,
+    Chains,
+    Rows,
+    chain_keys,
+)
 from jaxlink.pymc.mcmc.draws import Trace
+from jaxlink.pymc.mcmc.initial_positions import (
+    InitialPositions,
+    InitVals,
+    find_initial_states,
+)
 from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
 from jaxlink.pymc.mcmc.options import settings_of
 from jaxlink.pymc.mcmc.placement import lanes_of
 from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
-from jaxlink.pymc.mcmc.starts import InitVals, Starts, start_chains
 from jaxlink.pymc.model.data import check_observed
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.function import ModelFunction
@@ -253,9 +263,9 @@ def sample(
     )
     shown = False if quiet else progressbar
     progress = MCMCProgress(shown, chains, draws, tune, theme=progressbar_theme)
-    starts = Starts(model, chains, initvals, settings.jitter, host_callback)
-    density = _log_density(model, starts, host_callback)
-    shapes = jax.eval_shape(values, starts.shapes)
+    initial = InitialPositions(model, chains, initvals, settings.jitter, host_callback)
+    density = _log_density(model, initial.shapes, host_callback)
+    shapes = jax.eval_shape(values, initial.shapes)
     kept = {name: shapes[name] for name in names}
     skip = tune if discard_tuned_samples else 0
     counts = {"chains": chains, "tune": tune, "draws": draws}
@@ -265,7 +275,7 @@ def sample(
         sampler = NutpieChains(
             density,
             values,
-            Ravel(starts.shapes),
+            Ravel(initial.shapes),
             chain_keys(run_key, chains, STEPPING),
             tune=tune,
             draws=draws,
@@ -280,7 +290,7 @@ def sample(
             KERNELS[nuts_sampler](tune, settings.target_accept, settings.options),
             density,
             values,
-            starts.shapes,
+            initial.shapes,
             run_key,
             lanes_of(chains, mesh, vectorized),
             steps=tune + draws,
@@ -300,9 +310,9 @@ def sample(
                 f"Only {draws} samples per chain. Reliable r-hat and ESS diagnostics "
                 "require longer chains for accurate estimate."
             )
-        keys = chain_keys(run_key, chains, STARTING)
+        keys = chain_keys(run_key, chains, INITIAL_POSITION)
         retries *= settings.jitter
-        states = start_chains(model, starts, keys, retries, sampler.begin)
+        states = find_initial_states(model, initial, keys, retries, sampler.init_states)
         began = time.perf_counter()
         with progress:
             _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)
@@ -353,8 +363,8 @@ def _check_variables(model: pm.Model) -> None:
         )
 
 
-def _log_density(model: pm.Model, starts: Starts, host_callback: bool) -> ModelFunction:
-    if not any(entry.size for entry in starts.shapes.values()):
+def _log_density(model: pm.Model, shapes: Shapes, host_callback: bool) -> ModelFunction:
+    if not any(entry.size for entry in shapes.values()):
         raise SamplingError("all free variables of the model are empty.")
     density = logdensity(model, host_callback=host_callback)
     if density.takes_key:
@@ -362,7 +372,7 @@ def _log_density(model: pm.Model, starts: Starts, host_callback: bool) -> ModelF
             "the log density is random, as that of a model with pm.Minibatch is, so "
             "NUTS cannot sample from it. Use jaxlink.pymc.fit, or all of the data."
         )
-    check_gradient(density, starts.shapes)
+    check_gradient(density, shapes)
     return density
 
 

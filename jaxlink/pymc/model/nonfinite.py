@@ -1,4 +1,4 @@
-"""Which terms of a log density are not finite, for errors."""
+"""Where a log density or its gradient is not finite, for errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +8,39 @@ import numpy as np
 import pymc as pm
 
 from jaxlink.pymc.model.density import logdensity
+from jaxlink.pymc.shared.arguments import listed
 
-__all__ = ["shown", "unsound_terms"]
+__all__ = ["is_usable", "shown", "unsound_terms", "why_unusable"]
+
+
+def is_usable(logp: Any, gradient: Mapping[str, Any]) -> bool:
+    """Whether the log density and all entries of its gradient are finite."""
+    return bool(np.isfinite(logp)) and not _nonfinite(gradient)
+
+
+def why_unusable(
+    model: pm.Model,
+    position: Mapping[str, Any],
+    logp: Any,
+    gradient: Mapping[str, Any],
+    *,
+    jacobian: bool,
+) -> str:
+    """Why nothing can start at a position that is not usable, as half a sentence.
+
+    Arguments:
+        model: the model.
+        position: as `logdensity` takes it.
+        logp, gradient: the log density there, which is not random, and its gradient.
+        jacobian: whether it counts Jacobians.
+    """
+    if np.isfinite(logp):
+        return (
+            f"the log density is {logp:.4g}, but its derivative with respect to "
+            f"{listed(_nonfinite(gradient))} is not finite"
+        )
+    terms = unsound_terms(model, position, jax.random.key(0), jacobian=jacobian)
+    return f"of the terms of the log density, {'; '.join(terms)}"
 
 
 def unsound_terms(
@@ -44,3 +75,7 @@ def shown(position: Mapping[str, Any]) -> str:
         for name, entry in position.items()
     ]
     return "{" + ", ".join(parts) + "}"
+
+
+def _nonfinite(position: Mapping[str, Any]) -> list[str]:
+    return [name for name, x in position.items() if not np.isfinite(x).all()]

@@ -40,6 +40,10 @@ _ADVICE = {
         '"Nelder-Mead" or "Powell", the Hessian for "trust-exact", its products for '
         '"Newton-CG"',
     ),
+    "start": "use initvals",
+    "seed": "use random_seed",
+    "maxeval": "use maxiter",
+    "return_raw": "use return_inferencedata=True, and the group optimizer_result",
     # fit
     "include_transformed": "say so when you draw, by "
     "approximation.sample(include_transformed=True)",

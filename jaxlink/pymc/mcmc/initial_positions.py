@@ -1,4 +1,4 @@
-"""Where the chains of a sampler start, and what is said if they cannot."""
+"""The initial positions of chains, and what is said if none is usable."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,17 +11,17 @@ from pymc.exceptions import SamplingError
 
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.model.nonfinite import shown, unsound_terms
+from jaxlink.pymc.model.nonfinite import is_usable, shown, why_unusable
 
-__all__ = ["InitVals", "Starts", "start_chains"]
+__all__ = ["InitVals", "InitialPositions", "find_initial_states"]
 
 InitVals = Mapping[Any, Any] | Sequence[Mapping[Any, Any] | None]
 
 Position = dict[str, np.ndarray]
 
 
-class Starts:
-    """Initial positions of the chains of a model.
+class InitialPositions:
+    """Draws the initial positions of the chains of a model.
 
     Arguments:
         model: the model.
@@ -62,54 +62,54 @@ class Starts:
         made: dict[int, ModelFunction] = {}
         for given in of_chains:
             if given and id(given) not in made:
-                made[id(given)] = self._start(given)
-        self._starts = [made.get(id(given), default) for given in of_chains]
+                made[id(given)] = self._with_initvals(given)
+        self._of_chains = [made.get(id(given), default) for given in of_chains]
 
-    def _start(self, initvals: Mapping[Any, Any]) -> ModelFunction:
+    def _with_initvals(self, initvals: Mapping[Any, Any]) -> ModelFunction:
         try:
-            start = self._make(initvals=initvals)
+            position = self._make(initvals=initvals)
         except TypeError as error:
             raise ValueError(f"initvals do not fit the model: {error}") from error
-        entries = jax.eval_shape(start, jax.random.key(0))
+        entries = jax.eval_shape(position, jax.random.key(0))
         for name, entry in self.shapes.items():
             if entries[name].shape != entry.shape:
                 raise ValueError(
                     f"initvals do not fit the model: they give `{name}` the shape "
                     f"{entries[name].shape}, but it has {entry.shape}."
                 )
-        return start
+        return position
 
-    def draw(self, chain: int, key: jax.Array) -> Position:
-        """A position for a chain to start from."""
-        return jax.device_get(self._starts[chain](key))
+    def position(self, chain: int, key: jax.Array) -> Position:
+        """An initial position of a chain."""
+        return jax.device_get(self._of_chains[chain](key))
 
 
-def start_chains(
+def find_initial_states(
     model: pm.Model,
-    starts: Starts,
+    initial: InitialPositions,
     keys: jax.Array,
     retries: int,
-    evaluate: Callable[[Position], tuple[Any, Any, Any]],
+    init_states: Callable[[Position], tuple[Any, Any, Any]],
 ) -> Any:
-    """Start all chains where the log density and its gradient are finite.
+    """The states of all chains, where the log density and its gradient are finite.
 
-    A chain whose start is of no use draws another one, up to ``retries`` times. The
-    *n*-th one uses the key ``fold_in(keys[chain], n)``.
+    A chain whose initial position is not usable draws another one, up to ``retries``
+    times. The *n*-th one uses the key ``fold_in(keys[chain], n)``.
 
     Arguments:
         model: the model, for the error.
-        starts: where to start.
+        initial: draws the positions.
         keys: a key for each chain.
         retries: how often a chain may try again.
-        evaluate: from positions of all chains, stacked, to whatever the caller wants,
-            the log densities and the gradients.
+        init_states: from positions of all chains, stacked, to the states, the log
+            densities and the gradients.
 
     Returns:
-        the first of what ``evaluate`` returned for the positions that are of use.
+        the states at the positions that are usable.
 
     Raises:
-        SamplingError: a chain found no start; the terms of the log density that are not
-            finite are named.
+        SamplingError: a chain found no usable position; the error names the terms or
+            variables that are not finite.
     """
     chains = len(keys)
     positions: list[Position] = [{}] * chains
@@ -117,41 +117,29 @@ def start_chains(
     for attempt in range(retries + 1):
         for chain in unusable:
             key = jax.random.fold_in(keys[chain], attempt)
-            positions[chain] = starts.draw(chain, key)
+            positions[chain] = initial.position(chain, key)
         stacked = {
             name: np.stack([position[name] for position in positions])
-            for name in starts.shapes
+            for name in initial.shapes
         }
-        started, logps, gradients = evaluate(stacked)
+        states, logps, gradients = init_states(stacked)
         logps, gradients = jax.device_get((logps, gradients))
+        of_chains = [
+            {name: entry[chain] for name, entry in gradients.items()}
+            for chain in range(chains)
+        ]
         unusable = [
             chain
             for chain in range(chains)
-            if not np.isfinite(logps[chain])
-            or not all(np.isfinite(entry[chain]).all() for entry in gradients.values())
+            if not is_usable(logps[chain], of_chains[chain])
         ]
         if not unusable:
-            return started
+            return states
     chain = unusable[0]
-    gradient = {name: entry[chain] for name, entry in gradients.items()}
-    reason = _why_unusable(model, positions[chain], float(logps[chain]), gradient)
+    position, gradient = positions[chain], of_chains[chain]
+    reason = why_unusable(model, position, logps[chain], gradient, jacobian=True)
     tries = f" (and at {retries} others before)" if retries else ""
     raise SamplingError(
-        f"cannot start chain {chain} at {shown(positions[chain])}{tries}: {reason} "
-        "Nothing was sampled. Check the priors and the data, or give initvals."
+        f"cannot start chain {chain} at {shown(position)}{tries}: {reason}. Nothing "
+        "was sampled. Check the priors and the data, or give initvals."
     )
-
-
-def _why_unusable(
-    model: pm.Model, position: Position, logp: float, gradient: Position
-) -> str:
-    if np.isfinite(logp):
-        wrong = [
-            f"`{k}`" for k, entry in gradient.items() if not np.isfinite(entry).all()
-        ]
-        return (
-            f"the log density is {logp:.4g}, but its derivative with respect to "
-            f"{', '.join(wrong)} is not finite."
-        )
-    found = unsound_terms(model, position, jax.random.key(0), jacobian=True)
-    return f"the log density is {logp}. Of its terms, {'; '.join(found)}."
