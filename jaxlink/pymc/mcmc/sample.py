@@ -304,7 +304,7 @@ def sample(
         retries *= settings.jitter
         states = start_chains(model, starts, keys, retries, sampler.begin)
         began = time.perf_counter()
-        with progress:
+        with progress.display:
             _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)
         took = time.perf_counter() - began
         warmup, main = drawn.parts()
