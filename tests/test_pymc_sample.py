@@ -204,7 +204,13 @@ def test_calls_get_longer_but_not_too_long(small):
 def test_progress_shows_chains(small, capsys):
     walked(model=small, progressbar=True)
     shown = capsys.readouterr().err
-    for text in ("Chain 0", "Chain 1", "30/30", "4 div., step 0.01, 29 grad.", "it/s"):
+    for text in (
+        "Chain 0",
+        "Chain 1",
+        "30/30",
+        "4 div., step 0.01, 29 grad.",
+        "steps/s",
+    ):
         assert text in shown
     walked(model=small, progressbar="combined")
     shown = capsys.readouterr().err
@@ -212,7 +218,7 @@ def test_progress_shows_chains(small, capsys):
     assert "60/60" in shown
     assert "div." not in shown
     walked(model=small)
-    assert "it/s" not in capsys.readouterr().err
+    assert "steps/s" not in capsys.readouterr().err
 
 
 def test_convergence_is_checked_as_by_pymc(small, caplog):

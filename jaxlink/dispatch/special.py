@@ -110,7 +110,7 @@ def _i1_by_x(x: Any) -> Any:
 
 
 i1 = smooth(special.i1, {0: _i1_by_x})
-# JAX 0.11 has a slope of 1 at zero.
+# jax < 0.12: its slope at zero is 1.
 i0 = smooth(special.i0, {0: i1})
 
 

@@ -211,7 +211,7 @@ def expm1(x: Any) -> Any:
     return jnp.expm1(x)
 
 
-# JAX 0.11 differentiates to expm1(x) + 1, which loses its digits far below zero.
+# jax < 0.12: its slope is expm1(x) + 1, which loses all digits far below zero.
 expm1.defjvps(lambda t, ans, x: t * jnp.exp(x))
 
 

@@ -16,7 +16,8 @@ _SLOPE = -2 / math.sqrt(math.pi)
 
 
 def erfcx(x: Any) -> Any:
-    """JAX's; far out the series DLMF 7.12.1, where JAX 0.11 has a gap."""
+    """JAX's; far out the series DLMF 7.12.1."""
+    # jax < 0.12: its erfcx has a gap far out.
     far = x > 8
     # One by one: JAX 0.12 cannot take the second derivative for an array.
     near = jnp.vectorize(special.erfcx)(jnp.where(far, 0, x))

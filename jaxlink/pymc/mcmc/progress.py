@@ -1,49 +1,30 @@
 """The progress of a sampler: a bar for each chain, or one for all."""
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, get_args
 
 import numpy as np
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from pymc.progress_bar import ProgressBarOptions
 from rich.theme import Theme
 
 from jaxlink.pymc.shared.arguments import check_names
-from jaxlink.pymc.shared.progress import progress_console
+from jaxlink.pymc.shared.progress import bars
 
 __all__ = ["MCMCProgress", "ProgressBar"]
 
-ProgressBar = bool | Literal["split", "combined", "split+stats", "combined+stats"]
-
-_STYLES = ["split", "split+stats", "stats+split"]
-_STYLES += ["combined", "combined+stats", "stats+combined"]
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        elapsed = task.finished_time or task.elapsed
-        if not (task.completed and elapsed):
-            return Text("")
-        rate = task.completed / elapsed
-        return Text(f"{rate:,.0f} it/s" if rate >= 1 else f"{1 / rate:.1f} s/it")
+type ProgressBar = bool | ProgressBarOptions
 
 
 class MCMCProgress:
-    """A context in which progress is shown.
+    """The bars of a run.
 
     Arguments:
         style: as PyMC's ``progressbar``: ``True`` is ``"split+stats"``.
         chains, draws, tune: what is sampled.
-        theme: as for `progress_console`.
+        theme: as for `jaxlink.pymc.shared.progress.bars`.
+
+    Attributes:
+        display: the context in which they are shown.
 
     Raises:
         ValueError: there is no such style.
@@ -59,48 +40,21 @@ class MCMCProgress:
         theme: Theme | str | None = None,
     ):
         if not isinstance(style, bool):
-            check_names([style], _STYLES, "style of progressbar")
+            styles = get_args(ProgressBarOptions)
+            check_names([style], styles, "style of progressbar")
         text = "split+stats" if style is True else str(style)
+        self._combined, self._with_stats = "combined" in text, "stats" in text
         self._tune = tune
-        self._combined = "combined" in text
         self._divergences = np.zeros(chains, int)
         self._done = np.zeros(chains, int)
-        columns: list[ProgressColumn] = [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=10),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[phase]}"),
-        ]
-        if "stats" in text:
-            columns.append(TextColumn("{task.fields[stats]}"))
-        columns += [
-            _Rate(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        ]
-        console = progress_console(theme)
-        self._progress = Progress(*columns, console=console, disable=style is False)
-        names = (
-            ["Sampling"] if self._combined else [f"Chain {i}" for i in range(chains)]
-        )
-        total = (draws + tune) * (chains if self._combined else 1)
+        total, names = draws + tune, [f"Chain {i}" for i in range(chains)]
+        if self._combined:
+            total, names = total * chains, ["Sampling"]
+        self.display = bars(style is not False, "step", theme=theme)
         self._tasks = [
-            self._progress.add_task(
-                name, start=False, total=total, phase="compiling", stats=""
-            )
+            self.display.add_task(name, start=False, total=total, standing="compiling")
             for name in names
         ]
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def update(self, chain: int, diverging: Any, stats: Mapping[str, Any]) -> None:
         """Show more steps of a chain.
@@ -112,17 +66,18 @@ class MCMCProgress:
             stats: of the last step, the ``step_size`` and ``n_steps``.
         """
         task = self._tasks[0 if self._combined else chain]
-        self._progress.start_task(task)
+        self.display.start_task(task)
         if not len(diverging):
             return
         count, warming = len(diverging), max(self._tune - self._done[chain], 0)
         self._divergences[chain] += np.sum(diverging[warming:])
         self._done[chain] += count
-        shown = self._divergences.sum() if self._combined else self._divergences[chain]
-        step_size, gradients = stats["step_size"], stats["n_steps"]
-        self._progress.update(
-            task,
-            advance=count,
-            phase="warm-up" if self._done[chain] < self._tune else "draws",
-            stats=f"{shown} div., step {step_size:.2g}, {gradients} grad.",
-        )
+        standing = ["warm-up"] if self._done[chain] < self._tune else []
+        if self._with_stats:
+            own = slice(None) if self._combined else chain
+            standing += [
+                f"{self._divergences[own].sum()} div.",
+                f"step {stats['step_size']:.2g}",
+                f"{stats['n_steps']} grad.",
+            ]
+        self.display.update(task, advance=count, standing=", ".join(standing))

@@ -314,7 +314,7 @@ def sample(
         retries *= settings.jitter
         states = find_initial_states(model, initial, keys, retries, sampler.init_states)
         began = time.perf_counter()
-        with progress:
+        with progress.display:
             _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)
         took = time.perf_counter() - began
         warmup, main = drawn.parts()

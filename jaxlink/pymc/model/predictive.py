@@ -1,20 +1,20 @@
 """Draws from a model: the prior, and the posterior predictive."""
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pymc as pm
+from pymc.sampling.forward import observed_dependent_deterministics
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
 
 from jaxlink.pymc.model.function import ModelFunction, compile_model
 from jaxlink.pymc.model.resampling import changed_data, plan, unnamed_shared
 from jaxlink.pymc.shared.arguments import HERE, check_names, listed
 from jaxlink.pymc.shared.context import model_of
 
-__all__ = ["posterior_predictive", "prior"]
+__all__ = ["default_outputs", "posterior_predictive", "prior"]
 
 
 def prior(
@@ -138,7 +138,7 @@ def posterior_predictive(
     for names in (sample_vars or (), freeze_vars):
         check_names(names, all_names, "random variable or deterministic of the model")
     if var_names is None:
-        var_names = list(sample_vars or _default_outputs(model))
+        var_names = list(sample_vars or default_outputs(model))
     outputs = _outputs(model, var_names)
     if given is None:
         given = [rv.name for rv in model.free_RVs]
@@ -177,15 +177,20 @@ def _outputs(model: pm.Model, var_names: Sequence[str]) -> dict[str, Variable]:
     return {name: model[name] for name in var_names}
 
 
-def _default_outputs(model: pm.Model) -> list[str]:
-    """The observed variables, and the deterministics that depend on them directly."""
-    observed = set(model.observed_RVs)
-    depend = [
-        var
-        for var in model.deterministics
-        if observed & set(ancestors([var], blockers=model.basic_RVs))
-    ]
-    return [var.name for var in [*model.observed_RVs, *depend]]
+def default_outputs(model: pm.Model, observed: Iterable[str] = ()) -> list[str]:
+    """What PyMC draws by default: the observed variables, and the deterministics that
+    depend on them directly.
+
+    Arguments:
+        model: the model.
+        observed: names of what was observed when a trace was made. Those that the model
+            still has count as observed.
+    """
+    names = [rv.name for rv in model.observed_RVs]
+    names += [name for name in observed if name in model.named_vars]
+    names = list(dict.fromkeys(names))
+    depend = observed_dependent_deterministics(model, [model[name] for name in names])
+    return [*names, *(var.name for var in depend)]
 
 
 def _warn_of_potentials(model: pm.Model, what: str) -> None:

@@ -1,7 +1,7 @@
 """Predictive sampling, as PyMC spells it."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -12,7 +12,7 @@ from xarray import DataTree
 from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
 from jaxlink.pymc.batched.samples import Samples, labels_of
 from jaxlink.pymc.model.data import check_observed
-from jaxlink.pymc.model.predictive import posterior_predictive, prior
+from jaxlink.pymc.model.predictive import default_outputs, posterior_predictive, prior
 from jaxlink.pymc.predict.read_trace import read_trace, resized, samples_of
 from jaxlink.pymc.shared.arguments import Arrays, check_names
 from jaxlink.pymc.shared.context import model_of
@@ -221,7 +221,7 @@ def sample_posterior_predictive(
     if var_names is not None:
         names = _names(var_names)
     else:
-        names = _default_names(model, read.observed) if anew is None else anew
+        names = default_outputs(model, read.observed) if anew is None else anew
     check_names([*names, *(anew or ())], model.named_vars, "variable of the model")
     names = list(dict.fromkeys(names))
     if not names:
@@ -271,20 +271,6 @@ def sample_posterior_predictive(
     if not return_inferencedata:
         return arrays
     return extend(trace, tree) if extend_inferencedata else tree
-
-
-def _default_names(model: pm.Model, observed: Collection[str]) -> list[str]:
-    """Observed variables, those that were observed when the trace was made, and the
-    deterministics that depend on them directly."""
-    further = [name for name in observed if name in model.named_vars]
-    names = [*(rv.name for rv in model.observed_RVs), *further]
-    variables = {model[name] for name in names}
-    depend = [
-        var.name
-        for var in model.deterministics
-        if variables & set(ancestors([var], blockers=model.basic_RVs))
-    ]
-    return [*names, *depend]
 
 
 def _refuse_dict(store: Any, return_inferencedata: bool) -> None:

@@ -1,4 +1,8 @@
-"""The progress of a run, as a bar of rich."""
+"""Bars that show how far a run is.
+
+They use rich directly. PyMC has bars too, but those for chains import matplotlib, which
+PyMC does not install, and the simple one shows a percentage without counts or rates.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +23,9 @@ from rich.table import Column
 from rich.text import Text
 from rich.theme import Theme
 
-__all__ = ["Bar", "progress_bar", "progress_console"]
+__all__ = ["Bar", "bars", "progress_bar"]
 
-# (units that were done since, how it stands)
+# (units done since the last call, a text to show beside the bar)
 Bar = Callable[[int, str], None]
 
 
@@ -31,18 +35,40 @@ class _Rate(ProgressColumn):
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        if not (task.completed and task.elapsed):
+        elapsed, unit = task.finished_time or task.elapsed, self._unit
+        if not (task.completed and elapsed):
             return Text("")
-        rate, unit = task.completed / task.elapsed, self._unit
+        rate = task.completed / elapsed
         if rate >= 1:
             return Text(f"{rate:,.0f} {unit}s/s")
         return Text(f"{1 / rate:.1f} s/{unit}")
 
 
-def progress_console(theme: Theme | str | None) -> Console:
-    """Where progress is shown, in a theme of rich; default: PyMC's."""
-    own = theme if isinstance(theme, Theme) else default_progress_theme
-    return Console(stderr=True, theme=own)
+def bars(
+    show: bool, unit: str, *, ends: bool = True, theme: Theme | str | None = None
+) -> Progress:
+    """A display without bars yet, on standard error. Each task needs a field
+    ``standing``, the text beside its bar.
+
+    Arguments:
+        show: whether anything is displayed.
+        unit: what is counted, in the singular.
+        ends: whether the totals are known.
+        theme: a theme of rich; default: PyMC's. A string, which PyMC takes as a style
+            sheet for marimo, is ignored.
+    """
+    theme = theme if isinstance(theme, Theme) else default_progress_theme
+    clock = TimeRemainingColumn(elapsed_when_finished=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=8),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        clock if ends else TimeElapsedColumn(),
+        TextColumn("{task.fields[standing]}", table_column=Column(no_wrap=True)),
+        console=Console(stderr=True, theme=theme),
+        disable=not show,
+    )
 
 
 @contextmanager
@@ -54,28 +80,15 @@ def progress_bar(
     *,
     theme: Theme | str | None = None,
 ) -> Iterator[Bar]:
-    """A bar that lasts as long as the context; it says that it compiles at first, and
-    times what comes after the first call.
+    """One bar, as long as the context lasts. It says "Compiling" until it is first
+    called, and times what follows.
 
     Arguments:
-        show: whether there is one.
+        show, unit, theme: as for `bars`.
         total: the number of units, if it is known.
-        unit: what is counted, in the singular.
         description: what is being done.
-        theme: of rich. A string, which PyMC takes for style sheets of marimo, is not
-            used.
     """
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
-        TextColumn("{task.completed:,}") if total is None else MofNCompleteColumn(),
-        _Rate(unit),
-        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
-        TextColumn("{task.fields[standing]}", table_column=Column(no_wrap=True)),
-        console=progress_console(theme),
-        disable=not show,
-    )
-    with progress:
+    with bars(show, unit, ends=total is not None, theme=theme) as progress:
         task = progress.add_task("Compiling", total=total, start=False, standing="")
 
         def advance(count: int, standing: str) -> None:
