@@ -143,6 +143,12 @@ def test_checks_are_free_unless_checkified(x):
     assert pickle.loads(pickle.dumps(fn.checked)).jaxpr(1.0).effects
 
 
+def test_every_condition_of_a_check_counts(x):
+    out = Assert("between 0 and 9")(x, x > 0, x < 9)
+    checked = checkify.checkify(jaxlink.function([x], out))
+    assert [bool(checked(value)[0].get()) for value in (-1.0, 5.0, 10.0)] == [1, 0, 1]
+
+
 def test_checks_of_what_is_known(x):
     with pytest.raises(jaxlink.CompileError, match=r"always fails.*never so"):
         jaxlink.function([x], Assert("never so")(x, pt.constant(False)))

@@ -15,7 +15,6 @@ from pymc.exceptions import SamplingError
 from walk import SCALE, SETTINGS, walk, walked
 
 from jaxlink.pymc.mcmc import sample as mcmc
-from jaxlink.pymc.mcmc.chains import INITIAL_POSITION, STEPPING, chain_keys
 from jaxlink.pymc.mcmc.progress import MCMCProgress
 from jaxlink.pymc.mcmc.sample import sample
 from jaxlink.pymc.model.density import logdensity
@@ -95,21 +94,20 @@ def test_tree_is_what_pymc_returns(model):
 
 
 def test_draws_are_the_values_at_the_positions(model):
-    """The walk, made by hand from the law of the keys."""
+    """The walk, made by hand from the law of the keys: each chain has a key, of which
+    fold 0 starts it and fold 1 steps it."""
     keep = {"keep_untransformed": True, "discard_tuned_samples": False}
     tree = walked(model=model, tune=2, draws=3, **keep)
     names = [var.name for var in model.value_vars]
-    key = jax.random.key(1)
+    fold_in = jax.random.fold_in
     f, density = constrain(model), logdensity(model)
     for chain in range(2):
-        start_key = jax.random.fold_in(chain_keys(key, 2, INITIAL_POSITION)[chain], 0)
-        position = initial_position(model, jitter=True)(start_key)
+        own = fold_in(jax.random.key(1), chain)
+        position = initial_position(model, jitter=True)(fold_in(fold_in(own, 0), 0))
         for t in range(5):
-            step = jax.random.fold_in(chain_keys(key, 2, STEPPING)[chain], t)
+            step = fold_in(fold_in(own, 1), t)
             for number, name in enumerate(sorted(names)):
-                noise = jax.random.normal(
-                    jax.random.fold_in(step, number), position[name].shape
-                )
+                noise = jax.random.normal(fold_in(step, number), position[name].shape)
                 position = position | {name: position[name] + SCALE * noise}
             prefix, draw = ("warmup_", t) if t < 2 else ("", t - 2)
             drawn = tree[f"{prefix}posterior"].sel(chain=chain, draw=draw)
