@@ -15,8 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.scipy import linalg as jsl
 from pytensor.tensor.linalg.decomposition.schur import QZ, Schur
 from pytensor.tensor.linalg.solvers.linear_control import TRSYL
 
@@ -29,6 +27,7 @@ from jaxlink.dispatch.linalg.support import (
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
+from jaxlink.numerics.linalg.sylvester import solve_quasi_triangular_sylvester
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe
 
@@ -83,32 +82,6 @@ def _on_host(op: Any, node: Any, dtypes: list[np.dtype]) -> Function:
     return run
 
 
-# --- the Sylvester equation ----------------------------------------------------------
-
-
-def _triangular_sylvester(a: Any, b: Any, c: Any) -> Any:
-    """A X + X B = C with triangular A and B, column by column: Bartels and Stewart,
-    "Solution of the matrix equation AX + XB = C" (1972)."""
-    eye = jnp.eye(a.shape[0], dtype=a.dtype)
-
-    def column(j: Any, x: Any) -> Any:
-        known = c[:, j] - x @ b[:, j]  # later columns of x are still zero
-        return x.at[:, j].set(jsl.solve_triangular(a + b[j, j] * eye, known))
-
-    return lax.fori_loop(0, c.shape[1], column, jnp.zeros_like(c))
-
-
-def _quasi_triangular_sylvester(a: Any, b: Any, c: Any) -> Any:
-    """The same with 2x2 blocks, which are triangular in a complex basis."""
-    if jnp.iscomplexobj(c):
-        return _triangular_sylvester(jnp.triu(a), jnp.triu(b), c)
-    (a, u), (b, v) = (
-        jsl.rsf2csf(jnp.triu(x, -1), jnp.eye(x.shape[0], dtype=x.dtype)) for x in (a, b)
-    )
-    x = _triangular_sylvester(a, b, u.conj().T @ c.astype(a.dtype) @ v)
-    return (u @ x @ v.conj().T).real
-
-
 @rule(TRSYL)
 def trsyl(op: TRSYL, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
@@ -126,21 +99,7 @@ def trsyl(op: TRSYL, node: Any) -> Function:
         check_rows(node, [b, c.T])
         if c.size == 0:
             return c
-        used = -1 if c.dtype.kind == "f" else 0
-        a, b = jnp.triu(a, used), jnp.triu(b, used)
-        fixed_a, fixed_b = lax.stop_gradient(a), lax.stop_gradient(b)
-
-        def solve(matvec: Any, c: Any) -> Any:
-            return _quasi_triangular_sylvester(fixed_a, fixed_b, c)
-
-        def transpose_solve(vecmat: Any, c: Any) -> Any:
-            # A' and B' read backwards are upper triangular again.
-            x = _quasi_triangular_sylvester(
-                jnp.flip(fixed_a.T), jnp.flip(fixed_b.T), jnp.flip(c)
-            )
-            return jnp.flip(x)
-
-        x = lax.custom_linear_solve(lambda x: a @ x + x @ b, c, solve, transpose_solve)
+        x = solve_quasi_triangular_sylvester(a, b, c)
         demand(node, jnp.isfinite(x).all(), "A and -B share an eigenvalue")
         return x
 
