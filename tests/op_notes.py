@@ -8,6 +8,11 @@ _OPTIMIZER = (
 )
 _MASKED = "of an empty selection: see [checks](checks.md)"
 _BOUND = "how many elements are stored is an upper bound where values decide it"
+_ON_HOST = (
+    "LAPACK on the host, by `jax.pure_callback`: `jax.export` refuses it; no gradient, "
+    "as in PyTensor"
+)
+_BY_SCHUR = "calls the host, as Schur does"
 
 NOTES: dict[str, str] = {
     "breakpoint.PdbBreakpoint": "opens the debugger on the host",
@@ -88,13 +93,18 @@ NOTES: dict[str, str] = {
     "tensor.linalg.decomposition.qr.QR": (
         'no gradient of "raw", nor of "full" of a tall matrix'
     ),
-    "tensor.linalg.decomposition.schur.QZ": "no gradient, as in PyTensor",
-    "tensor.linalg.decomposition.schur.Schur": "no gradient, as in PyTensor",
+    "tensor.linalg.decomposition.schur.QZ": _ON_HOST,
+    "tensor.linalg.decomposition.schur.Schur": _ON_HOST,
     "tensor.linalg.decomposition.svd.SVD": (
         "no gradient of full matrices, as in PyTensor"
     ),
     "tensor.linalg.products.Expm": "nan for norms above 2e10",
     "tensor.linalg.solvers.general.Solve": "nan if it fails: see [checks](checks.md)",
+    "tensor.linalg.solvers.linear_control.SolveBilinearDiscreteLyapunov": _BY_SCHUR,
+    "tensor.linalg.solvers.linear_control.SolveDiscreteARE": (
+        "calls the host, as QZ does"
+    ),
+    "tensor.linalg.solvers.linear_control.SolveSylvester": _BY_SCHUR,
     "tensor.linalg.solvers.linear_control.TRSYL": (
         "common eigenvalues give inf or nan, where LAPACK perturbs"
     ),

@@ -15,16 +15,11 @@ from pytensor.tensor.math import Argmax, MulWithoutZeros
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.arithmetic import convert
-from jaxlink.ops.attained import Attained, ReadAttained, attained_at
+from jaxlink.numerics.reductions import attained_at, extremum, prod_without_zeros
+from jaxlink.ops.attained import Attained, ReadAttained
 from jaxlink.values.static import canonical
 
 __all__ = ["REDUCTIONS"]
-
-
-def prod_without_zeros(x: Any, axis: Any) -> Any:
-    zero = x == 0
-    product = jnp.prod(jnp.where(zero, 1, x), axis=axis, dtype=x.dtype)
-    return jnp.where(jnp.all(zero, axis=axis), jnp.zeros_like(product), product)
 
 
 def _bitwise(reduce: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,31 +59,6 @@ def reduction(op: CAReduce, node: Any) -> Callable[..., Any]:
             return extremum(extreme, x, axis, initial=op.initial_value(x.dtype))
 
     return lambda x: convert(fn(jnp.asarray(x, canonical(within)), axis), to)
-
-
-def extremum(reduce: Callable[..., Any], x: Any, axis: Any, **kwargs: Any) -> Any:
-    """``jnp.max`` or ``jnp.min`` with PyTensor's derivative at ties.
-
-    Every element that attains the extremum has all of the gradient, where JAX divides
-    it among them.
-    """
-
-    def value(x: Any) -> Any:
-        return reduce(x, axis=axis, **kwargs)
-
-    if x.dtype.kind != "f":
-        return value(x)
-    fn = jax.custom_jvp(value)
-
-    @fn.defjvp
-    def fn_jvp(primals: Any, tangents: Any) -> Any:
-        # Computed once: rounded otherwise, no element would equal the extremum.
-        (x,), (t,) = lax.optimization_barrier(primals), tangents
-        out = fn(x)
-        attained = attained_at(x, out, axis)
-        return out, jnp.sum(jnp.where(attained, t, 0), axis=axis)
-
-    return fn(x)
 
 
 @rule(Argmax)

@@ -4,14 +4,12 @@ JAX's own functions wherever it has them right, with their derivatives; else our
 the other modules here.
 """
 
-import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytensor.scalar as ps
 from jax import lax
 from jax.scipy import special
@@ -20,10 +18,10 @@ from pytensor.tensor import special as pts
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.numerics.special.bessel import ive, kve
+from jaxlink.numerics.special.bessel_i import i0, i1
 from jaxlink.numerics.special.bessel_j import j0, j1, jv
 from jaxlink.numerics.special.beta import betainc, betaincinv
-from jaxlink.numerics.special.calculus import smooth
-from jaxlink.numerics.special.erfc import erfcx, log_erfc
+from jaxlink.numerics.special.erfc import erfcinv, erfcx, log_erfc
 from jaxlink.numerics.special.gamma import (
     gammainc,
     gammaincc,
@@ -31,6 +29,7 @@ from jaxlink.numerics.special.gamma import (
     gammaincinv,
 )
 from jaxlink.numerics.special.hyper import hyp2f1
+from jaxlink.numerics.special.logarithms import log1mexp, ndtri_exp, xlog1py, xlogy
 from jaxlink.numerics.special.owens import owens_t
 from jaxlink.numerics.special.polygamma import (
     gamma,
@@ -44,74 +43,7 @@ from jaxlink.values.static import canonical
 
 __all__ = ["OWN", "SPECIAL"]
 
-# Python floats, which take on the dtype of what they meet.
-LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
-
 Function = Callable[..., Any]
-
-
-def log1mexp(x: Any) -> Any:
-    """log(1 - exp(x)), from the side on which it is exact."""
-    far = x < -LOG_2
-    # Each side gets harmless arguments where the other one is used: a nan gradient of
-    # the side not taken would spoil the sum.
-    from_far = jnp.log1p(-jnp.exp(jnp.where(far, x, -1)))
-    # 0 - y, not -y, so that the pole is approached from the right: log(+0).
-    from_near = jnp.log(0 - jnp.expm1(jnp.where(far, -0.5, x)))
-    return jnp.where(far, from_far, from_near)
-
-
-def _erfcinv(x: Any) -> Any:
-    # Not erfinv(1 - x), which loses small x.
-    return -special.ndtri(x / 2) / math.sqrt(2)
-
-
-def _erfcinv_by_x(x: Any) -> Any:
-    return -math.sqrt(math.pi) / 2 * jnp.exp(erfcinv(x) ** 2)
-
-
-erfcinv: Callable[..., Any] = smooth(_erfcinv, {0: _erfcinv_by_x})
-
-
-@jax.custom_jvp
-def ndtri_exp(x: Any) -> Any:
-    """The normal quantile of exp(x), also where exp(x) underflows."""
-    near = x > -2
-    middle = jnp.where(near, -special.ndtri(-jnp.expm1(x)), special.ndtri(jnp.exp(x)))
-    # log ndtr(z) is about -z^2 / 2 - log(-z) - log(2 pi) / 2 in the tail; Newton's
-    # method on it converges in a few steps from there.
-    limit = -20
-    far = jnp.maximum(jnp.minimum(x, limit), float(np.finfo(x.dtype).min))
-
-    def newton(_: Any, z: Any) -> Any:
-        log_cdf = special.log_ndtr(z)
-        log_pdf = -z * z / 2 - LOG_2PI / 2
-        return z - (log_cdf - far) * jnp.exp(log_cdf - log_pdf)
-
-    start = -jnp.sqrt(-2 * far - jnp.log(-2 * far) - LOG_2PI)
-    z = lax.fori_loop(0, 4, newton, start)
-    tail = jnp.where(x == -jnp.inf, -jnp.inf, z)
-    return jnp.where(x < limit, tail, middle)
-
-
-@ndtri_exp.defjvp
-def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
-    (x,), (t,) = primals, tangents
-    z = ndtri_exp(x)
-    return z, t * jnp.exp(x + z * z / 2) * math.sqrt(2 * math.pi)
-
-
-def _i1_by_x(x: Any) -> Any:
-    """I0 - I1 / x, where JAX has inf - inf far out."""
-    far = jnp.isinf(x)
-    y = jnp.where((x == 0) | far, 1, x)
-    slope = jnp.exp(abs(y)) * (special.i0e(y) - special.i1e(y) / y)
-    return jnp.where(x == 0, 0.5, jnp.where(far, jnp.inf, slope))
-
-
-i1 = smooth(special.i1, {0: _i1_by_x})
-# jax < 0.12: its slope at zero is 1.
-i0 = smooth(special.i0, {0: i1})
 
 
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
@@ -187,27 +119,14 @@ def logaddexp(op: pts.LogAddExp, node: Any) -> Function:
     return _of_floats(node, lambda *xs: reduce(jnp.logaddexp, xs))
 
 
-def _ratio(x: Any, y: Any) -> Any:
-    """x / y, and zero where x is: there x log(y) is zero for any y."""
-    zero = x == 0
-    return jnp.where(zero, 0, x / jnp.where(zero, 1, y))
-
-
-_xlogy = smooth(special.xlogy, {0: lambda x, y: jnp.log(y), 1: _ratio})
-_xlog1py = smooth(
-    special.xlog1py,
-    {0: lambda x, y: jnp.log1p(y), 1: lambda x, y: _ratio(x, 1 + y)},
-)
-
-
 @rule(pts.XLogY)
-def xlogy(op: pts.XLogY, node: Any) -> Function:
-    return _of_floats(node, _xlogy)
+def xlogy_rule(op: pts.XLogY, node: Any) -> Function:
+    return _of_floats(node, xlogy)
 
 
 @rule(pts.XLog1PY)
-def xlog1py(op: pts.XLog1PY, node: Any) -> Function:
-    return _of_floats(node, _xlog1py)
+def xlog1py_rule(op: pts.XLog1PY, node: Any) -> Function:
+    return _of_floats(node, xlog1py)
 
 
 @rule(LogErfc)

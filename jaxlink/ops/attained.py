@@ -2,19 +2,12 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.tensor.elemwise import CAReduce
 
 from jaxlink.values.evaluate import evaluate
-
-
-def attained_at(x: Any, extremum: Any, axis: Any) -> Any:
-    """Where ``x`` is its extremum over ``axis``."""
-    over = tuple(range(x.ndim)) if axis is None else axis
-    return x == jnp.expand_dims(extremum, over)
 
 
 class Attained(Op):
@@ -31,7 +24,9 @@ class Attained(Op):
     def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
         (x,) = inputs
         (out,) = evaluate(self.reduction.make_node(*node.inputs), [x])
-        output_storage[0][0] = np.asarray(attained_at(x, out, self.reduction.axis))
+        axis = self.reduction.axis
+        over = tuple(range(x.ndim)) if axis is None else axis
+        output_storage[0][0] = np.asarray(x == np.expand_dims(out, over))
 
 
 class ReadAttained(Op):

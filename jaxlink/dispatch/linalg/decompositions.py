@@ -7,7 +7,6 @@ nan, as in PyTensor, and an error under ``checkify``.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -27,21 +26,20 @@ from jaxlink.dispatch.linalg.support import (
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
-from jaxlink.numerics.linalg.matrices import adjoint, mirror, nan_unless, nonzero
+from jaxlink.numerics.linalg.decompositions import (
+    eig,
+    eigh,
+    eigh_of_pencil,
+    lower_cholesky,
+)
+from jaxlink.numerics.linalg.matrices import adjoint, mirror, nan_unless
+from jaxlink.numerics.linalg.qr import complete_qr, economic_qr, only_r, raw_qr
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe, name_of
 
-__all__ = ["lower_cholesky"]
+__all__: list[str] = []
 
 _DIVERGED = "the iteration did not converge, or the matrix is not finite"
-
-
-def lower_cholesky(x: Any) -> tuple[Any, Any]:
-    """The factor of a Hermitian matrix, nan if there is none, and whether there is."""
-    factor = lax.linalg.cholesky(x, symmetrize_input=False)
-    ok = ~jnp.isnan(factor).any()
-    # JAX leaves zeros above the diagonal of a failure.
-    return nan_unless(ok, factor), ok
 
 
 @rule(Cholesky)
@@ -57,25 +55,24 @@ def cholesky(op: Cholesky, node: Any) -> Function:
 # --- eigenvalues ---------------------------------------------------------------------
 
 
-def _eigh(node: Any, x: Any, b: Any, lower: bool) -> tuple[Any, Any]:
-    """Eigenvalues and -vectors of ``x``, or of the pencil ``(x, b)``."""
-    x = mirror(x, lower)
-    if b is None:
-        values, vectors = jnp.linalg.eigh(x, symmetrize_input=False)
+def _eigh(op: Any, node: Any) -> Function:
+    """Eigenvalues and -vectors of a matrix, or of two."""
+
+    def run(x: Any, b: Any = None) -> tuple[Any, Any]:
+        x = mirror(x, op.lower)
+        if b is None:
+            values, vectors = eigh(x)
+        else:
+            values, vectors, ok = eigh_of_pencil(x, mirror(b, op.lower))
+            demand(node, ok, "the second matrix is not positive definite")
         demand(node, ~jnp.isnan(values).any(), _DIVERGED)
         return values, vectors
-    # With b = l l*, the vectors of inv(l) x inv(l*) are l* times those of the pencil.
-    factor, ok = lower_cholesky(mirror(b, lower))
-    demand(node, ok, "the second matrix is not positive definite")
-    half = jsl.solve_triangular(factor, x, lower=True)
-    reduced = adjoint(jsl.solve_triangular(factor, adjoint(half), lower=True))
-    values, vectors = jnp.linalg.eigh(reduced)
-    demand(node, ~jnp.isnan(values).any(), _DIVERGED)
-    return values, jsl.solve_triangular(adjoint(factor), vectors, lower=False)
+
+    return in_lapack_dtype(node, run, square=(0, 1))
 
 
 @rule(Eigh)
-def eigh(op: Eigh, node: Any) -> Function:
+def eigh_rule(op: Eigh, node: Any) -> Function:
     for var in node.inputs:
         if var.type.dtype.startswith("complex"):
             raise UnsupportedOpError(
@@ -83,20 +80,17 @@ def eigh(op: Eigh, node: Any) -> Function:
                 "declares the eigenvectors of a complex matrix as real. Use eigvalsh "
                 "for the eigenvalues, or eig."
             )
-    return in_lapack_dtype(
-        node, lambda x, b=None: _eigh(node, x, b, op.lower), square=(0, 1)
-    )
+    return _eigh(op, node)
 
 
 @rule(Eigvalsh)
 def eigvalsh(op: Eigvalsh, node: Any) -> Function:
-    return in_lapack_dtype(
-        node, lambda x, b=None: _eigh(node, x, b, op.lower)[0], square=(0, 1)
-    )
+    decompose = _eigh(op, node)
+    return lambda *matrices: decompose(*matrices)[0]
 
 
 @rule(Eig)
-def eig(op: Eig, node: Any) -> Function:
+def eig_rule(op: Eig, node: Any) -> Function:
     (x,) = node.inputs
     out = np.dtype(node.outputs[0].type.dtype)
     complex_ = x.type.dtype.startswith("complex")
@@ -104,37 +98,11 @@ def eig(op: Eig, node: Any) -> Function:
 
     def run(x: Any) -> Any:
         check_square(node, x)
-        values, vectors = _eig(jnp.asarray(x, canonical(dtype)))
+        values, vectors = eig(jnp.asarray(x, canonical(dtype)))
         demand(node, ~jnp.isnan(values).any(), _DIVERGED)
         return values, vectors
 
     return run
-
-
-@jax.custom_jvp
-def _eig(x: Any) -> tuple[Any, Any]:
-    values, vectors = jnp.linalg.eig(x)
-    return values, vectors
-
-
-@_eig.defjvp
-def _eig_jvp(primals: Any, tangents: Any) -> Any:
-    """Perturbation theory: with C = inv(V) dX V, the values move by its diagonal, and
-    vector j by C[i, j] / (value j - value i) along vector i (Golub and Van Loan,
-    "Matrix Computations", 4th ed., 7.2.4). How far it moves along itself follows from
-    LAPACK's convention: its length is one, and its largest element is real.
-    """
-    values, vectors = _eig(*primals)
-    (dx,) = tangents
-    change = jnp.linalg.solve(vectors, dx.astype(vectors.dtype) @ vectors)
-    gap = values - values[:, None]
-    along = jnp.where(gap == 0, 0, change / nonzero(gap))
-    moved = vectors @ along
-    largest = jnp.abs(vectors).argmax(0)[None]
-    turn = jnp.take_along_axis(moved / nonzero(vectors), largest, axis=0).imag
-    stretch = (vectors.conj() * moved).sum(0).real
-    moved = moved - vectors * lax.complex(stretch, turn[0])
-    return (values, vectors), (jnp.diagonal(change), moved)
 
 
 @rule(SVD)
@@ -166,42 +134,23 @@ def qr(op: QR, node: Any) -> Function:
     return in_lapack_dtype(node, run)
 
 
-def _economic(x: Any) -> tuple[Any, Any]:
-    """Q and R. JAX has the gradient of a matrix that is not wide. In a wide one the
-    reflections come from the first columns, which are square."""
+_complete_qr = without_gradient(
+    complete_qr,
+    'QR with mode="full" of a matrix that has more rows than columns (use "economic")',
+)
+
+
+def _full_qr(x: Any) -> Any:
     m, n = x.shape
-    q, r = jnp.linalg.qr(x[:, :m])
-    return q, r if m >= n else jnp.concatenate([r, adjoint(q) @ x[:, m:]], axis=1)
+    return economic_qr(x) if m <= n else _complete_qr(x)
 
 
-def _full(x: Any) -> tuple[Any, Any]:
-    m, n = x.shape
-    if m <= n:
-        return _economic(x)
-    complete = without_gradient(
-        lambda x: tuple(jnp.linalg.qr(x, mode="complete")),
-        'QR with mode="full" of a matrix that has more rows than columns (use '
-        '"economic")',
-    )
-    return tuple(complete(x))
-
-
-def _only_r(x: Any) -> tuple[Any]:
-    m, n = x.shape
-    r = _economic(x)[1]
-    return (jnp.concatenate([r, jnp.zeros((max(m - n, 0), n), r.dtype)]),)
-
-
-def _raw(x: Any) -> tuple[Any, Any, Any]:
-    def run(x: Any) -> Any:
-        h, tau = jnp.linalg.qr(x, mode="raw")
-        h = jnp.swapaxes(h, 0, 1)
-        return h, tau, jnp.triu(h[: h.shape[1]])
-
-    return tuple(without_gradient(run, 'QR with mode="raw"')(x))
-
-
-_QR_MODES = {"economic": _economic, "full": _full, "r": _only_r, "raw": _raw}
+_QR_MODES = {
+    "economic": economic_qr,
+    "full": _full_qr,
+    "r": only_r,
+    "raw": without_gradient(raw_qr, 'QR with mode="raw"'),
+}
 
 
 # --- LU ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Determinants, inverses and functions of matrices."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +10,6 @@ from pytensor.tensor.linalg.inverse import MatrixInverse, MatrixPinv, TensorInv
 from pytensor.tensor.linalg.products import Expm
 from pytensor.tensor.linalg.summary import Det, SLogDet
 
-from jaxlink.dispatch.linalg.solvers import solve_general
 from jaxlink.dispatch.linalg.support import (
     Function,
     check_square,
@@ -20,6 +20,7 @@ from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.linalg.matrices import mirror
 from jaxlink.numerics.linalg.pinv import pseudo_inverse
+from jaxlink.numerics.linalg.solve import solve_general
 from jaxlink.values.static import cast
 from jaxlink.values.types import describe, name_of
 
@@ -75,9 +76,7 @@ def tensorinv(op: TensorInv, node: Any) -> Function:
 
     def run(x: Any) -> Any:
         left, right = x.shape[: op.ind], x.shape[op.ind :]
-        size = 1
-        for length in left:
-            size *= length
+        size = math.prod(left)
         matrix = x.reshape(size, -1)
         check_square(node, matrix)
         inverse, ok = solve_general(matrix, jnp.eye(size, dtype=x.dtype))

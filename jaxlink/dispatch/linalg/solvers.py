@@ -7,15 +7,12 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jax.scipy import linalg as jsl
 from pytensor.tensor.linalg.solvers.general import Solve
 from pytensor.tensor.linalg.solvers.lstsq import Lstsq, TensorSolve
 from pytensor.tensor.linalg.solvers.psd import CholeskySolve
 from pytensor.tensor.linalg.solvers.triangular import SolveTriangular
 
-from jaxlink.dispatch.linalg.decompositions import lower_cholesky
 from jaxlink.dispatch.linalg.support import (
     Function,
     check_rows,
@@ -25,30 +22,13 @@ from jaxlink.dispatch.linalg.support import (
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
+from jaxlink.numerics.linalg.decompositions import lower_cholesky
 from jaxlink.numerics.linalg.matrices import mirror, nan_unless
-from jaxlink.numerics.linalg.pinv import pseudo_inverse
+from jaxlink.numerics.linalg.solve import least_squares, solve_general
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe, name_of
 
-__all__ = ["solve_general"]
-
-
-def solve_general(a: Any, b: Any) -> tuple[Any, Any]:
-    """The solution for a vector or a matrix, nan if ``a`` is singular, and whether it
-    is not. Its gradient takes another solve and no other factorization."""
-    if b.ndim == 1:
-        x, ok = solve_general(a, b[:, None])
-        return x[:, 0], ok
-    if b.size == 0:
-        return jnp.zeros(b.shape, b.dtype), jnp.asarray(True)
-    factors, pivots, _ = lax.linalg.lu(lax.stop_gradient(a))
-
-    def solve(trans: int) -> Function:
-        return lambda matvec, b: jsl.lu_solve((factors, pivots), b, trans=trans)
-
-    x = lax.custom_linear_solve(lambda x: a @ x, b, solve(0), solve(1))
-    ok = (jnp.diagonal(factors) != 0).all()
-    return nan_unless(ok, x), ok
+__all__: list[str] = []
 
 
 def _transpose(x: Any) -> Any:
@@ -138,12 +118,7 @@ def tensorsolve(op: TensorSolve, node: Any) -> Function:
 
 @rule(Lstsq)
 def lstsq(op: Lstsq, node: Any) -> Function:
-    """Least squares by the singular values, as LAPACK's gelsd.
-
-    A singular value counts if it is larger than rcond times the largest; an rcond that
-    is not between 0 and 1 stands for the rounding unit. PyTensor declares all outputs
-    as float64, so that is what it is computed in.
-    """
+    """PyTensor declares all outputs as float64, so it is computed in that."""
     x, y, _ = node.inputs
     if y.type.ndim != 2 or x.type.ndim != 2:
         raise UnsupportedOpError(
@@ -161,19 +136,11 @@ def lstsq(op: Lstsq, node: Any) -> Function:
         dtype = canonical("float64")
         x, y, rcond = (jnp.asarray(v, dtype) for v in (x, y, rcond))
         check_rows(node, [x, y])
-        m, n = x.shape
-        values = jnp.linalg.svd(x, compute_uv=False)
+        solution, residuals, rank, values = least_squares(x, y, rcond)
         demand(node, ~jnp.isnan(values).any(), "the matrix is not finite")
-        unit = float(np.finfo(dtype).eps) / 2
-        rcond = jnp.where((rcond > 0) & (rcond < 1), rcond, unit).astype(dtype)
-        rank = (values > rcond * values.max(initial=0)).sum()
-        solution = pseudo_inverse(x, rcond) @ y
+        m, n = x.shape
         if m > n:
-            # Of a matrix without full rank NumPy returns no residuals at all.
             demand(node, rank == n, "residuals are known for full column rank only")
-            residuals = nan_unless(rank == n, ((y - x @ solution) ** 2).sum(0))
-        else:
-            residuals = jnp.zeros(0, dtype)
         return solution, residuals, rank.astype("int32"), values
 
     return run

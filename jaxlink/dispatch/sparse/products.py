@@ -6,19 +6,16 @@ while it multiplies is not known before the call.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.sparse.conversion import Run, lines_of, times
 from jaxlink.numerics.arithmetic import cast
+from jaxlink.numerics.sparse import sums_of_rows
 from jaxlink.values.bcoo import (
     Entries,
     decode,
@@ -45,36 +42,11 @@ def _inner_lengths(op: Any, x: Any, y: Any) -> None:
         raise ValueError(f"{op}: shapes {x.shape} and {y.shape} do not fit")
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _sums(m: int, data: Any, y: Any, place: Any, used: Any) -> Any:
-    """For each of ``m`` rows, the sum of its entries, each times the line of ``y`` in
-    its column. What is not ``used`` of the data and of those lines is 0."""
-    rows, columns = place
-    lines = jnp.where(used[1], y.at[columns].get(mode="fill", fill_value=0), 0)
-    data = jnp.where(used[0], data.reshape(-1, *(1,) * (y.ndim - 1)), 0)
-    zeros = jnp.zeros((m, *y.shape[1:]), y.dtype)
-    return zeros.at[rows].add(data * lines, mode="drop")
-
-
-# Backwards, both terms gather the same rows of a cotangent, and what XLA shares it lays
-# out for one of them: three times as slow as without the barrier.
-@partial(_sums.defjvp, symbolic_zeros=True)
-def _sums_jvp(m: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    data, y, *rest = primals
-    d_data, d_y, *_ = tangents
-    terms = []
-    if not isinstance(d_data, SymbolicZero):
-        terms.append(_sums(m, d_data, y, *rest))
-    if not isinstance(d_y, SymbolicZero):
-        terms.append(lax.optimization_barrier(_sums(m, data, d_y, *rest)))
-    return _sums(m, *primals), sum(terms[1:], start=terms[0])
-
-
 def _by_dense(x: Entries, y: Any) -> Any:
     """``x @ y`` for a dense matrix or vector ``y``."""
     lines = y.at[x.columns].get(mode="fill", fill_value=0)
     used = x.stored.reshape(-1, *(1,) * (y.ndim - 1)) | jnp.isfinite(lines)
-    return _sums(x.shape[0], x.data, y, (x.rows, x.columns), (True, used))
+    return sums_of_rows(x.shape[0], x.data, y, (x.rows, x.columns), (True, used))
 
 
 def _product(x: Any, y: Any) -> Any:
@@ -97,7 +69,7 @@ def _of_sparse(x: Entries, y: Entries) -> Any:
     data_used = stored | jnp.isfinite(x.data[:, None])
     lines_used = x.stored[:, None] | jnp.isfinite(lines)
     place = x.rows, x.columns
-    return _sums(x.shape[0], x.data, dense, place, (data_used, lines_used))
+    return sums_of_rows(x.shape[0], x.data, dense, place, (data_used, lines_used))
 
 
 def _by_pairs(x: Entries, y: Entries) -> Entries:

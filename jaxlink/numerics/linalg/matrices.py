@@ -5,14 +5,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-Function = Callable[..., Any]
+__all__ = ["adjoint", "mirror", "nan_unless", "nonzero"]
 
 
 def adjoint(x: Any) -> Any:
     return jnp.conj(jnp.swapaxes(x, -1, -2))
 
 
-def mirror(x: Any, lower: bool, transpose: Function = adjoint) -> Any:
+def mirror(x: Any, lower: bool, transpose: Callable[[Any], Any] = adjoint) -> Any:
     """The Hermitian (or symmetric) matrix that one triangle of ``x`` tells."""
     if lower:
         return jnp.tril(x) + transpose(jnp.tril(x, -1))

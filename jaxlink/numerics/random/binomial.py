@@ -10,7 +10,7 @@ from jax import Array, random
 from jaxlink.numerics.random.counting import counts_of, invert, require, whole
 from jaxlink.numerics.random.discrete import probabilities
 from jaxlink.numerics.random.gamma import log_gamma
-from jaxlink.numerics.random.log_probabilities import deviance, excess
+from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
 from jaxlink.numerics.random.poisson import RARE
 from jaxlink.numerics.random.standard import rejection
 from jaxlink.values.static import canonical
@@ -93,7 +93,7 @@ def _rejection(
         """The log probability, but for a constant."""
         difference, k = offset - fraction, base + offset
         off = deviance(difference, mean) + deviance(-difference, mean_left)
-        return -off - excess(k) - excess(n - k)
+        return -off - log_factorial_ratio(k) - log_factorial_ratio(n - k)
 
     log_scale = jnp.log(alpha) + log_weight(jnp.floor(fraction + p))
 

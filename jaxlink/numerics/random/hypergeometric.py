@@ -13,7 +13,7 @@ from jaxlink.numerics.random.counting import (
     require,
     whole,
 )
-from jaxlink.numerics.random.log_probabilities import deviance, excess
+from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
 from jaxlink.numerics.random.poisson import RARE
 from jaxlink.numerics.random.standard import rejection
 
@@ -86,7 +86,10 @@ def _log_weight(
         + deviance(difference, others * (1 - p))
     )
     return -off - (
-        excess(k) + excess(marked - k) + excess(steps - k) + excess(others - steps + k)
+        log_factorial_ratio(k)
+        + log_factorial_ratio(marked - k)
+        + log_factorial_ratio(steps - k)
+        + log_factorial_ratio(others - steps + k)
     )
 
 
@@ -106,8 +109,14 @@ def _log_none(total: Array, marked: Array, steps: Array) -> Array:
         for x, other in ((total, 2), (marked, 1), (steps, 1))
     )
     whole = _log_weight(-mean, jnp.zeros_like(mean), total, marked, steps)
-    rest = excess(marked) + excess(total - marked) + excess(steps)
-    whole = whole + rest + excess(total - steps) - excess(total)
+    rest = (
+        log_factorial_ratio(marked)
+        + log_factorial_ratio(total - marked)
+        + log_factorial_ratio(steps)
+    )
+    whole = (
+        whole + rest + log_factorial_ratio(total - steps) - log_factorial_ratio(total)
+    )
     return jnp.where(hardly, short, whole)
 
 

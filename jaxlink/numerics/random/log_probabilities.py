@@ -1,10 +1,15 @@
 """Log probabilities in Loader's saddle-point form, which does not cancel.
 
 k log(rate) - rate - log(k!) is a difference of numbers far larger than itself. Written
-as - deviance(k, rate) - excess(k) it has small terms only: the deviance compares k
-with its mean, the excess is the logarithm of k! / (k / e)**k, and binomial and
-hypergeometric probabilities are made of the same parts. C. Loader, Fast and Accurate
-Computation of Binomial Probabilities (2000).
+as - deviance(k, rate) - log_factorial_ratio(k) it has small terms only: the deviance
+compares k with its mean, the ratio is k! / (k / e)**k, and binomial and hypergeometric
+probabilities are made of the same parts. C. Loader, Fast and Accurate Computation of
+Binomial Probabilities (2000).
+
+`numerics.special.log_gamma` has both ideas for other arguments: u - log(1 + u) for any
+u, and the remainder of log Gamma for any real x, without log(2 pi x) / 2. Here k is a
+count, 0 among them: a table serves below 10, and four terms of the series above. One in
+place of the other would round differently, and so change draws.
 """
 
 import math
@@ -38,7 +43,7 @@ def deviance(difference: Array, mean: Array) -> Array:
     return mean * h
 
 
-def excess(k: Array) -> Array:
+def log_factorial_ratio(k: Array) -> Array:
     """log(k!) - k log(k) + k: Stirling's log(2 pi k) / 2 and the tail of his series."""
     few = k < 10
     known = jnp.take(

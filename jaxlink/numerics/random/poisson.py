@@ -9,7 +9,7 @@ from jax import Array, random
 
 from jaxlink.numerics.random.counting import counts_of, invert, require, whole
 from jaxlink.numerics.random.gamma import log_gamma
-from jaxlink.numerics.random.log_probabilities import deviance, excess
+from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
 from jaxlink.numerics.random.standard import rejection
 from jaxlink.values.static import canonical
 
@@ -79,7 +79,7 @@ def _rejection(key: Array, shape: Shape, rate: Array, rare: Array) -> Array:
         offset = jnp.floor((2 * a / tail + b) * u + fraction + 0.43)
         k = base + offset
         log_height = jnp.log(0.5 - v) + log_scale - jnp.log(a / (tail * tail) + b)
-        log_probability = -deviance(offset - fraction, rate) - excess(k)
+        log_probability = -deviance(offset - fraction, rate) - log_factorial_ratio(k)
         return offset, (k >= 0) & (log_height <= log_probability)
 
     start = jnp.where(rare, jnp.nan, jnp.zeros(shape, rate.dtype))

@@ -25,8 +25,8 @@ from jaxlink.numerics.special.calculus import (
     smooth,
 )
 from jaxlink.numerics.special.log_gamma import (
-    deviance,
     log_gamma_1p,
+    minus_log1p,
     stirling_remainder,
 )
 
@@ -41,8 +41,8 @@ def _log_peak(a: Any, b: Any, y: Any) -> Any:
     x, n = expit(y), a + b
     log_x, log_1mx = -jax.nn.softplus(-y), -jax.nn.softplus(y)
     u = (b * x - a * expit(-y)) / a
-    of_a = a * deviance(u, log_x + jnp.log1p(b / a))
-    of_b = b * deviance(-u * a / b, log_1mx + jnp.log1p(a / b))
+    of_a = a * minus_log1p(u, log_x + jnp.log1p(b / a))
+    of_b = b * minus_log1p(-u * a / b, log_1mx + jnp.log1p(a / b))
     remainder = stirling_remainder(n) - stirling_remainder(a) - stirling_remainder(b)
     # a b / n without overflow or underflow
     harmonic = jnp.minimum(a, b) / (1 + jnp.minimum(a, b) / jnp.maximum(a, b))

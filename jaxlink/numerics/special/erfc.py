@@ -1,4 +1,4 @@
-"""The complementary error function, scaled and in logarithms."""
+"""The complementary error function: scaled, inverted and in logarithms."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from jax.scipy import special
 
 from jaxlink.numerics.special.calculus import smooth
 
-__all__ = ["erfcx", "log_erfc"]
+__all__ = ["erfcinv", "erfcx", "log_erfc"]
 
 _SLOPE = -2 / math.sqrt(math.pi)
 
@@ -52,3 +52,15 @@ def _curvature(x: Any) -> Any:
 
 slope: Callable[..., Any] = smooth(_slope, {0: _curvature})
 log_erfc = smooth(_log_erfc, {0: slope})
+
+
+def _erfcinv(x: Any) -> Any:
+    # Not erfinv(1 - x), which loses small x.
+    return -special.ndtri(x / 2) / math.sqrt(2)
+
+
+def _erfcinv_by_x(x: Any) -> Any:
+    return -math.sqrt(math.pi) / 2 * jnp.exp(erfcinv(x) ** 2)
+
+
+erfcinv: Callable[..., Any] = smooth(_erfcinv, {0: _erfcinv_by_x})

@@ -29,8 +29,8 @@ from jaxlink.numerics.special.calculus import (
     smooth,
 )
 from jaxlink.numerics.special.log_gamma import (
-    deviance,
     log_gamma_1p,
+    minus_log1p,
     stirling_remainder,
 )
 
@@ -43,7 +43,7 @@ def log_peak(k: Any, x: Any, log_x: Any) -> Any:
     big, small = jnp.where(large, k, 10), jnp.where(large, 1, k)
     power = jnp.where(small == 0, 0, small * log_x)  # 0 log 0 at order zero
     direct = power - x - log_gamma_1p(small)
-    d = deviance((x - big) / big, log_x - jnp.log(big))
+    d = minus_log1p((x - big) / big, log_x - jnp.log(big))
     scaled = -big * d - stirling_remainder(big) - jnp.log(2 * math.pi * big) / 2
     return jnp.where(large, scaled, direct)
 

@@ -8,7 +8,7 @@ from jax.scipy import special
 
 from jaxlink.numerics.special.calculus import horner
 
-__all__ = ["deviance", "log_gamma_1p", "log_gamma_2p", "stirling_remainder"]
+__all__ = ["log_gamma_1p", "log_gamma_2p", "minus_log1p", "stirling_remainder"]
 
 # (-1)^n (zeta(n) - 1) / n, n = 2, 3, ...
 LOG_GAMMA_2P = [
@@ -68,7 +68,7 @@ def stirling_remainder(x: Any) -> Any:
     return jnp.where(far, y * horner(STIRLING, y * y), near)
 
 
-def deviance(u: Any, log1p_u: Any) -> Any:
+def minus_log1p(u: Any, log1p_u: Any) -> Any:
     """u - log(1 + u), without cancellation near zero.
 
     With v = u / (2 + u): log(1 + u) = 2 artanh(v) and u - 2 v = u v. Loader, Fast and
