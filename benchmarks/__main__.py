@@ -1,4 +1,4 @@
-"""Times of jaxlink over those of JAX by hand: `uv run python -m benchmarks`."""
+"""Compare jaxlink with handwritten JAX: `uv run python -m benchmarks`."""
 
 import argparse
 
@@ -34,8 +34,8 @@ def main() -> None:
     options = parser.parse_args()
 
     console = Console()
-    table = Table("workload", "run", "compile", "of that linking")
-    table.title = "jaxlink / JAX by hand (medians, in turns)"
+    table = Table("workload", "run", "compile", "linking only")
+    table.title = "jaxlink / handwritten JAX (medians, taking turns)"
     for make in WORKLOADS:
         work = make()
         ratios = compare(work, options.compiles, options.runs)
@@ -46,8 +46,8 @@ def main() -> None:
     for name, make_holder in captured_data.HOLDERS.items():
         ratio = captured_data.compile_ratio(make_holder, options.compiles)
         console.print(
-            f"compiling with {captured_data.MANY:,} numbers in {name}: {ratio:.2f} "
-            f"times as long as with {captured_data.FEW:,}"
+            f"compiling with {captured_data.MANY:,} numbers in {name} takes "
+            f"{ratio:.2f} times as long as with {captured_data.FEW:,}"
         )
 
     x = pt.scalar("x")
@@ -55,8 +55,8 @@ def main() -> None:
     arg = jax.numpy.float64(1.0)
     linked, jitted = call_cost([ours, theirs], (arg,), rounds=options.runs)
     console.print(
-        f"one call of a scalar function: {linked / jitted:.2f} times jax.jit's, "
-        f"{linked - jitted:+.2f} microseconds"
+        f"a call of a scalar function takes {linked / jitted:.2f} times as long as "
+        f"under jax.jit ({linked - jitted:+.2f} microseconds)"
     )
 
 

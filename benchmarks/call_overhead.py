@@ -1,7 +1,7 @@
-"""What one call of a model's function costs over that of the function inside of it:
+"""The overhead of a model's function over the function inside it, per call:
 `uv run python -m benchmarks.call_overhead`.
 
-Both get the same arrays, so the difference is what it costs to take and return dicts.
+Both get the same arrays, so the difference is the cost of taking and returning dicts.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from jaxlink import pymc as jp  # noqa: E402
 
 
 def overheads(rounds: int) -> dict[str, tuple[float, float]]:
-    """Microseconds of one call of each function, and of the function inside of it."""
+    """Microseconds per call of each function, and of the function inside it."""
     with pm.Model(coords={"day": ["Mon", "Tue", "Wed"]}) as model:
         x = pm.Data("x", [1.0, 2.0, 3.0], dims="day")
         slope, noise = pm.Normal("slope"), pm.HalfNormal("noise")

@@ -1,8 +1,8 @@
-"""Do three million observed numbers slow compilation down?
+"""Do three million observations slow compilation down?
 
-The function is compiled as a call compiles it, with the numbers as its arguments. (What
-a jitted function closes over becomes a constant of its program, in jaxlink as in JAX by
-hand. So give a jaxlink function that holds much data to a larger one as an argument: it
+The function is compiled as in a call, with the observations as arguments. (A jitted
+function turns everything it closes over into constants, in jaxlink as in plain JAX. So
+if a jaxlink function holds large data, pass it to a larger function as an argument: it
 is a pytree.)
 """
 
@@ -22,8 +22,8 @@ HOLDERS = {"a shared variable": pytensor.shared, "a constant": pt.constant}
 
 
 def compile_ratio(make: Callable[[Any], Any], compiles: int) -> float:
-    """Median time to compile a density of ``MANY`` numbers over that of ``FEW``. The
-    numbers are held by what ``make`` makes."""
+    """Median compile time of a density of ``MANY`` numbers over that of ``FEW``. The
+    numbers are in the variable that ``make`` returns."""
     mu = pt.scalar("mu")
 
     def density_of(size: int) -> Callable[[], Any]:

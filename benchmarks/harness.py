@@ -1,7 +1,7 @@
 """Time a jaxlink function against the same function written by hand in JAX.
 
-Both run in one process, in turns, so that what else the machine does hits both. What
-counts is the ratio of their medians.
+Both run in one process and take turns, so that other load on the machine affects both
+alike. The result is the ratio of their medians.
 """
 
 import time
@@ -17,9 +17,8 @@ import jax
 class Workload:
     """One function, made in two ways.
 
-    ``compiled`` starts from a PyTensor graph, built beforehand, and includes
-    ``jaxlink.function``; ``by_hand`` returns a plain JAX function. Both are jitted and
-    called with ``args``.
+    ``compiled`` calls ``jaxlink.function`` on a PyTensor graph that was built before;
+    ``by_hand`` returns a plain JAX function. Both are jitted and called with ``args``.
     """
 
     name: str
@@ -30,9 +29,11 @@ class Workload:
 
 @dataclass(frozen=True)
 class Ratios:
-    """jaxlink's median time over that by hand. ``compile`` is from the graph or the
-    function to an executable; ``link`` is the part of it that ``jaxlink.function``
-    takes."""
+    """jaxlink's median time over that of the handwritten function.
+
+    ``compile`` takes the graph or the function to an executable. ``link`` is
+    ``jaxlink.function`` alone, over the same handwritten compilation.
+    """
 
     link: float
     compile: float
@@ -44,7 +45,7 @@ def medians(
     rounds: int,
     before: Callable[[], Any] = lambda: None,
 ) -> list[float]:
-    """Median seconds of each action, taken in turns after one round to warm up."""
+    """Median seconds of each action. They take turns, after one warm-up round."""
     times: list[list[float]] = [[] for _ in actions]
     for _ in range(rounds + 1):
         for action, taken in zip(actions, times, strict=True):

@@ -1,4 +1,4 @@
-"""The horseshoe regression: as a PyTensor graph, and by hand in JAX."""
+"""The horseshoe regression: as a PyTensor graph, and handwritten in JAX."""
 
 from typing import Any
 

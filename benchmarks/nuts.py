@@ -1,7 +1,7 @@
 """How long `jaxlink.pymc.sample` takes: `uv run python -m benchmarks.nuts`.
 
-Each run is a call of its own, compilation included, as a user has it. PyMC's own way to
-NumPyro stands beside it (its way to BlackJAX does not run with BlackJAX 1.7).
+Each run is a separate call, compilation included, as for a user. PyMC's own interface
+to NumPyro is measured too (its interface to BlackJAX does not run with BlackJAX 1.7).
 """
 
 import argparse
@@ -27,7 +27,7 @@ QUIET = {"progressbar": False, "compute_convergence_checks": False, "random_seed
 
 
 def eight_schools() -> pm.Model:
-    """8 schools, without centring: a log density of no size."""
+    """Eight schools, non-centred: a very cheap log density."""
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 5)
         tau = pm.HalfCauchy("tau", 5)
@@ -39,7 +39,7 @@ def eight_schools() -> pm.Model:
 
 
 def logistic_regression(rows: int = 5000, columns: int = 20) -> pm.Model:
-    """A logistic regression: two products with a matrix for each gradient."""
+    """A logistic regression: two matrix products per gradient."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, columns))
     y = rng.random(rows) < 1 / (1 + np.exp(-x @ rng.normal(size=columns)))
@@ -88,7 +88,7 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=1000, help="draws of each chain")
+    parser.add_argument("--draws", type=int, default=1000, help="draws per chain")
     parser.add_argument("--chains", type=int, nargs="+", default=[4])
     options = parser.parse_args()
     logging.getLogger("pymc").setLevel(logging.ERROR)
@@ -97,7 +97,7 @@ def main() -> None:
     console = Console()
     for make in (eight_schools, logistic_regression):
         for chains in options.chains:
-            table = Table("sampler", "seconds", "of that for one draw", "smallest ESS")
+            table = Table("sampler", "seconds", "seconds, 1 draw", "smallest ESS")
             table.title = f"{make.__name__}: {chains} chains of {options.draws:,} draws"
             for name, run in WAYS.items():
                 times = []

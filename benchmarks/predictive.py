@@ -1,9 +1,9 @@
-"""How much memory does posterior predictive sampling take, and how long?
+"""How much memory and time does posterior predictive sampling take?
 
-`uv run python -m benchmarks.predictive`. Memory is measured in a process of its own, as
-the growth of its resident set from the end of compilation on (Linux keeps the peak, and
-lets a process start it again). Times are those of evaluation, after compilation, in one
-process and in turns.
+`uv run python -m benchmarks.predictive`. Memory is measured in a separate process, as
+the growth of its resident set after compilation (Linux records the peak, and lets a
+process reset it). Times are for evaluation after compilation, in one process and taking
+turns.
 """
 
 import argparse
@@ -43,7 +43,7 @@ LIKELIHOODS: dict[str, Callable[..., Any]] = {
 
 
 def regression(likelihood: str, observations: int = OBSERVATIONS) -> pm.Model:
-    """A linear predictor of some columns, observed many times."""
+    """A linear predictor of a few columns, with many observations."""
     rng = np.random.default_rng(1)
     with pm.Model() as model:
         X = pm.Data("X", rng.normal(size=(observations, COLUMNS)))
@@ -54,7 +54,7 @@ def regression(likelihood: str, observations: int = OBSERVATIONS) -> pm.Model:
 
 
 def posterior(model: pm.Model, draws: int) -> xr.DataTree:
-    """Values of the parameters, as if they were sampled."""
+    """Parameter values, as if they had been sampled."""
     rng = np.random.default_rng(2)
     groups = {
         "posterior": {
@@ -67,7 +67,7 @@ def posterior(model: pm.Model, draws: int) -> xr.DataTree:
 
 
 def memory(draws: int, on_disk: bool) -> tuple[int, int]:
-    """The size of the result, and by how many bytes the process grew to make it."""
+    """The size of the result, and how much the process grew to make it, in bytes."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_memory, (draws, on_disk))
@@ -77,7 +77,7 @@ def _memory(draws: int, on_disk: bool) -> tuple[int, int]:
     grown = []
 
     def watched(*args: Any) -> int:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before = _status("VmRSS")
         columns = evaluate(*args)
         grown.append(_status("VmHWM") - before)
@@ -99,13 +99,13 @@ def _memory(draws: int, on_disk: bool) -> tuple[int, int]:
 def _status(name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     if found is None:
-        raise RuntimeError("this benchmark reads /proc/self/status, as Linux has it.")
+        raise RuntimeError("this benchmark needs Linux: it reads /proc/self/status.")
     return 1024 * int(found[1])
 
 
 def times(likelihood: str, sizes: list[int | None], rounds: int) -> list[float]:
-    """Seconds to evaluate all draws in chunks of each size (``None``: the default), and
-    last in one call of the same function under `jax.vmap`."""
+    """Seconds to evaluate all draws in chunks of each size (``None`` is the default);
+    the last entry is one call of the same function under `jax.vmap`."""
     model = regression(likelihood)
     group = posterior(model, DRAWS)["posterior"]
     fn = posterior_predictive(model)
@@ -134,8 +134,8 @@ def _evaluate(chunks: Chunks) -> None:
 
 
 def whole_calls(likelihood: str, rounds: int) -> float:
-    """The time of a call, with all that it compiles, over that of a call of PyMC's
-    function, which compiled at the first."""
+    """The time of a whole call, compilation included, over that of a later call of
+    PyMC's function, which compiles only in its first call."""
     model = regression(likelihood)
     trace = posterior(model, DRAWS)
 
@@ -151,7 +151,7 @@ def whole_calls(likelihood: str, rounds: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each size")
+    parser.add_argument("--rounds", type=int, default=3, help="runs for each size")
     options = parser.parse_args()
     console = Console()
     for draws in (DRAWS, 10 * DRAWS):
@@ -159,18 +159,18 @@ def main() -> None:
         bound = size + budget("cpu")
         console.print(
             f"{CHAINS * draws:,} draws of {OBSERVATIONS:,} observations: memory grew "
-            f"by {grown / bound:.2f} times the result plus one chunk "
+            f"by {grown / bound:.2f} times the result plus a chunk "
             f"({format_bytes(size)} + {format_bytes(budget('cpu'))})"
         )
     size, grown = memory(10 * DRAWS, on_disk=True)
     console.print(
-        f"the same {CHAINS * 10 * DRAWS:,} draws to Zarr: by {grown / size:.2f} times "
-        f"the result, {grown / (BLOCK_BYTES + budget('cpu')):.2f} times a block plus a "
-        "chunk"
+        f"the same {CHAINS * 10 * DRAWS:,} draws to Zarr: memory grew by "
+        f"{grown / size:.2f} times the result, or "
+        f"{grown / (BLOCK_BYTES + budget('cpu')):.2f} times a block plus a chunk"
     )
     sizes: list[int | None] = [None, 16, 64, 256, 1024, CHAINS * DRAWS]
     table = Table("likelihood", *(f"chunks of {n}" for n in sizes[1:]), "jax.vmap")
-    table.title = f"time of {CHAINS * DRAWS:,} draws over that in chunks by default"
+    table.title = f"time of {CHAINS * DRAWS:,} draws over that with default chunks"
     for likelihood in LIKELIHOODS:
         default, *others = times(likelihood, sizes, options.rounds)
         table.add_row(likelihood, *(f"{t / default:.2f}" for t in others))
@@ -182,8 +182,8 @@ def main() -> None:
         again = {name: whole_calls(name, options.rounds) for name in LIKELIHOODS}
     for name in LIKELIHOODS:
         console.print(
-            f"a whole call, {name} likelihood: {first[name]:.2f} times PyMC's later "
-            f"ones; {again[name]:.2f} with a jax_compilation_cache_dir"
+            f"a whole call, {name} likelihood: {first[name]:.2f} times a later call of "
+            f"PyMC's; {again[name]:.2f} times with a jax_compilation_cache_dir"
         )
 
 

@@ -1,4 +1,4 @@
-"""Draws: as PyTensor graphs, and by hand with `jax.random`."""
+"""Draws: as PyTensor graphs, and handwritten with `jax.random`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from benchmarks.harness import Workload
 DRAWS, KEYS = 100_000, 10_000
 WEIGHTS = (0.5, 0.2, 0.0, 0.3)
 
-# A RandomVariable, the values of its parameters, and the same by hand.
+# A RandomVariable, its parameter values, and the same sampler written by hand.
 SAMPLERS: dict[str, tuple[Any, tuple[Any, ...], Callable[..., Any]]] = {
     "normal": (
         ptr.normal,

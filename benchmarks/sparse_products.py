@@ -1,4 +1,4 @@
-"""Products with a sparse matrix: as PyTensor graphs, and by hand with JAX's BCOO."""
+"""Products with a sparse matrix: PyTensor graphs, and handwritten code with BCOO."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ right, left = rng.normal(size=(COLUMNS, WIDTH)), rng.normal(size=(WIDTH, ROWS))
 
 ROWS_BY_ROWS: Any = ([1], [1]), ([], [])
 
-# A graph of x and a dense operand, the same by hand, and a value of that operand.
+# A graph of x and a dense operand, the same function by hand, and the operand's value.
 PRODUCTS: dict[str, tuple[Any, Callable[[Any, Any], Any], np.ndarray]] = {
     "sparse @ matrix": (ps.dot(x, y), lambda x, y: x @ y, right),
     "sparse @ vector": (ps.dot(x, v), lambda x, v: x @ v, right[:, 0]),
@@ -54,7 +54,7 @@ def _workload(name: str, gradient: bool) -> Workload:
     inputs = [x, v if operand.ndim == 1 else y]
 
     def on_leaves(fn: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of the matrix's data and the operand, which has a gradient."""
+        """A differentiable function of the matrix's data and the operand."""
 
         def call(data: Any, other: Any, indices: Any) -> Any:
             matrix = BCOO(

@@ -1,4 +1,4 @@
-"""What the examples share: their options, tables, bands and figures."""
+"""Shared code of the examples: options, tables, bands and figures."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from xarray import DataArray, DataTree
 
-# Colours that colour-blind readers tell apart.
+# Colours that colour-blind readers can tell apart.
 BLUE, SKY, ORANGE, GREEN, GREY = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#9A9A9A"
 
 STYLE = {
@@ -29,12 +29,12 @@ STYLE = {
 
 
 def parse(doc: str, argv: Sequence[str] | None, **defaults: int) -> argparse.Namespace:
-    """The options of an example, whose figures are drawn from now on without a screen.
+    """Parse an example's options, and set up plotting without a screen.
 
     Arguments:
         doc: the example's docstring.
-        argv: the arguments; ``None``: those of the command line.
-        defaults: other defaults of the numbers.
+        argv: the arguments; ``None`` takes them from the command line.
+        defaults: other defaults for the numeric options.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000, help="of each chain")
@@ -51,7 +51,7 @@ def parse(doc: str, argv: Sequence[str] | None, **defaults: int) -> argparse.Nam
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Any]) -> None:
-    """A table, whose first column holds names and the others numbers."""
+    """Print a table with names in its first column and numbers in the others."""
     table = Table(columns[0], title=title)
     for column in columns[1:]:
         table.add_column(column, justify="right")
@@ -62,14 +62,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Any]) -> None
 
 
 def number(value: float) -> str:
-    """Three digits, or all of those before the point."""
+    """Three significant digits, or all digits before the decimal point."""
     if not np.isfinite(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def print_summary(title: str, idata: DataTree, var_names: Sequence[str]) -> None:
-    """What ArviZ says about some variables, and the number of divergences."""
+    """Print ArviZ's summary of some variables, and the number of divergences."""
     summary = az.summary(idata, var_names=list(var_names), round_to="none")
     columns = ["mean", "sd", "eti89_lb", "eti89_ub", "ess_bulk", "r_hat"]
     rows = [
@@ -84,7 +84,7 @@ def print_summary(title: str, idata: DataTree, var_names: Sequence[str]) -> None
 
 
 def band(ax: Any, x: Any, draws: DataArray, colour: str, label: str) -> None:
-    """The median of a curve, and the band in which it is with a probability of 89 %."""
+    """Draw the median of a curve and its 89 % band."""
     low, middle, high = np.asarray(
         draws.quantile([0.055, 0.5, 0.945], ("chain", "draw"))
     )
@@ -93,11 +93,11 @@ def band(ax: Any, x: Any, draws: DataArray, colour: str, label: str) -> None:
 
 
 def count_bars(ax: Any, values: Any, observed: Any, draws: DataArray) -> None:
-    """How often each value was observed (bars), and how often it is predicted to be.
+    """Draw how often each value was observed (bars) and predicted (points).
 
     Arguments:
         ax: where to draw.
-        values: the values, integers.
+        values: the integer values to count.
         observed: the observations.
         draws: predicted observations, along the last dimension.
     """
@@ -110,7 +110,7 @@ def count_bars(ax: Any, values: Any, observed: Any, draws: DataArray) -> None:
 
 
 def save(figure: plt.Figure, options: argparse.Namespace, name: str) -> None:
-    """Write a figure, and say where it is."""
+    """Save a figure, and print its path."""
     path = options.out / f"{name}.png"
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -1,9 +1,9 @@
 """Counts with too many zeros: how many houses did the cholera pass by?
 
-Cases of cholera in each of 223 households of an Indian village (McKendrick, 1926). 168
-had none: some by luck, others because they were never exposed. The zero-inflated
-Poisson distribution tells the two apart; the plain one cannot.
-`compute_log_likelihood` gives ArviZ what it needs to compare them.
+The data are cholera cases in 223 households of an Indian village (McKendrick, 1926).
+168 households had none: some were lucky, others were never exposed. A zero-inflated
+Poisson distribution can separate the two; a plain Poisson distribution cannot. ArviZ
+compares the two models with the result of `compute_log_likelihood`.
 
     uv run examples/counts.py
 """

@@ -1,9 +1,9 @@
-"""Named dimensions: does nitrogen raise the yield of all varieties of oats alike?
+"""Named dimensions: does nitrogen raise the yield of all oat varieties alike?
 
-A field trial (Yates, 1935): in each of six blocks are plots of three varieties, each
-divided into four parts with different amounts of nitrogen. With `pymc.dims` variables
-know their dimensions by name, and are aligned by name: no `[:, None]` has to say
-which axis is which.
+In this field trial (Yates, 1935) each of six blocks has plots of three varieties, and
+each plot has four parts with different amounts of nitrogen. With `pymc.dims`, variables
+have named dimensions and align by name, so you need no `[:, None]` to say which axis is
+which.
 
     uv run examples/dims.py
 """
@@ -24,7 +24,7 @@ jax.config.update("jax_enable_x64", True)
 
 VARIETIES = ["Victory", "Golden Rain", "Marvellous"]
 NITROGEN = np.array([0.0, 0.2, 0.4, 0.6])  # cwt per acre
-# In quarters of a pound, on parts of 1/80 acre; a line is a block.
+# In quarters of a pound, on parts of 1/80 acre; each line is a block.
 YIELDS = np.array(
     [
         [[111, 130, 157, 174], [117, 114, 161, 141], [105, 140, 118, 156]],
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ax.legend(loc="lower right")
     low, high = posterior["slope"].quantile([0.055, 0.945]).values
     figure.suptitle(
-        f"A cwt of nitrogen brings {low:.0f} to {high:.0f} cwt of oats, of any variety"
+        f"A cwt of nitrogen yields {low:.0f} to {high:.0f} cwt of oats, in any variety"
     )
     save(figure, options, "dims")
 

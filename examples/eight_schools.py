@@ -1,9 +1,9 @@
-"""Eight schools: how much does coaching raise a test score, and how to ask NUTS.
+"""Eight schools: how much does coaching raise a test score?
 
-Each of eight schools coached its pupils for a test, and measured an effect with a
-known standard error (Rubin, 1981). In a hierarchical model the schools learn from one
-another. Written as it is said, its posterior is a funnel, in whose neck draws diverge;
-written by standardised effects (non-centred), the same posterior is easy.
+Each of eight schools coached its pupils for a test, and measured the effect with a
+known standard error (Rubin, 1981). A hierarchical model lets the schools learn from one
+another. In its centred form the posterior is a funnel, and draws diverge in the neck.
+With standardised effects (non-centred), the same posterior is easy to sample from.
 
     uv run examples/eight_schools.py
 """
@@ -22,7 +22,7 @@ from jaxlink import pymc as jp
 jax.config.update("jax_enable_x64", True)
 
 SCHOOLS = list("ABCDEFGH")
-EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])  # points of the test
+EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])  # points
 ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 
 
@@ -58,7 +58,7 @@ def draw_schools(ax: plt.Axes, idata: DataTree) -> None:
     low, middle, high = theta.quantile([0.055, 0.5, 0.945], ("chain", "draw")).values
     error = 1.6 * ERRORS  # 89 % of a normal distribution
     ax.hlines(rows + 0.15, EFFECTS - error, EFFECTS + error, color=GREY, lw=1.5)
-    ax.plot(EFFECTS, rows + 0.15, "o", color=GREY, label="measured by the school alone")
+    ax.plot(EFFECTS, rows + 0.15, "o", color=GREY, label="each school alone")
     ax.hlines(rows - 0.15, low, high, color=BLUE, lw=2.5)
     ax.plot(middle, rows - 0.15, "o", color=BLUE, label="learning from all schools")
     ax.axvline(0, color="black", lw=0.8, zorder=0)

@@ -1,9 +1,9 @@
 """Gaussian process: when did British coal mines become safer?
 
-The disasters of each year, 1851-1961 (Jarrett, 1979), come at a rate whose logarithm is
-a Gaussian process, approximated in a Hilbert space (HSGP). The years are data of the
-model: `with_data` gives the function that predicts later years instead, in which the
-process goes back to its mean and becomes as wide as its prior.
+The model describes the disasters per year, 1851-1961 (Jarrett, 1979). The logarithm of
+their rate is a Gaussian process, in a Hilbert space approximation (HSGP). The years are
+data of the model, so `with_data` makes a function that predicts later years instead.
+There the process returns to its mean and its band widens to that of the prior.
 
     uv run examples/gaussian_process.py
 """
@@ -23,7 +23,7 @@ jax.config.update("jax_enable_x64", True)
 
 YEARS = np.arange(1851.0, 1962.0)
 LATER = np.arange(1961.0, 1986.0)
-# A digit is the number of a year.
+# One digit per year.
 DIGITS = "454014340633402633545314415534252234213221111300101100310322"
 DIGITS += "011101010002100011023311211112420014000100000100101"
 DISASTERS = np.array([int(digit) for digit in DIGITS])
@@ -35,7 +35,7 @@ def build_model() -> pm.Model:
         length = pm.InverseGamma("length", mu=30, sigma=15)  # years
         amplitude = pm.HalfNormal("amplitude", 1)
         covariance = amplitude**2 * pm.gp.cov.Matern52(1, ls=length)
-        # The box reaches 150 years from the middle, 1906, to both sides.
+        # The box extends 150 years to both sides of the middle, 1906.
         gp = pm.gp.HSGP(m=[45], L=[150.0], cov_func=covariance)
         mean = pm.Normal("mean", 0, 1)
         f = gp.prior("f", X=years, dims="year")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     print_summary("Coal mining disasters", idata, ["mean", "length", "amplitude"])
 
-    # A function of one key and one draw; vmap takes it to all draws of all chains.
+    # A function of one key and one draw; vmap applies it to all draws of all chains.
     predict = jp.posterior_predictive(model, ["rate"])
     later = predict.with_data(years=LATER[:, None], coords={"year": LATER})
     posterior = idata["posterior"]

@@ -1,6 +1,6 @@
 """Sparse logistic regression with a horseshoe prior: a whole Bayesian workflow in JAX.
 
-Which of 30 measurements of cell nuclei tell a malignant tumour from a benign one? The
+Which of 30 measurements of cell nuclei distinguish malignant from benign tumours? The
 model is a graph of PyTensor variables, without a `pm.Model`. `jaxlink.function` turns
 it into a prior sampler, a log density and a posterior predictive sampler: three plain
 JAX functions, ready for `jax.vmap`, `jax.grad` and BlackJAX.
@@ -48,10 +48,10 @@ Variable = pt.TensorVariable
 Arrays = dict[str, Any]
 
 PRIOR_DRAWS = 1000
-CHUNK = 50  # draws between two updates of the progress bar
+CHUNK = 50  # draws between updates of the progress bar
 
-# The scale of tau with which some 5 of 30 coefficients matter, 5 / (30 - 5) * 2 /
-# sqrt(n): Piironen and Vehtari (2017), a binary outcome being worth a deviation of 2.
+# With this scale of tau, about 5 of 30 coefficients matter: 5 / (30 - 5) * 2 / sqrt(n).
+# See Piironen and Vehtari (2017); a binary outcome counts as a standard deviation of 2.
 GLOBAL_SCALE = 0.02
 
 # --- data -----------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class Data(NamedTuple):
 
 
 def load_data() -> Data:
-    """The breast cancer data, standardised, a quarter of it held out."""
+    """The breast cancer data, standardised, with a quarter held out."""
     raw = load_breast_cancer()
     X, X_test, y, y_test = train_test_split(
         raw.data, 1 - raw.target, test_size=0.25, stratify=raw.target, random_state=0
@@ -97,7 +97,7 @@ def pymc_prior(size: int) -> tuple[Variable, ...]:
 
 
 def stream_prior(size: int) -> tuple[Variable, ...]:
-    """The same in PyTensor alone. No seed: randomness comes from the function's key."""
+    """The same prior in PyTensor. It has no seed: draws use the function's key."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "RandomStream is deprecated", FutureWarning)
         stream = pt.random.RandomStream()
@@ -125,12 +125,12 @@ def unconstrain(
 ) -> tuple[list[Variable], dict[Variable, Variable], Variable]:
     """Coordinates for NUTS, the model's variables in terms of them, log |Jacobian|.
 
-    A coefficient that the data leave alone is as wide as its prior, tau * lam: then
-    z = beta / (tau * lam) is a standard normal (the non-centred form). But lam has no
-    bound, and a coefficient that the data pin down keeps its own width of about 1
-    however large lam gets, which makes it a needle in z, in which transitions
-    diverge. Hence z = beta / width, where the width is tau * lam while that is small
-    and 1 when it is large. These are coordinates only; the model stays as it is.
+    If the data say nothing about a coefficient, it is as wide as its prior, tau * lam,
+    and z = beta / (tau * lam) is a standard normal (the non-centred form). If the data
+    determine a coefficient, its width stays at about 1 however large lam gets. Then it
+    is a needle in z, and transitions diverge. Hence z = beta / width, where the width
+    is tau * lam while that is small and 1 when it is large. Only the coordinates
+    change, not the model.
     """
     log_tau, intercept = pt.scalars("log_tau", "intercept")
     log_lam, z = pt.vectors("log_lam", "z")
@@ -167,7 +167,7 @@ def compile_workflow(model: Model) -> Workflow:
     return Workflow(
         jaxlink.function([], draws, name="prior"),
         jaxlink.function(inputs, log_density, name="log_density"),
-        # With the parameters given, only the outcome is left to draw.
+        # With the parameters given, only the outcome is random.
         jaxlink.function(inputs, draws, givens=values, name="predict"),
     )
 
@@ -187,7 +187,7 @@ def initial_positions(key: jax.Array, chains: int, size: int) -> Arrays:
 def adapt(
     keys: jax.Array, density: Callable, start: Arrays, steps: int, progress: Progress
 ) -> tuple[Any, Arrays]:
-    """Window adaptation, the chains side by side: their states, NUTS's parameters."""
+    """Run window adaptation for all chains; return their states and parameters."""
     task = progress.add_task("NUTS: adapt ", total=steps)
 
     def advance(*unused):
@@ -202,7 +202,7 @@ def adapt(
     )
     run = jax.vmap(lambda key, position: warmup.run(key, position, steps)[0])
     states, parameters = jax.block_until_ready(jax.jit(run)(keys, start))
-    jax.effects_barrier()  # the progress bar has caught up
+    jax.effects_barrier()  # let the progress bar catch up
     return states, parameters
 
 
@@ -214,7 +214,7 @@ def sample(
     draws: int,
     progress: Progress,
 ) -> tuple[Arrays, jax.Array]:
-    """Positions and divergences, (chains, draws, ...): one program, run in chunks."""
+    """Positions and divergences, of shape (chains, draws, ...), computed in chunks."""
     task = progress.add_task("NUTS: sample", total=draws)
 
     def run_chain(key, first, state, parameters):
@@ -283,8 +283,8 @@ def print_coefficients(
     worst_rhat = max(np.max(values) for values in rhat.values())
     worst_ess = min(np.min(values) for values in ess.values())
     console.print(
-        f"R-hat is at most {worst_rhat:.3f} and the ESS at least {worst_ess:.0f}, of "
-        f"all variables.\n{divergent.sum()} of {divergent.size} draws diverged."
+        f"Over all variables, R-hat is at most {worst_rhat:.3f} and the ESS at least "
+        f"{worst_ess:.0f}.\n{divergent.sum()} of {divergent.size} draws diverged."
     )
 
 
@@ -304,7 +304,7 @@ def print_accuracy(data: Data, probability: np.ndarray, console: Console) -> Non
     console.print(table)
 
 
-# Colours that colour-blind readers tell apart.
+# Colours that colour-blind readers can tell apart.
 BLUE, SKY, ORANGE, GREY = "#0072B2", "#56B4E9", "#D55E00", "#9A9A9A"
 
 
@@ -320,7 +320,7 @@ def draw_coefficients(ax: plt.Axes, names: np.ndarray, beta: np.ndarray) -> None
     ax.set_yticks(rows, names[order], fontsize=8.5)
     ax.set_ylim(-0.8, len(order) - 0.2)
     ax.set_xlabel("coefficient: log odds per standard deviation")
-    ax.set_title("Most coefficients shrink to zero, a few escape")
+    ax.set_title("Most coefficients shrink to zero, a few do not")
     legend = {BLUE: "90 % excludes 0", SKY: "50 % excludes 0", GREY: "neither"}
     for colour, text in legend.items():
         ax.plot([], [], color=colour, lw=4, label=text)
@@ -353,12 +353,12 @@ def draw_patients(ax: plt.Axes, probability: np.ndarray, y: np.ndarray) -> None:
     ax.axhline(0.5, color="black", ls=":", lw=1)
     ax.set_xlabel("held-out patients, by predicted risk")
     ax.set_ylabel("P(malignant), 90 % interval")
-    ax.set_title(f"{100 * np.mean((mean > 0.5) == y):.1f} % are told right")
+    ax.set_title(f"{100 * np.mean((mean > 0.5) == y):.1f} % are classified correctly")
     ax.legend(frameon=False, loc="upper left", title="diagnosis")
 
 
 def draw_figure(data: Data, prior: Arrays, posterior: Arrays, path: Path) -> None:
-    # All chains' draws in one row.
+    # Concatenate the draws of all chains.
     posterior = {k: np.concatenate(np.asarray(v)) for k, v in posterior.items()}
     style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5}
     with plt.rc_context(style):
@@ -395,7 +395,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     workflow = compile_workflow(build_model(data, options.prior))
     prior_key, nuts_key, predict_key = jax.random.split(jax.random.key(options.seed), 3)
 
-    # The graph captured the data to learn from. Its functions take other data too.
+    # The graph captured the training data. Its functions take other data too.
     draw_prior = workflow.prior.with_data(X=data.X_test)
     predict = workflow.predict.with_data(X=data.X_test)
 

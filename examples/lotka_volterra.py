@@ -1,9 +1,9 @@
-"""Lotka-Volterra: does one cycle of prey and predators explain 20 years of furs?
+"""Lotka-Volterra: does a predator-prey cycle explain 20 years of furs?
 
-Furs of hares and lynxes that the Hudson's Bay Company bought, 1900-1920 (Elton and
-Nicholson, 1942). Hares multiply and are eaten; lynxes thrive on them, and die out
-without. The differential equation is solved inside of the model, by Runge-Kutta steps
-of a quarter of a year in a `pytensor.scan`, through which NUTS takes gradients.
+The data are hare and lynx furs that the Hudson's Bay Company bought, 1900-1920 (Elton
+and Nicholson, 1942). Hares multiply and are eaten; lynxes thrive on hares and die out
+without them. The model solves the differential equation with Runge-Kutta steps of a
+quarter of a year in a `pytensor.scan`. NUTS differentiates through the solver.
 
     uv run examples/lotka_volterra.py
 """
@@ -25,7 +25,7 @@ jax.config.update("jax_enable_x64", True)
 Variable = pt.TensorVariable
 
 YEARS = np.arange(1900, 1921)
-STEPS = 4  # a year
+STEPS = 4  # per year
 TIMES = np.arange(1900, 1920 + 1 / STEPS, 1 / STEPS)
 HARES = np.array(  # thousands
     [
@@ -49,7 +49,7 @@ def slope(logs: Variable, rates: Variable) -> Variable:
 
 
 def step(logs: Variable, rates: Variable) -> Variable:
-    """A Runge-Kutta step of the fourth order."""
+    """A fourth-order Runge-Kutta step."""
     h = 1 / STEPS
     a = slope(logs, rates)
     b = slope(logs + h / 2 * a, rates)
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, furs, colour in (("hare", HARES, BLUE), ("lynx", LYNXES, ORANGE)):
         ax.plot(TIMES, some.sel(species=name), color=colour, alpha=0.12, lw=1)
         ax.plot(YEARS, furs, "o", color=colour, mec="white", label=f"{name} furs")
-    ax.plot([], [], color="black", lw=1, label="80 draws of the posterior")
+    ax.plot([], [], color="black", lw=1, label="80 posterior draws")
     ax.set_title("One cycle of ten years explains hares and lynxes")
     ax.set_xticks(range(1900, 1921, 4))
     ax.set_xlabel("year")

@@ -1,8 +1,8 @@
 """Minibatches: is a fit to 200 rows at a time as good as NUTS on all 20,000?
 
-A robust regression on simulated data. `pm.Minibatch` gives variational inference (ADVI)
-a random part of the data at each step; NUTS reads all of them for each gradient. The
-two posteriors are compared with each other, and with the truth.
+This is a robust regression on simulated data. With `pm.Minibatch`, each step of
+variational inference (ADVI) reads a random part of the data; NUTS reads all of them for
+each gradient. The figure compares both posteriors with each other and with the truth.
 
     uv run examples/minibatch.py
 """
@@ -34,7 +34,7 @@ def simulate() -> tuple[np.ndarray, np.ndarray]:
 
 
 def build_model(x: Any, y: Any) -> pm.Model:
-    """The model of some of the rows, as of all."""
+    """The model, for a batch of rows or for all rows."""
     with pm.Model(coords={"feature": NAMES}) as model:
         intercept = pm.Normal("intercept", 0, 5)
         slopes = pm.Normal("slopes", 0, 1, dims="feature")
@@ -71,7 +71,7 @@ def draw_slopes(ax: plt.Axes, results: dict[str, DataTree]) -> None:
     ax.set_yticks(rows, NAMES)
     ax.set_ylabel("slope of the feature")
     ax.set_xlabel("estimate minus truth, 89 % interval")
-    ax.set_title("It finds almost what NUTS finds in all of them")
+    ax.set_title("ADVI almost agrees with NUTS on all rows")
     ax.legend()
 
 

@@ -1,9 +1,9 @@
 """Missing data: does cholesterol rise with weight, if many numbers are missing?
 
-25 patients of a health survey (Schafer, 1997): of 9 the body mass index is missing, of
-10 the cholesterol, of 7 both. PyMC takes what a masked array lacks as variables of the
-model. NUTS draws them together with the slopes, so that no patient is lost, and what
-is not known stays uncertain.
+In a health survey of 25 patients (Schafer, 1997), the body mass index is missing for 9
+patients and the cholesterol for 10, with both missing for 7. PyMC makes the masked
+elements of an array variables of the model. NUTS samples them together with the slopes.
+So no patient is dropped, and missing numbers stay uncertain.
 
     uv run examples/missing_data.py
 """
@@ -46,14 +46,14 @@ def build_model() -> pm.Model:
     coords = {"patient": range(25)}
     with pm.Model(coords=coords) as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", pm.exceptions.ImputationWarning)
-        # Of the body mass index.
+        # The body mass index.
         centre = pm.Normal("centre", 27, 5)
         change = pm.Normal("change", 0, 3)
         spread = pm.HalfNormal("spread", 6)
         observed = np.ma.masked_invalid(BMI)
         expected = centre + change * age
         bmi = pm.Normal("bmi", expected, spread, observed=observed, dims="patient")
-        # Of the cholesterol.
+        # The cholesterol.
         level = pm.Normal("level", 200, 40)
         slope_age = pm.Normal("slope_age", 0, 40)
         slope_bmi = pm.Normal("slope_bmi", 0, 10)
@@ -65,7 +65,7 @@ def build_model() -> pm.Model:
 
 
 def draw_patients(ax: plt.Axes, posterior: Dataset, age: int, colour: str) -> None:
-    """The patients of an age, with a bar along what is imputed."""
+    """Draw the patients of an age group, with bars along imputed values."""
     is_imputed = np.isnan(BMI + CHOLESTEROL)[age == AGE]
     low, x, high = (
         posterior["bmi"].quantile([0.25, 0.5, 0.75], ("chain", "draw")).values

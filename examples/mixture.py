@@ -1,9 +1,9 @@
-"""Mixture: how many irises can be told apart by the length of a petal alone?
+"""Mixture: how many irises can be told apart by petal length alone?
 
-The petals of 150 flowers of three species (Anderson, 1935), whose names the model is
-not told: it is a mixture of three normal distributions. Their means are ordered, so
-that groups cannot swap labels between draws. `log_likelihood` with other data is
-the density of a new flower, for each draw of the posterior.
+The data are the petals of 150 flowers of three species (Anderson, 1935). The model, a
+mixture of three normal distributions, does not see the species. Its means are ordered,
+so that groups cannot swap labels between draws. With new data, `log_likelihood` is the
+log density of a new flower, for each posterior draw.
 
     uv run examples/mixture.py
 """
@@ -34,7 +34,7 @@ def build_model() -> pm.Model:
     with pm.Model(coords=coords) as model:
         petals = pm.Data("petals", PETALS, dims="flower")
         w = pm.Dirichlet("w", np.full(3, 4.0), dims="group")
-        # Without a notion of where the groups are, two of them may share one species.
+        # Without informative means, two groups may share one species.
         centre = np.array([1.5, 4.0, 6.0])
         mu = pm.Normal(
             "mu", centre, 0.5, transform=ORDERED, initval=centre, dims="group"
@@ -45,7 +45,7 @@ def build_model() -> pm.Model:
 
 
 def densities(model: pm.Model, idata: DataTree) -> np.ndarray:
-    """The density of a flower along the grid, at each draw."""
+    """The density of a petal length on the grid, for each draw."""
     log_density = jp.log_likelihood(model).with_data(
         petals=GRID, coords={"flower": range(len(GRID))}
     )
@@ -62,7 +62,7 @@ def densities(model: pm.Model, idata: DataTree) -> np.ndarray:
 
 
 def parts(idata: DataTree, x: np.ndarray) -> np.ndarray:
-    """The density of each group, times its weight; of shape (groups, x)."""
+    """Each group's density times its weight, of shape (groups, x)."""
     mean = idata["posterior"].mean(("chain", "draw"))
     w, mu, sigma = (mean[name].values[:, None] for name in ("w", "mu", "sigma"))
     return np.asarray(w * jax.scipy.stats.norm.pdf(x, mu, sigma))
@@ -105,9 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     curves = DataArray(densities(model, idata), dims=("chain", "draw", "x"))
     band(ax, GRID, curves, "black", "mixture")
     share = np.mean(group == IRIS.target)
-    ax.set_title(
-        f"Untold, the groups agree with the species for {share:.0%} of flowers"
-    )
+    ax.set_title(f"The groups match the unseen species for {share:.0%} of flowers")
     ax.set_xlabel("petal length (cm)")
     ax.set_ylabel("density (1/cm)")
     ax.legend(title="species (bars)")

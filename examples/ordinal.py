@@ -1,9 +1,9 @@
 """Ordered grades: which of four cheeses tastes best?
 
 52 tasters gave each of four cheeses a grade from 1 (strong dislike) to 9 (excellent)
-(McCullagh and Nelder, 1989). The grades have an order but no distances: a liking on a
-hidden scale is cut into grades at ordered points, which are estimated too. The
-figure checks the model: grades that it predicts, beside those that were given.
+(McCullagh and Nelder, 1989). Grades have an order but no distances. The model cuts a
+latent liking into grades at ordered cutpoints, and estimates the cutpoints too. The
+figure checks the model: it compares predicted grades with observed ones.
 
     uv run examples/ordinal.py
 """
@@ -20,7 +20,7 @@ from jaxlink import pymc as jp
 
 jax.config.update("jax_enable_x64", True)
 
-COUNTS = {  # of the grades 1 to 9
+COUNTS = {  # for the grades 1 to 9
     "A": [0, 0, 1, 7, 8, 8, 19, 8, 1],
     "B": [6, 9, 12, 11, 7, 6, 1, 0, 0],
     "C": [1, 1, 6, 8, 23, 7, 5, 1, 0],

@@ -1,9 +1,9 @@
-"""Out of sample: how well is the progress of diabetes predicted for new patients?
+"""Out of sample: how well can we predict diabetes progression for new patients?
 
-A robust regression learns from 342 patients (Efron et al., 2004) and predicts 100 whom
-it never saw. The patients are data of the model (`pm.Data`) along a dimension:
-`pm.set_data` exchanges them, and their coordinates too. The predictions are written
-to a Zarr store on disk while they are drawn, and are read when they are asked for.
+A robust regression learns from 342 patients (Efron et al., 2004) and predicts 100 new
+ones. The patients are `pm.Data` along a dimension of the model; `pm.set_data` replaces
+them and their coordinates. Predictions are written to a Zarr store on disk as they are
+drawn, and loaded from there on demand.
 
     uv run examples/out_of_sample.py
 """
@@ -76,11 +76,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rank = np.arange(len(NEW))
     ax.vlines(rank, low, high, color=BLUE, alpha=0.4, label="89 % interval")
     ax.plot(rank, middle, "_", color=BLUE, label="median")
-    ax.plot(rank[inside], actual[inside], "o", ms=4, color=GREY, label="what happened")
+    ax.plot(rank[inside], actual[inside], "o", ms=4, color=GREY, label="inside")
     ax.plot(rank[~inside], actual[~inside], "o", ms=4, color=ORANGE, label="outside")
-    ax.set_title(
-        f"{inside.mean():.0%} of new patients are inside of their 89 % interval"
-    )
+    ax.set_title(f"{inside.mean():.0%} of new patients are inside their 89 % interval")
     ax.set_xlabel("new patients, by predicted progress")
     ax.set_ylabel("progress of the disease after a year (score)")
     ax.legend(ncols=2, loc="upper left")

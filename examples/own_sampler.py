@@ -1,10 +1,10 @@
-"""Samplers of your own: how likely was damage to the Challenger's O-rings?
+"""Your own sampler: how likely was damage to the Challenger's O-rings?
 
-23 flights of the space shuttle, their temperatures, and whether an O-ring was damaged
-(Dalal et al., 1989). The Challenger took off at 31 °F. The log density of the
-model is a JAX function of a dict, so whatever takes such a function works: a Metropolis
-sampler written here, vmapped over 500 chains; BlackJAX's NUTS; Optax, which finds the
-mode, around which `jax.hessian` gives a normal approximation.
+The data are 23 flights of the space shuttle, their temperatures, and whether an O-ring
+was damaged (Dalal et al., 1989). The Challenger took off at 31 °F. The model's log
+density is a JAX function of a dict, so it works with any code that takes one: a
+hand-written Metropolis sampler, vmapped over 500 chains; BlackJAX's NUTS; and Optax,
+which finds the mode for a normal approximation with `jax.hessian`.
 
     uv run examples/own_sampler.py
 """
@@ -35,9 +35,9 @@ DEGREES = np.array(  # F
 DAMAGED = np.array(
     [0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1]
 )
-CHAINS = 500  # of Metropolis
+CHAINS = 500  # for Metropolis
 
-Density = Callable[[jax.Array], jax.Array]  # of a vector
+Density = Callable[[jax.Array], jax.Array]  # takes a vector
 
 
 def build_model() -> pm.Model:
@@ -52,7 +52,7 @@ def build_model() -> pm.Model:
 def metropolis(
     key: jax.Array, density: Density, start: jax.Array, scale: jax.Array, steps: int
 ) -> jax.Array:
-    """Random-walk Metropolis, one chain: steps of normal size, accepted or not."""
+    """One chain of random-walk Metropolis with normal steps."""
 
     def step(state, key):
         x, log_p = state
@@ -74,7 +74,7 @@ def nuts(
     tune: int,
     draws: int,
 ) -> dict[str, jax.Array]:
-    """NUTS of BlackJAX, one chain. It takes the function of a dict as it is."""
+    """One chain of BlackJAX's NUTS, which takes a function of a dict directly."""
     tune_key, draw_key = jax.random.split(key)
     warmup = blackjax.window_adaptation(blackjax.nuts, density)
     (state, parameters), _ = warmup.run(tune_key, start, num_steps=tune)
@@ -88,7 +88,7 @@ def nuts(
 
 
 def mode(density: Density, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mode, by Adam of Optax, and the covariance of a normal distribution there."""
+    """Find the mode with Optax's Adam, and the covariance of a normal at the mode."""
     optimizer = optax.adam(0.05)
 
     def step(state, _):
@@ -111,7 +111,7 @@ def draw_slopes(ax: plt.Axes, draws: dict[str, jax.Array]) -> None:
         )
     ax.set_xlabel("slope of the log odds (1/°F)")
     ax.set_ylabel("posterior density (°F)")
-    ax.set_title("Two samplers agree, the normal misses the skew")
+    ax.set_title("The samplers agree, the normal misses the skew")
     ax.legend(loc="upper left")
 
 
@@ -121,7 +121,7 @@ def draw_risk(ax: plt.Axes, draws: dict[str, jax.Array]) -> None:
     risk = jax.nn.sigmoid(at_70 + slope * (degrees - 70))
     band(ax, degrees, DataArray(risk, dims=("chain", "draw", "x")), BLUE, "probability")
     ax.plot(DEGREES, DAMAGED, "|", color="black", ms=10, label="flights")
-    ax.axvline(31, color=GREY, ls="--", label="the Challenger's last start")
+    ax.axvline(31, color=GREY, ls="--", label="the Challenger's last launch")
     ax.set_xlabel("temperature (°F)")
     ax.set_ylabel("probability of a damaged O-ring")
     ax.set_title("At 31 °F damage was almost certain")

@@ -1,9 +1,9 @@
 """State space: did the Nile lose water, or does it only fluctuate?
 
-The flow of the Nile at Aswan, 1871-1930 (Cobb, 1978), is a level that walks at random,
-seen with noise. The level is stepped by `pytensor.scan` inside of the model. NUTS draws
-all levels together, given all years: these are the smoothed states. ArviZ draws them
-with their 50 % and 89 % intervals.
+The model describes the flow of the Nile at Aswan, 1871-1930 (Cobb, 1978), as a
+random-walk level plus noise. A `pytensor.scan` computes the level. NUTS samples all
+levels jointly, given all years: these are the smoothed states. ArviZ plots them with
+their 50 % and 89 % intervals.
 
     uv run examples/state_space.py
 """
@@ -22,7 +22,7 @@ from jaxlink import pymc as jp
 jax.config.update("jax_enable_x64", True)
 
 YEARS = np.arange(1871, 1931)
-FLOW = np.array(  # 10^8 m^3 in a year
+FLOW = np.array(  # 10^8 m^3 per year
     [
         *(1120, 1160, 963, 1210, 1160, 1160, 813, 1230, 1370, 1140, 995, 935),
         *(1110, 994, 1020, 960, 1180, 799, 958, 1140, 1100, 1210, 1150, 1250),

@@ -1,8 +1,8 @@
 """Stochastic volatility: how calm or nervous was the market on each day?
 
-The returns of 250 days are simulated with a volatility that changes from day to day,
-so that the truth is known. In the model its logarithm walks at random, with a variable
-for each day. What NUTS finds from one return a day is compared with the truth.
+The script simulates 250 daily returns whose volatility changes from day to day, so the
+truth is known. In the model, the log volatility is a random walk with one variable per
+day. The figure compares NUTS's estimate with the true volatility.
 
     uv run examples/stochastic_volatility.py
 """
@@ -23,7 +23,7 @@ DAYS = 250
 
 
 def simulate() -> tuple[np.ndarray, np.ndarray]:
-    """Returns in per cent, and the volatility of each day that they have."""
+    """Daily returns in per cent, and their true volatility."""
     rng = np.random.default_rng(3)
     logs = np.zeros(DAYS)
     for day in range(1, DAYS):
@@ -35,7 +35,7 @@ def build_model(returns: np.ndarray) -> pm.Model:
     with pm.Model(coords={"day": range(DAYS)}) as model:
         first = pm.Normal("first", 0, 1)
         step = pm.Exponential("step", 10)
-        # A random walk by its innovations: they are almost independent a posteriori.
+        # Sample the walk's innovations: they are almost independent a posteriori.
         innovation = pm.Normal("innovation", 0, 1, dims="day")
         logs = first + step * pm.math.cumsum(innovation)
         volatility = pm.Deterministic("volatility", pm.math.exp(logs), dims="day")

@@ -1,8 +1,8 @@
-"""Survival: how long does a drug put off the relapse of leukaemia?
+"""Survival: how long does a drug delay relapse in leukaemia?
 
-Weeks of remission of 42 children (Freireich et al., 1963), half of them on 6-MP. Of 12
-nobody knows when they relapsed, only that they had not when the study ended: their
-times are censored. The model says so with `pm.Censored`, around a Weibull distribution.
+The data are the weeks of remission of 42 children (Freireich et al., 1963), half of
+them on 6-MP. 12 children had not relapsed when the study ended, so their times are
+censored. The model wraps a Weibull distribution in `pm.Censored`.
 
     uv run examples/survival.py
 """

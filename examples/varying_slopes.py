@@ -1,9 +1,9 @@
-"""Varying slopes: do girls whose jaws are larger also grow faster?
+"""Varying slopes: do girls with larger jaws also grow faster?
 
 A distance in the jaws of eleven girls was measured at four ages (Potthoff and Roy,
-1964). Each girl has a line of her own. Sizes and slopes of the lines come from a
-bivariate normal distribution, whose correlation has an LKJ prior, so that the girls
-learn from one another. The figure shows the lines, and how they shrink to one another.
+1964). Each girl has her own line. The sizes and slopes of the lines come from a
+bivariate normal distribution whose correlation has an LKJ prior, so the girls learn
+from one another. The figure shows the lines, and how they shrink towards each other.
 
     uv run examples/varying_slopes.py
 """
@@ -22,7 +22,7 @@ from jaxlink import pymc as jp
 jax.config.update("jax_enable_x64", True)
 
 AGES = np.array([8.0, 10.0, 12.0, 14.0])
-# From the pituitary to the pterygomaxillary fissure, in mm; a row is a girl.
+# From the pituitary to the pterygomaxillary fissure, in mm; each row is a girl.
 DISTANCES = np.array(
     [
         [21.0, 20.0, 21.5, 23.0],
@@ -67,7 +67,7 @@ def draw_lines(ax: plt.Axes, lines: np.ndarray) -> None:
     ax.set_xticks(AGES)
     ax.set_xlabel("age (years)")
     ax.set_ylabel("distance in the jaw (mm)")
-    ax.set_title("Each girl has a line of her own")
+    ax.set_title("Each girl has her own line")
 
 
 def draw_shrinkage(ax: plt.Axes, idata: DataTree, lines: np.ndarray) -> None:
@@ -78,7 +78,7 @@ def draw_shrinkage(ax: plt.Axes, idata: DataTree, lines: np.ndarray) -> None:
     ax.plot(size, growth, "o", color=ORANGE, label="least squares, each girl alone")
     ax.plot(*lines.T, "o", color=BLUE, label="posterior mean, girls together")
     low, high = idata["posterior"]["correlation"].quantile([0.055, 0.945]).values
-    ax.set_xlabel("distance at the age of 11 (mm)")
+    ax.set_xlabel("distance at age 11 (mm)")
     ax.set_ylabel("growth (mm per year)")
     ax.set_title(f"The correlation is between {low:.1f} and {high:.1f} (89 %)")
     ax.legend(loc="upper left")

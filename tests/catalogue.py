@@ -1,4 +1,4 @@
-"""Every Op of PyTensor, with what becomes of it in jaxlink.
+"""Every Op of PyTensor, and how jaxlink handles it.
 
 ``python tests/catalogue.py`` writes docs/ops.md.
 """
@@ -27,7 +27,7 @@ from jaxlink.dispatch.registry import rule_of
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"
 
 # Modules that are not walked: other backends and tools, some of which need packages
-# that are not here, and one whose import would hide the function `pt.var`.
+# that are not installed, and one whose import would hide the function `pt.var`.
 NOT_WALKED = (
     "pytensor.graph.rewriting.kanren",
     "pytensor.ipython",
@@ -40,11 +40,11 @@ NOT_WALKED = (
 )
 
 BASE = "base class, never in a graph"
-C_ONLY = "made for the C backend only, by rewrites that jaxlink leaves out"
+C_ONLY = "only for the C backend; jaxlink does not run the rewrites that make it"
 LOWERED = "lowered to tensor Ops before linking"
 ON_REQUEST = "Python code: runs with `host_callback=True`"
 
-# Why an Op needs no rule. All others have one.
+# Why an Op needs no rule. All other Ops have one.
 WITHOUT_RULE = {
     "graph.fg.Output": "marks an output of a graph, never linked",
     "graph.op._NoPythonOp": BASE,
@@ -106,8 +106,8 @@ WITHOUT_RULE = {
 }
 
 
-# Base classes and twins that are in no graph of ours, and would take the rule of their
-# base: nothing to compare.
+# Base classes and variants that never occur in our graphs. They inherit the rule of
+# their base, so there is nothing to compare.
 INHERITED = {
     "compile.builders.FinalizedOpFromGraph",
     "compile.builders.SymbolicOp",
@@ -130,7 +130,7 @@ INHERITED = {
     "xtensor.basic.XTypeCastOp",
 }
 
-# What PyTensor rewrites to other Ops before its JAX mode sees it.
+# Ops that PyTensor rewrites to others before its JAX mode sees them.
 REWRITTEN_THERE = {
     *(name for name, reason in WITHOUT_RULE.items() if reason == LOWERED),
     "tensor.random.basic.BetaBinomialRV",
@@ -156,7 +156,7 @@ def op_types() -> list[type[Op]]:
 
 
 def _is_pytensors(op_type: type[Op]) -> bool:
-    # The C backend is not walked, but PyTensor imports its base classes.
+    # The C backend is not walked, but PyTensor imports the base classes in it.
     module = op_type.__module__
     if module == "pytensor.link.c.op":
         return True
@@ -168,7 +168,7 @@ def _is_left_out(name: str) -> bool:
 
 
 def module_names() -> Iterator[str]:
-    """The modules of PyTensor, but for `NOT_WALKED`."""
+    """The modules of PyTensor, except `NOT_WALKED`."""
 
     def walk(path: list[str], prefix: str) -> Iterator[str]:
         for module in pkgutil.iter_modules(path, prefix):
@@ -189,13 +189,13 @@ def subclasses(cls: type) -> Iterator[type]:
 
 
 def name_of(op_type: type) -> str:
-    """A class without the leading ``pytensor``."""
+    """The dotted name of a class, without the leading ``pytensor``."""
     return f"{op_type.__module__}.{op_type.__qualname__}".removeprefix("pytensor.")
 
 
 def is_ruled(op_type: type[Op]) -> bool:
-    """Whether jaxlink has a rule for a class: for scalar Ops, a function; for random
-    variables, a sampler."""
+    """Whether jaxlink has a rule for a class. A scalar Op needs a function, a random
+    variable needs a sampler."""
     if issubclass(op_type, RandomVariable) and op_type is not RandomVariable:
         return row_of(op_type) is not None
     rule = rule_of(op_type)
@@ -213,7 +213,7 @@ def is_ruled(op_type: type[Op]) -> bool:
 
 @cache
 def scalar_ops() -> dict[type, ScalarOp]:
-    """An instance of each class of scalar Ops that PyTensor itself makes."""
+    """One instance of each scalar Op class that PyTensor itself instantiates."""
     ops = {}
     for name in list(sys.modules):
         if name.startswith("pytensor."):
@@ -226,7 +226,7 @@ def scalar_ops() -> dict[type, ScalarOp]:
 
 
 def scalar_node(op: ScalarOp):
-    """A node of ``op`` with operands that it takes."""
+    """A node of ``op`` with operands that it accepts."""
     for count in (op.nin,) if getattr(op, "nin", -1) > 0 else (1, 2, 3, 4):
         for type_ in (ps.float64, ps.bool, ps.int64, ps.complex128):
             try:
@@ -236,7 +236,7 @@ def scalar_node(op: ScalarOp):
     raise TypeError(f"no operands found for {op}")
 
 
-DISCRETE = "its operands or its values are no floats, or its steps have a slope of 0"
+DISCRETE = "its operands or values are not floats, or its value is a step function"
 NONE = "PyTensor has no gradient for it"
 
 # Ops with a rule whose gradient is not compared with PyTensor's, and why.
@@ -280,14 +280,14 @@ WITHOUT_GRADIENT = {
     "typed_list.basic.Count": DISCRETE,
     "typed_list.basic.Index": DISCRETE,
     "typed_list.basic.Length": DISCRETE,
-    "typed_list.basic.Remove": "list and element must be known",
+    "typed_list.basic.Remove": "the list and the element must be known",
     "xtensor.random.type.RNGToXRNG": DISCRETE,
     "xtensor.random.type.XRNGToRNG": DISCRETE,
 }
 
 
 def not_compared(compared: dict[str, set[str]]) -> list[str]:
-    """The Ops that should have been compared with PyTensor, and were not."""
+    """The Ops that should have been compared with PyTensor but were not."""
     missing = []
     for op_type in op_types():
         name = name_of(op_type)
@@ -305,7 +305,7 @@ def not_compared(compared: dict[str, set[str]]) -> list[str]:
 def in_pytensors_jax_mode() -> dict[str, bool]:
     """Which Ops PyTensor's own JAX mode converts.
 
-    In a process of its own, because importing that mode sets ``jax_enable_x64``.
+    Runs in a separate process, because importing that mode sets ``jax_enable_x64``.
     """
     command = [sys.executable, __file__, "--jax-mode"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -343,14 +343,14 @@ def page() -> str:
     lines = [
         "# Ops",
         "",
-        "Every Op of PyTensor, as `python tests/catalogue.py` finds them. A test holds",
-        "this page to the code, and fails when PyTensor brings an Op that is not here.",
+        "Every Op in PyTensor. `python tests/catalogue.py` writes this page, and a",
+        "test keeps it current: it fails when PyTensor adds an Op.",
         "",
-        f"Of {len(listed)} Ops of PyTensor {pytensor.__version__}, jaxlink has a rule "
-        f"for {len(ruled)}, and {len(lowered)} vanish",
-        f"in rewriting; the others say why. PyTensor's own JAX mode converts or "
-        f"rewrites {len(in_theirs)};",
-        "the table says that it does, not that it does so rightly.",
+        f"Of the {len(listed)} Ops in PyTensor {pytensor.__version__}, jaxlink has a "
+        f"rule for {len(ruled)} and rewrites {len(lowered)} to",
+        "others; for the rest, the notes say why not. PyTensor's own JAX mode converts",
+        f"or rewrites {len(in_theirs)}. The table says that it does so, not that the "
+        "result is correct.",
         "",
         "| Op | jaxlink | PyTensor's JAX mode | notes |",
         "|---|---|---|---|",

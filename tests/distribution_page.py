@@ -1,4 +1,4 @@
-"""Every distribution of PyTensor and PyMC, and what jaxlink makes of it.
+"""Every distribution of PyTensor and PyMC, and how jaxlink draws from it.
 
 ``python tests/distribution_page.py`` writes docs/distributions.md.
 """
@@ -34,14 +34,14 @@ from jaxlink.dispatch.random.registry import find_row
 PAGE = Path(__file__).parents[1] / "docs" / "distributions.md"
 
 # Parts of PyMC that are not walked: samplers and storage, some of which need packages
-# that are not here.
+# that are not installed.
 NOT_WALKED = ("pymc.backends", "pymc.sampling", "pymc.step_methods", "pymc.smc")
 
 BASE = "base class, never in a graph"
-IMPROPER = "improper: PyMC cannot draw from it either"
+IMPROPER = "improper: cannot be sampled from, in PyMC or here"
 HOST = "Python code over NumPy arrays: runs with `host_callback=True`"
 
-# Why a class is in no row of the table. All others are.
+# Why a class is not in the table. All other classes are.
 WITHOUT_ROW = {
     "pymc.distributions.continuous.FlatRV": IMPROPER,
     "pymc.distributions.continuous.HalfFlatRV": IMPROPER,
@@ -54,7 +54,7 @@ WITHOUT_ROW = {
         "makes no draws of its own; see tests/test_random_symbolic.py"
     ),
     "pymc.distributions.multivariate.SymbolicMVNormalUsedInternally": (
-        "stands for a multivariate normal in densities, never drawn"
+        "replaces a multivariate normal in densities, never drawn"
     ),
 }
 
@@ -90,7 +90,7 @@ def dotted(rv_type: type) -> str:
 
 @cache
 def ops_of(name: str) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    """The random variables in a case's graph, and those inside of symbolic ones."""
+    """The random variables in a case's graph, and those inside symbolic ones."""
     case = CASES[name]
     outer = list(_random_ops(case.build(*inputs_of(case))))
     inner = [
@@ -104,7 +104,7 @@ def ops_of(name: str) -> tuple[tuple[object, ...], tuple[object, ...]]:
 
 
 def _random_ops(out: Variable) -> Iterator[object]:
-    """The distinct nodes that draw, in the order in which they are computed."""
+    """The distinct nodes that draw, in the order of computation."""
     nodes = {id(var.owner): var.owner for var in ancestors([out]) if var.owner}
     for node in reversed(nodes.values()):
         if isinstance(node.op, RandomVariable | SymbolicRandomVariable):
@@ -123,12 +123,12 @@ def _all_random_ops(out: Variable) -> Iterator[object]:
 def covered() -> set[str]:
     """The classes that some case draws from."""
     drawn = {type(op) for name in CASES for ops in ops_of(name) for op in ops}
-    # A CustomDist makes a class of its own.
+    # Each CustomDist makes its own class.
     return {dotted(base) for rv_type in drawn for base in rv_type.__mro__}
 
 
 def random_bits(jaxpr: object) -> tuple[int, int]:
-    """The random bits that a program asks for: once, and in each round of its loops."""
+    """The random bits that a program uses: once, and in each round of its loops."""
     once = rounds = 0
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "random_bits":
@@ -158,7 +158,7 @@ def _inner_jaxprs(eqn: object) -> Iterator[object]:
 
 
 def line(name: str, case: Case, fn: jaxlink.JAXFunction, n_draws: int) -> str:
-    """The line of a case, whose function makes ``n_draws`` at each point."""
+    """The line of a case; ``fn`` makes ``n_draws`` draws at each point."""
     jaxpr = jax.make_jaxpr(fn)(KEY, *case.values).jaxpr
     once, rounds = (n / (n_draws * len(case.points[0])) for n in random_bits(jaxpr))
     outer, _ = ops_of(name)
@@ -169,7 +169,7 @@ def line(name: str, case: Case, fn: jaxlink.JAXFunction, n_draws: int) -> str:
         "rejection" if rounds else "exact",
         _gradient(name, case),
         " + ".join(
-            filter(None, [once and f"{once:g}", rounds and f"{rounds:g} a round"])
+            filter(None, [once and f"{once:g}", rounds and f"{rounds:g} per round"])
         ),
     )
     return f"| {' | '.join(cells)} |"
@@ -186,67 +186,67 @@ def _how(name: str) -> str:
         )
     if len(outer) == 1 and plain == list(outer):
         return find_row(plain[0]).how
-    return f"of {drawn}"
+    return f"draws of {drawn}"
 
 
 def _gradient(name: str, case: Case) -> str:
     outer, _ = ops_of(name)
     if any(isinstance(op, PermutationRV | ChoiceWithoutReplacement) for op in outer):
-        return "of what is chosen"
+        return "for the values"
     if not case.build(*inputs_of(case)).type.dtype.startswith("float"):
         return "zero"
     floats = {i for i, p in enumerate(case.values) if p.dtype.kind == "f"}
     if floats <= set(case.no_slope):
         return "error"
-    return "in part an error" if case.no_slope else "yes"
+    return "partly an error" if case.no_slope else "yes"
 
 
-# Where JAX's own float32 draws end: their uniform numbers are multiples of 2**-23.
+# The extremes of JAX's own float32 draws, whose uniform numbers are multiples of
+# 2**-23.
 _NORMAL_END = stats.norm.isf(2.0**-25)
 _EXPONENTIAL_END = stats.expon.isf(2.0**-23)
 
 HEAD = f"""\
 # Distributions
 
-The distributions of PyTensor and PyMC, one line for each row of the table that the
-tests draw: against SciPy or NumPy's own samplers, at three points or more, in 64 and in
-32 bits, and over 20,000 keys at once. `python tests/distribution_page.py` writes this
-page, the tests hold it to the code, and they fail when PyTensor or PyMC brings a
-distribution that is not here.
+The distributions of PyTensor and PyMC, one line for each test case. The tests compare
+draws with SciPy or NumPy's own samplers, at three points or more, in 64 and in 32 bits,
+and over 20,000 keys at once. `python tests/distribution_page.py` writes this page, and
+a test keeps it current: it fails when PyTensor or PyMC adds a distribution.
 
-- **Drawn by**: how the random variable is sampled, or, for PyMC's symbolic
-  distributions, of which random variables its graph is made.
-- **Kind**: both kinds have the exact distribution, but for what a line says. A
-  `rejection` repeats until all draws of the batch are accepted, in a `while_loop` that
-  `vmap` runs for all lanes at once.
-- **Gradient** of a draw with respect to its parameters, by `jax.grad`: `yes` is that of
-  a reparameterisation (a smooth function of noise that does not depend on them, or the
-  derivative of the quantile function at the draw's rank). An `error` names the
-  distribution; it is `in part an error` where some parameters have a derivative and
-  others have none, as the weights of a mixture. Counts and categories have a derivative
-  of `zero`, as everywhere in JAX. A permutation or a choice can be differentiated with
-  respect to what is permuted or chosen from.
-- **Random bits** that one draw takes in 64 bits; those of a rejection in each round.
+- **Drawn by**: how the random variable is sampled. For PyMC's symbolic distributions,
+  which random variables their graph draws.
+- **Kind**: both kinds draw from the exact distribution, unless a line says otherwise.
+  `rejection` repeats until every draw of the batch is accepted, in a `while_loop` that
+  `vmap` runs for all batch elements at once.
+- **Gradient** of a draw with respect to its parameters, by `jax.grad`. `yes`: the
+  derivative of a reparameterisation (a smooth function of noise that does not depend on
+  the parameters, or the quantile function at the draw's rank). `error`: an error that
+  names the distribution. `partly an error`: some parameters have a derivative, and
+  others, such as the weights of a mixture, do not. `zero`: counts and categories, as
+  everywhere in JAX. `for the values`: a permutation or choice has a derivative with
+  respect to the values that it permutes or chooses from.
+- **Random bits** that one draw takes in 64 bits. A rejection takes some in each round.
 
-What holds for all of them:
+These rules apply to all of them:
 
-- **32 bits.** A float32 draw takes half of the random bits. A quantile function has
+- **32 bits.** A float32 draw takes half as many random bits. A quantile function gets
   ranks down to 2**-33 from either end. Normal and exponential draws are JAX's own:
-  normal ones are at most {_NORMAL_END:.2f} standard deviations from the mean
-  (a rank of 2**-25), exponential ones 0 or up to {_EXPONENTIAL_END:.2f} times
-  the scale (a rank of 2**-23). Counts that are too large for their dtype come out as
-  its largest integer.
-- **Illegal parameters** give what PyTensor's default mode draws. Where that raises an
-  error, a float is nan and a count is -1, which stands for "no draw" as nan does. If a
-  range of integers is empty or has no end, all draws are its lower end. Illegal
-  probabilities of categories, and so of mixtures, give the categories that PyTensor
-  finds in their running sums, and the last one where it finds none; if they just do not
-  add up to 1, their sum does not matter. Those of counts, categories, choices and
-  covariances are errors under `checkify` (see [checks](checks.md)).
+  normal draws are at most {_NORMAL_END:.2f} standard deviations from the mean
+  (a rank of 2**-25), exponential draws are 0 or up to {_EXPONENTIAL_END:.2f} times
+  the scale (a rank of 2**-23). A count too large for its dtype becomes the largest
+  integer of that dtype.
+- **Parameters outside their domain** give what PyTensor's default mode draws. Where it
+  raises an error, a float is nan and a count is -1, which means "no draw". If a range
+  of integers is empty or has no end, all draws are its lower end. With invalid
+  probabilities of categories, and so of mixtures, you get the category that PyTensor
+  finds in their running sums, or the last one if it finds none. Valid probabilities
+  that do not sum to 1 are normalized. For counts, categories, choices and covariances,
+  `checkify` turns all of this into errors (see [checks](checks.md)).
 - **Parameters broadcast** where their types say so, as in PyTensor: a vector of length
   1 does not stretch unless its type says that its length is 1.
-- **`vmap` over keys** takes the random bits that a loop over the keys takes. What is
-  computed of them may differ in the last place, because XLA compiles another program.
+- **`vmap` over keys** uses the same random bits as a loop over the keys. Draws computed
+  from them may differ in the last digit, because XLA compiles another program.
 
 | distribution | random variable | drawn by | kind | gradient | random bits |
 |---|---|---|---|---|---|

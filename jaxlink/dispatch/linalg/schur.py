@@ -1,20 +1,23 @@
 """Schur forms, QZ, and the Sylvester equation between Schur forms.
 
-XLA has neither QZ nor an order of eigenvalues, so LAPACK factorizes on the host, called
-by PyTensor's own ``Op.perform``, which is SciPy. That has a price: each call waits for
-Python, an accelerator sends its matrices to the host and waits for the factors, and
-`jax.export` refuses a program that calls the host.
+On a CPU JAX calls LAPACK for the Schur form. It has neither QZ, nor Schur on an
+accelerator, nor an order of the eigenvalues, so for these PyTensor's own ``Op.perform``
+(SciPy) calls LAPACK on the host. That has a price: each call waits for Python, an
+accelerator sends its matrices to the host and waits for the factors, and `jax.export`
+refuses a program that calls the host.
 
 The bases are not unique, and a step of rounding may change them altogether, so as in
 PyTensor they have no gradient; what is computed from them has (`solve_sylvester`,
 `solve_discrete_are`), and TRSYL has.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from pytensor.tensor.linalg.decomposition.schur import QZ, Schur
 from pytensor.tensor.linalg.solvers.linear_control import TRSYL
 
@@ -27,6 +30,7 @@ from jaxlink.dispatch.linalg.support import (
 )
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
+from jaxlink.numerics.linalg.matrices import nan_unless
 from jaxlink.numerics.linalg.sylvester import solve_quasi_triangular_sylvester
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe
@@ -40,7 +44,10 @@ _NOT_ORDERED = f"{_DIVERGED}, or its eigenvalues are too close to be put in orde
 @rule(QZ, Schur)
 def schur(op: Any, node: Any) -> Function:
     dtypes = [canonical(out.type.dtype) for out in node.outputs]
-    factorize = without_gradient(_on_host(op, node, dtypes), type(op).__name__)
+    factorize = _on_host(op, node, dtypes)
+    if isinstance(op, Schur) and op.sort is None:
+        factorize = partial(_in_program, factorize)
+    factorize = without_gradient(factorize, type(op).__name__)
     failure = _DIVERGED if op.sort is None else _NOT_ORDERED
 
     def run(*operands: Any) -> Any:
@@ -56,6 +63,17 @@ def schur(op: Any, node: Any) -> Function:
         return outs
 
     return run
+
+
+def _in_program(on_host: Function, a: Any) -> tuple[Any, ...]:
+    def by_lapack(a: Any) -> tuple[Any, ...]:
+        return tuple(lax.linalg.schur(a))
+
+    finite = jnp.isfinite(a).all()
+    outs = lax.platform_dependent(
+        jnp.where(finite, a, 0), cpu=by_lapack, default=on_host
+    )
+    return tuple(nan_unless(finite, out) for out in outs)
 
 
 def _on_host(op: Any, node: Any, dtypes: list[np.dtype]) -> Function:
