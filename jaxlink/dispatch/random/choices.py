@@ -10,13 +10,12 @@ import numpy as np
 import pytensor.tensor.random.basic as ptr
 from jax import Array
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import require
 from jaxlink.numerics.random.discrete import gumbel_mode, probabilities
 from jaxlink.numerics.random.multivariate import symmetric_root
 from jaxlink.ops.distributions import SymbolicDraw
 from jaxlink.values.runtime_checks import check
-
-Shape = tuple[int, ...]
 
 
 def permutation_static(op: ptr.PermutationRV) -> tuple[int, ...]:

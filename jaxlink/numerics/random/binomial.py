@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import counts_of, invert, require, whole
 from jaxlink.numerics.random.discrete import probabilities
 from jaxlink.numerics.random.gamma import log_gamma
@@ -14,8 +15,6 @@ from jaxlink.numerics.random.log_probabilities import deviance, excess
 from jaxlink.numerics.random.poisson import RARE
 from jaxlink.numerics.random.standard import rejection
 from jaxlink.values.static import canonical
-
-Shape = tuple[int, ...]
 
 
 def binomial(key: Array, shape: Shape, dtype: Any, n: Array, p: Array) -> Array:

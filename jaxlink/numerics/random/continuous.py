@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     hazard_excess,
     non_negative,
@@ -25,9 +26,6 @@ from jaxlink.numerics.random.standard import (
     tail_uniform,
     truncated_exponential,
 )
-
-Shape = tuple[int, ...]
-
 
 # --- a standard draw, moved and scaled -----------------------------------------------
 

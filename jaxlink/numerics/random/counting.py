@@ -13,10 +13,10 @@ import numpy as np
 from jax import Array
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
-Shape = tuple[int, ...]
 State = tuple[Array, Array, Array]
 
 # Steps of an inversion in one turn of its loop, which XLA makes one pass over memory.

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import counts_of, fine_exponential, require, whole
 from jaxlink.numerics.random.standard import standard_exponential
 from jaxlink.values.static import canonical
-
-Shape = tuple[int, ...]
 
 
 def probabilities(p: Any) -> Array:

@@ -19,14 +19,13 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import digamma
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     non_negative,
     positive,
     rejection,
     standard_exponential,
 )
-
-Shape = tuple[int, ...]
 
 
 def standard_gamma(key: Array, shape: Shape, dtype: Any, alpha: Array) -> Array:

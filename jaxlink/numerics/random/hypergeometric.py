@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, random
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import (
     counts_of,
     fine_uniform,
@@ -16,8 +17,6 @@ from jaxlink.numerics.random.counting import (
 from jaxlink.numerics.random.log_probabilities import deviance, excess
 from jaxlink.numerics.random.poisson import RARE
 from jaxlink.numerics.random.standard import rejection
-
-Shape = tuple[int, ...]
 
 
 def hypergeometric(

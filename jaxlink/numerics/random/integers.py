@@ -7,12 +7,9 @@ import numpy as np
 from jax import Array, random
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import require
 from jaxlink.values.static import canonical
-
-Shape = tuple[int, ...]
-
-_HOW = "multiplication and rejection (Lemire)"
 
 
 def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array:

@@ -8,10 +8,9 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.values.runtime_checks import check
-
-Shape = tuple[int, ...]
 
 
 def symmetric_root(cov: Array) -> Array:

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import counts_of, invert, require, whole
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.numerics.random.log_probabilities import deviance, excess
 from jaxlink.numerics.random.standard import rejection
 from jaxlink.values.static import canonical
-
-Shape = tuple[int, ...]
 
 # Means below which counts are inverted.
 RARE = 10

@@ -38,10 +38,9 @@ import numpy as np
 from jax import Array
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.gamma import standard_gamma
 from jaxlink.numerics.random.standard import open_uniform
-
-Shape = tuple[int, ...]
 
 # The largest h of draws by rejection, a piece for each unit of h.
 MOST_PIECES = 16

@@ -11,8 +11,7 @@ from jax import Array
 from jax.scipy.special import erfcx
 
 from jaxlink.numerics.loops import while_loop
-
-Shape = tuple[int, ...]
+from jaxlink.numerics.random import Shape
 
 # From here on a normal's tail is taken by an expansion of its own.
 FAR = 6

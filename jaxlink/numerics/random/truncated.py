@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import expit
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import open_uniform
 from jaxlink.numerics.random.truncated_normal import truncated_normal
 from jaxlink.numerics.random.truncated_standard import (
@@ -26,7 +27,6 @@ from jaxlink.numerics.random.truncated_standard import (
     of_standard,
 )
 
-Shape = tuple[int, ...]
 Sampler = Callable[..., Array]
 
 

@@ -9,14 +9,13 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import erfc, ndtri
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     FAR,
     far_hazard_excess,
     tail_uniform,
     truncated_exponential,
 )
-
-Shape = tuple[int, ...]
 
 
 def truncated_normal(

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import expit
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     open_uniform,
     tail_uniform,
@@ -34,7 +35,6 @@ __all__ = [
     "of_standard",
 ]
 
-Shape = tuple[int, ...]
 Sampler = Callable[..., Array]
 
 
