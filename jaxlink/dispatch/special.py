@@ -1,7 +1,7 @@
-"""Special functions: the rows of two tables are scalar Ops, the rules symbolic Ops.
+"""Special functions: two tables for scalar Ops, and rules for symbolic Ops.
 
-JAX's own functions wherever it has them right, with their derivatives; else ours, from
-the other modules here.
+Where JAX's own function and its derivatives are right, we use it. Otherwise we use our
+own, from `jaxlink.numerics.special`.
 """
 
 import math
@@ -44,25 +44,25 @@ from jaxlink.values.static import canonical
 
 __all__ = ["OWN", "SPECIAL"]
 
-# Python floats, which take on the dtype of what they meet.
+# Python floats, which take the dtype of the array they are combined with.
 LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
 
 Function = Callable[..., Any]
 
 
 def log1mexp(x: Any) -> Any:
-    """log(1 - exp(x)), from the side on which it is exact."""
+    """log(1 - exp(x)), by whichever formula is exact for x."""
     far = x < -LOG_2
-    # Each side gets harmless arguments where the other one is used: a nan gradient of
-    # the side not taken would spoil the sum.
+    # Each formula gets a harmless argument where the other is used. Otherwise a nan
+    # gradient of the formula not used would make the total gradient nan.
     from_far = jnp.log1p(-jnp.exp(jnp.where(far, x, -1)))
-    # 0 - y, not -y, so that the pole is approached from the right: log(+0).
+    # 0 - y, not -y, so that the pole is log(+0).
     from_near = jnp.log(0 - jnp.expm1(jnp.where(far, -0.5, x)))
     return jnp.where(far, from_far, from_near)
 
 
 def _erfcinv(x: Any) -> Any:
-    # Not erfinv(1 - x), which loses small x.
+    # Not erfinv(1 - x), which rounds small x away.
     return -special.ndtri(x / 2) / math.sqrt(2)
 
 
@@ -75,11 +75,11 @@ erfcinv: Callable[..., Any] = smooth(_erfcinv, {0: _erfcinv_by_x})
 
 @jax.custom_jvp
 def ndtri_exp(x: Any) -> Any:
-    """The normal quantile of exp(x), also where exp(x) underflows."""
+    """The normal quantile of exp(x), even where exp(x) underflows."""
     near = x > -2
     middle = jnp.where(near, -special.ndtri(-jnp.expm1(x)), special.ndtri(jnp.exp(x)))
-    # log ndtr(z) is about -z^2 / 2 - log(-z) - log(2 pi) / 2 in the tail; Newton's
-    # method on it converges in a few steps from there.
+    # In the tail, log ndtr(z) is about -z^2 / 2 - log(-z) - log(2 pi) / 2. That gives a
+    # start from which Newton's method converges in a few steps.
     limit = -20
     far = jnp.maximum(jnp.minimum(x, limit), float(np.finfo(x.dtype).min))
 
@@ -102,7 +102,7 @@ def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def _i1_by_x(x: Any) -> Any:
-    """I0 - I1 / x, where JAX has inf - inf far out."""
+    """I0 - I1 / x. For large x, JAX computes inf - inf."""
     far = jnp.isinf(x)
     y = jnp.where((x == 0) | far, 1, x)
     slope = jnp.exp(abs(y)) * (special.i0e(y) - special.i1e(y) / y)
@@ -110,7 +110,7 @@ def _i1_by_x(x: Any) -> Any:
 
 
 i1 = smooth(special.i1, {0: _i1_by_x})
-# JAX 0.11 has a slope of 1 at zero.
+# In JAX 0.11 the slope at zero is 1.
 i0 = smooth(special.i0, {0: i1})
 
 
@@ -134,7 +134,8 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
 }
 
 
-# Functions that JAX does not have, or not everywhere, or without all derivatives.
+# Functions that JAX lacks, or has only in part of their domain, or without all
+# derivatives.
 OWN: dict[type[ps.ScalarOp], Function] = {
     psm.BetaInc: betainc,
     psm.BetaIncInv: betaincinv,
@@ -162,7 +163,7 @@ def _float(x: Any, dtype: str) -> Any:
 
 
 def _of_floats(node: Any, fn: Function) -> Function:
-    """``fn`` of operands in the dtype of the output."""
+    """``fn`` with its operands cast to the output's dtype."""
     dtype = node.outputs[0].type.dtype
     return lambda *args: fn(*(_float(x, dtype) for x in args))
 
@@ -188,7 +189,7 @@ def logaddexp(op: pts.LogAddExp, node: Any) -> Function:
 
 
 def _ratio(x: Any, y: Any) -> Any:
-    """x / y, and zero where x is: there x log(y) is zero for any y."""
+    """x / y, or zero where x is zero, because x log(y) is then zero for any y."""
     zero = x == 0
     return jnp.where(zero, 0, x / jnp.where(zero, 1, y))
 
