@@ -82,8 +82,9 @@ def check_broadcast(
                 continue
             raise ValueError(
                 f"{node.op} would broadcast dimension {axis} of {var} from length 1 to "
-                f"{max(lengths)}, but its type {var.type} does not declare that length "
-                "as 1. If you want to broadcast it, use pt.specify_broadcastable."
+                f"{max(set(lengths) - {1})}, but its type {var.type} does not declare "
+                "that length as 1. If you want to broadcast it, use "
+                "pt.specify_broadcastable."
             )
 
 
@@ -129,7 +130,7 @@ def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
         until = (jnp.asarray(False),) if op.is_while else ()
         return jnp.zeros((), canonical("int64")), (*carry, *until)
 
-    def goes_on(state: Any, n_steps: Any) -> Any:
+    def unfinished(state: Any, n_steps: Any) -> Any:
         i, carry = state
         return (i < n_steps) & ~carry[-1] if op.is_while else i < n_steps
 
@@ -139,16 +140,16 @@ def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
 
     def by_while(n_steps: Any, *args: Any) -> Any:
         return lax.while_loop(
-            lambda state: goes_on(state, n_steps),
+            lambda state: unfinished(state, n_steps),
             lambda state: step(state, args),
             start(args),
         )[1]
 
     def by_scan(bound: int, n_steps: Any, *args: Any) -> Any:
         def masked(state: Any, _: None) -> Any:
-            more = goes_on(state, n_steps)
+            active = unfinished(state, n_steps)
             new = step(state, args)
-            return jax.tree.map(partial(jnp.where, more), new, state), None
+            return jax.tree.map(partial(jnp.where, active), new, state), None
 
         return lax.scan(masked, start(args), length=bound)[0][1]
 
