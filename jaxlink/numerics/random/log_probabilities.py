@@ -1,9 +1,9 @@
 """Log probabilities in Loader's saddle-point form, which does not cancel.
 
-k log(rate) - rate - log(k!) is a difference of numbers far larger than itself. Written
-as - deviance(k, rate) - excess(k) it has small terms only: the deviance compares k
-with its mean, the excess is the logarithm of k! / (k / e)**k, and binomial and
-hypergeometric probabilities are made of the same parts. C. Loader, Fast and Accurate
+k log(rate) - rate - log(k!) is a small difference of large numbers. Written as
+-deviance(k, rate) - excess(k), it has only small terms: the deviance compares k with
+its mean, and the excess is the logarithm of k! / (k / e)**k. Binomial and
+hypergeometric probabilities consist of the same parts. C. Loader, Fast and Accurate
 Computation of Binomial Probabilities (2000).
 """
 
@@ -27,7 +27,7 @@ def deviance(difference: Array, mean: Array) -> Array:
     With v = d / (2 + d), log(1 + d) is 2 (v + v**3 / 3 + ...), and in
     h(d) = d v + 2 (1 + d) (v**3 / 3 + v**5 / 5 + ...) nothing cancels for small d.
     """
-    # Rounding may take k = 0 below -1.
+    # At k = 0, rounding may take d below -1.
     d = jnp.maximum(difference / mean, -1)
     near = jnp.abs(d) < 0.2
     v = jnp.where(near, d / (2 + d), 0)
@@ -39,7 +39,7 @@ def deviance(difference: Array, mean: Array) -> Array:
 
 
 def excess(k: Array) -> Array:
-    """log(k!) - k log(k) + k: Stirling's log(2 pi k) / 2 and the tail of his series."""
+    """log(k!) - k log(k) + k, which is log(2 pi k) / 2 plus Stirling's series."""
     few = k < 10
     known = jnp.take(
         jnp.asarray(_FEW, k.dtype), jnp.clip(k, 0, 9).astype(np.int32), mode="clip"
