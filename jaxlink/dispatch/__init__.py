@@ -1,7 +1,7 @@
-"""What each Op means in JAX, one module or package an area of PyTensor.
+"""What each Op means in JAX: one module or package for each area of PyTensor.
 
-Importing registers the rules, except those of optional packages (see `registry`):
-they wait until one of their Ops is met.
+Importing this package registers the rules. The rules of optional packages (see
+`registry`) are registered when a graph first contains one of their Ops.
 """
 
 from jaxlink.dispatch import blockwise as blockwise

@@ -1,8 +1,7 @@
 """`Blockwise`: an Op that is repeated over batch dimensions becomes a `jax.vmap`.
 
-What a rule must know before the call can differ between the elements of a batch, as
-long as it is known: then the batch is unrolled, one copy of the Op an element. An
-element function that JAX cannot map is run in a loop.
+A static operand may differ between the elements of a batch. The batch is then unrolled
+into one copy of the Op per element. If JAX cannot map the Op, a loop runs it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from jaxlink.values.static import is_static, to_jax
 
 __all__: list[str] = []
 
-# So many copies of an Op are still quickly compiled.
+# XLA still compiles this many copies of an Op quickly.
 _LONGEST_UNROLLED = 64
 
 
@@ -48,7 +47,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
         batch_shapes = [x.shape[:k] for x, k in zip(args, splits, strict=True)]
         check_broadcast(node, batch_shapes)
         batch = np.broadcast_shapes(*batch_shapes)
-        # Operands without a batch of their own are not copied.
+        # An operand without a batch is not copied.
         batched = [any(n != 1 for n in shape) for shape in batch_shapes]
         flat = [
             _flat(x, batch, k) if has_batch else x.reshape(x.shape[k:])
@@ -64,7 +63,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
             return _reshaped([x[None] for x in _arrays(core(*flat))], batch)
         return _reshaped(outs, batch)
 
-    # A batch of values is of no use to a rule that prefers one value.
+    # A preferred static operand is a single value. A batch of values does not help.
     preferred = (
         i
         for i in core.better_static
@@ -74,7 +73,8 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
 
 
 def _flat(x: Any, batch: tuple[int, ...], split: int) -> Any:
-    """``x`` with one batch dimension instead of ``split``."""
+    """``x`` with its ``split`` batch dimensions broadcast to ``batch``, then flattened
+    to one."""
     core = x.shape[split:]
     broadcast = np.broadcast_to if is_static(x) else jnp.broadcast_to
     return broadcast(x, batch + core).reshape(int(np.prod(batch)), *core)
@@ -97,7 +97,7 @@ def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[An
     mapped = [x for x, has in zip(flat, batched, strict=True) if has]
     try:
         outs: tuple[Any, ...] = jax.vmap(one)(*mapped)
-    except NotImplementedError:  # JAX's word for a primitive that has no batched form
+    except NotImplementedError:  # JAX raises this if a primitive has no batching rule
         outs = jax.lax.map(lambda elements: one(*elements), tuple(mapped))
     return outs
 
@@ -105,7 +105,7 @@ def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[An
 def _unrolled(
     node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], length: int
 ) -> list[Any]:
-    """All elements one by one, since they differ in what must be known."""
+    """The Op applied to each element in turn, because their static operands differ."""
     named = ", ".join(
         f"`{var}`" for i, var in enumerate(node.inputs) if i in core.static
     )
@@ -113,7 +113,7 @@ def _unrolled(
         raise CompileError(
             f"{node.op} needs {named} before the function runs, for each of the "
             f"{length} elements of its batch. jaxlink unrolls 1 to {_LONGEST_UNROLLED} "
-            "elements. Loop over them with pytensor.scan, or give all the same value."
+            "elements. Loop over them with pytensor.scan, or use one value for all."
         )
     elements = [
         _arrays(
@@ -124,8 +124,8 @@ def _unrolled(
     for outs in zip(*elements, strict=True):
         if len(shapes := {out.shape for out in outs}) > 1:
             raise CompileError(
-                f"{node.op} gives elements of different shapes for different values of "
-                f"{named}: {sorted(shapes)}. An array holds elements of one shape: pad "
-                "them, or keep them in separate variables."
+                f"{node.op} returns elements of different shapes for different values "
+                f"of {named}: {sorted(shapes)}. An array needs a single shape: pad the "
+                "elements, or keep them in separate variables."
             )
     return [jnp.stack(outs) for outs in zip(*elements, strict=True)]

@@ -1,4 +1,4 @@
-"""Conditions, checks, and Ops that give their operand as it is."""
+"""Conditions, checks, and Ops that return their operand unchanged."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ from jaxlink.values.streams import Stream
 
 try:
     from pytensor.conditional.op import IfElse, LazyIfElse
-except ModuleNotFoundError:  # before PyTensor 3.3.5, which has no lazy one either
+except ModuleNotFoundError:  # PyTensor before 3.3.5, which has no LazyIfElse
     from pytensor.ifelse import IfElse
 
     LazyIfElse = None
@@ -39,7 +39,8 @@ Run = Callable[..., Any]
 @rule(TypeCastingOp, DeepCopyOp, Required)
 def identity(op: Any, node: Any) -> Run:
     del op, node
-    return lambda x: (x,)  # x may be a list, which would be taken for the outputs
+    # In a tuple, because x may be a list, which the linker would take for the outputs.
+    return lambda x: (x,)
 
 
 # --- checks --------------------------------------------------------------------------
@@ -54,7 +55,7 @@ def check_and_raise(op: Any, node: Any, link: Any) -> Run:
         raise CompileError(f"a check in the graph always fails: {message}")
 
     def run(value: Any, *conditions: Any) -> Any:
-        if always:  # perhaps in a branch that is not taken
+        if always:  # this may be a branch that is not taken
             check(jnp.asarray(False), message)
             return value
         for condition in conditions:
@@ -71,10 +72,10 @@ def check_and_raise(op: Any, node: Any, link: Any) -> Run:
 
 
 def _differ(then: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Whether the types of two branches say that these differ in shape.
+    """Whether the types of two branches show that their shapes differ.
 
-    Then the condition must be known before the call. (It is not made static where
-    branches might differ: that would keep it from being mapped.)
+    The condition is then required to be static. It is not static if the shapes merely
+    might differ, because a static condition cannot be mapped.
     """
     return any(
         None not in lengths and len(set(lengths)) > 1
@@ -96,7 +97,7 @@ def _static_lazy_condition(op: Any, node: Any) -> tuple[int, ...]:
 
 @rule(IfElse, inner=True, static=_static_condition)
 def if_else(op: Any, node: Any, link: Any) -> Run:
-    """Both branches are operands, so they are computed already; XLA drops the rest."""
+    """Both branches are operands, so both are computed. XLA may drop unused work."""
     del link
     n = op.n_outs
 
@@ -118,7 +119,7 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
 
 
 def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
-    """Each branch is a graph of its own: only the one chosen is computed."""
+    """Each branch is an inner graph. Only the chosen branch is computed."""
     branches = [link.link(op.true_branch.fgraph), link.link(op.false_branch.fgraph)]
     static = {i + 1 for branch in branches for i in branch.static}
     preferred = {i + 1 for branch in branches for i in branch.better_static}
@@ -144,7 +145,8 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         ]
         _check_same_shapes(node, *forms)
         chosen = jnp.asarray(condition).astype(bool)
-        # Under vmap both branches run, so each keeps its derivatives to itself.
+        # Under vmap both branches run, so each masks its gradient where it is not
+        # taken.
         then, other = (
             partial(_shielded, branch_function(branch, *forms), taken)
             for branch, taken in zip(branches, (chosen, ~chosen), strict=True)
@@ -168,7 +170,10 @@ def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _in_common_form(values: Sequence[Any], *forms: Sequence[Any]) -> tuple[Any, ...]:
-    """``values`` in what both branches can give: sparse matrices may differ in room."""
+    """``values`` in a form that both branches can return.
+
+    Sparse matrices may have room for different numbers of entries.
+    """
     return tuple(
         in_common_form(value, both) if both and is_bcoo(value) else value
         for value, *both in zip(values, *forms, strict=True)
@@ -179,8 +184,8 @@ def _check_same_shapes(node: Any, then: Sequence[Any], other: Sequence[Any]) -> 
     for out, a, b in zip(node.outputs, then, other, strict=True):
         if not isinstance(a, Stream) and a.shape != b.shape:
             raise BranchShapeError(
-                f"the branches of ifelse give `{out.name or out}` the shapes {a.shape} "
-                f"and {b.shape}, and in JAX both must have one shape. Bring them to "
-                "one, for example by padding, or have their types say these shapes: "
-                "then the condition is static."
+                f"the branches of ifelse give `{out.name or out}` shapes {a.shape} "
+                f"and {b.shape}, but in JAX both branches must have the same shape. "
+                "Pad them to one shape, or declare both shapes in their types: the "
+                "condition is then static."
             )

@@ -1,7 +1,7 @@
-"""Arrays made of lengths and scalars, and what passes between scalars and tensors.
+"""Arrays built from lengths and scalars, and conversion between scalars and tensors.
 
-Large arrays of nothing are `lazy`: made by JAX inside of the program even though all
-about them is known, unless a shape depends on their values.
+Ops that build large arrays are `lazy`: JAX builds the array inside the program even
+though its values are known, unless a shape depends on them.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ def _all(op: Any, node: Any) -> Iterable[int]:
 def _shape(op: Any, lengths: Iterable[Any]) -> tuple[Any, ...]:
     shape = tuple(map(as_length, lengths))
     if any(isinstance(n, int) and n < 0 for n in shape):
-        raise ValueError(f"{op} cannot make an array of the shape {shape}.")
+        raise ValueError(f"{op} cannot make an array of shape {shape}.")
     return shape
 
 
@@ -55,8 +55,9 @@ def alloc(op: Alloc, node: Any) -> Callable[..., Any]:
             if dim is None and n == 1 and m != 1:
                 raise ValueError(
                     f"Alloc would broadcast {node.inputs[0]} of shape {value.shape} to "
-                    f"{shape}, but its type {node.inputs[0].type} does not say 1. If "
-                    "it is meant, use pt.specify_broadcastable."
+                    f"{shape}, but its type {node.inputs[0].type} does not declare "
+                    "that length as 1. If you want to broadcast it, use "
+                    "pt.specify_broadcastable."
                 )
         return jnp.broadcast_to(value, shape)
 
@@ -84,10 +85,11 @@ def arange(op: ARange, node: Any) -> Callable[..., Any]:
     def run(start: Any, stop: Any, step: Any) -> Any:
         start, stop, step = (np.asarray(bound).item() for bound in (start, stop, step))
         if not whole:
-            # NumPy's own rounding of lengths and steps.
+            # NumPy decides how to round lengths and steps.
             values = np.arange(start, stop, step, dtype=op.dtype)
             return jnp.asarray(values.astype(canonical(op.dtype)))
-        # A symbol counts from 0; a range of it would ask for its number.
+        # A symbolic length works only for a range from 0 in steps of 1. Python's range
+        # would need its number.
         is_number = isinstance(stop, int) or (start, step) != (0, 1)
         length = len(range(start, stop, step)) if is_number else stop
         steps = lax.iota(canonical(op.dtype), length)
@@ -113,7 +115,7 @@ def identity(op: Any, node: Any) -> Callable[..., Any]:
     return jnp.asarray
 
 
-# The shape of the result, or the result, has to be known: PyTensor evaluates these.
+# The result, or its shape, must be known before the call, so PyTensor evaluates these.
 @rule(MakeSlice, Nonzero, Unique, Bartlett, static=_all)
 def known_before_the_call(op: Any, node: Any) -> Callable[..., Any]:
     def run(*operands: Any) -> Any:
@@ -132,7 +134,8 @@ def fill_diagonal(op: FillDiagonal, node: Any) -> Callable[..., Any]:
     def run(x: Any, value: Any) -> Any:
         if x.ndim > 2 and len(set(x.shape)) > 1:
             raise ValueError(
-                f"{op}: all dimensions must be of one length, not {x.shape}."
+                f"{op}: all dimensions must have the same length, but the shape is "
+                f"{x.shape}."
             )
         index = jnp.indices(x.shape, sparse=True)
         diagonal = jnp.asarray(True)

@@ -1,13 +1,13 @@
-"""`Decide`: a decision is made once, for its value and for its derivative.
+"""`Decide`: a decision is made once, for a value and for its derivative.
 
-XLA computes a comparison anew in each fusion that reads it, and rounds differently in
-each (fused multiply-add). At a tie, one reader of a mask then sees it true and another
-false: a cotangent reaches some of the operands of a sum and not others, and terms that
-should cancel do not. What passes an `optimization_barrier` is computed once.
+XLA recomputes a comparison in each fusion that reads it, and each fusion may round
+differently (fused multiply-add). At a tie, one reader of a mask may then see it true
+and another false: a cotangent reaches some operands of a sum and not others, and terms
+that should cancel do not. An `optimization_barrier` makes XLA compute the mask once.
 
-A barrier costs a pass over memory, so it is set only if there are two readers: in the
-graph, or because JAX differentiates what is chosen between, so that the derivative
-reads the mask, too.
+A barrier costs a pass over memory, so we use one only if the mask has two readers:
+either two in the graph, or one in the graph and one in the derivative, when JAX
+differentiates the values that the mask chooses between.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
-"""Fourier transforms of NumPy's meaning.
+"""Fourier transforms, as in NumPy.
 
-PyTensor stores a complex spectrum as a last axis of two: real and imaginary part.
+PyTensor stores a complex spectrum with a last axis of length 2, for the real and the
+imaginary part.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from jaxlink.values.static import canonical
 __all__: list[str] = []
 
 
-# --- of real signals -----------------------------------------------------------------
+# --- real signals --------------------------------------------------------------------
 
 
 @rule(RFFTOp, static=(1,))
@@ -45,8 +46,8 @@ def irfft(op: IRFFTOp, node: Any) -> Callable[..., Any]:
         dtype = parts.dtype
         *others, n = _lengths(op, lengths)
         parts = jnp.asarray(parts, canonical(real))
-        # The last axis comes last: of its first element only the real part counts, but
-        # not before the other axes are transformed.
+        # The last axis comes last, because irfft ignores the imaginary part of its
+        # first element. Before the other axes are transformed, that part matters.
         spectrum = lax.complex(parts[..., 0], parts[..., 1])
         spectrum = _along_others(jnp.fft.ifft, spectrum, others, norm="forward")
         return jnp.fft.irfft(spectrum, n, norm="forward").astype(dtype)
@@ -64,12 +65,12 @@ def _along_others(
 
 
 def _real_dtype(op: Any, node: Any) -> str:
-    """The dtype of the computation: NumPy's."""
+    """The dtype that NumPy computes in."""
     dtype = np.dtype(node.inputs[0].type.dtype)
     if dtype.kind == "c":
         raise UnsupportedOpError(
-            f"{op} takes a real array, but {node.inputs[0]} is {dtype}: NumPy refuses "
-            "it too. Transform its real and imaginary parts."
+            f"{op} takes a real array, but {node.inputs[0]} is {dtype}. NumPy raises "
+            "too. Transform the real and imaginary parts separately."
         )
     if dtype.kind != "f":
         return "float64"
@@ -83,7 +84,7 @@ def _lengths(op: Any, lengths: Any) -> list[int]:
     return values
 
 
-# --- of complex signals --------------------------------------------------------------
+# --- complex signals -----------------------------------------------------------------
 
 
 @rule(Fourier, static=(1, 2))

@@ -85,5 +85,6 @@ def undefined_gradient(op: Any, node: Any) -> Run:
         jnp.asarray,
         ArgumentError,
         f"the gradient through {name_of(node.inputs[0])} is undefined "
-        "(grad_undefined). Do not differentiate with respect to what it depends on.",
+        "(grad_undefined). Do not differentiate with respect to anything that it "
+        "depends on.",
     )

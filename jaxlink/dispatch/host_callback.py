@@ -1,9 +1,9 @@
-"""Ops that PyTensor computes in Python, called from the JAX program when asked for.
+"""Host callbacks: a JAX program calls an Op that PyTensor computes in Python.
 
 `jax.pure_callback` sends the operands to the host, where ``Op.perform`` runs. The shape
-of each output must be known before: from its type, or from ``Op.infer_shape``. The
-gradient is PyTensor's own pullback, whose Ops may be host callbacks again. A random
-generator on the host is seeded by bits of the draw's key.
+of each output must be known before the call, from its type or from ``Op.infer_shape``.
+The gradient is PyTensor's own pullback, whose Ops may be host callbacks in turn. Bits
+of the draw's key seed the random generator on the host.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ Run = Callable[..., tuple[Any, ...]]
 
 
 def host_callback(op: Any, node: Any, link: Any) -> Linked:
-    """The rule of any Op, if host callbacks are asked for."""
+    """The rule for any Op that has none, if the user allows host callbacks."""
     shapes, static = _output_shapes(node, link)
     forward = Linked(_call_host(node, shapes), static)
     if isinstance(op, RandomVariable):
@@ -44,12 +44,13 @@ def host_callback(op: Any, node: Any, link: Any) -> Linked:
     try:
         return with_pullback(op, node, forward, link)
     except (NotImplementedError, CompileError) as error:
-        # There is none, or it cannot be linked: that matters to who differentiates.
+        # There is no pullback, or it cannot be linked. That matters only to users who
+        # differentiate.
         return Linked(_without_gradient(op, forward.run, str(error)), static)
 
 
 def can_run_in_python(node: Any, link: Any) -> bool:
-    """Whether the rule above takes ``node``."""
+    """Whether `host_callback` supports ``node``."""
     try:
         _output_shapes(node, link)
     except CompileError:
@@ -63,14 +64,13 @@ def _is_none(var: Any) -> bool:
 
 
 def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
-    """The shapes of the array outputs as a function of the operands, and the operands
-    whose values they depend on.
+    """The shapes of the array outputs as a function of the operands, and the indices of
+    the operands whose values those shapes depend on.
 
-    Each shape is asked for by an array of it that nobody fills, so that linking follows
-    the demand for what it depends on.
+    Linking an uninitialised array of each shape finds out which operands are required.
 
     Raises:
-        UnsupportedOpError: Python cannot be called for this node.
+        UnsupportedOpError: if this node cannot be a host callback.
     """
     if isinstance(node.op, RandomVariable) and not python_draws(node.op):
         raise no_sampler(node.op, node)
@@ -79,7 +79,7 @@ def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
     if not {"array", "generator"}.issuperset(kinds) or kinds.count("generator") > 2:
         raise UnsupportedOpError(
             f"`{node.op}` cannot be a host callback: its operands and outputs must be "
-            f"arrays (and at most one random generator), but are {kinds}."
+            f"arrays (and at most one random generator), but they are {kinds}."
         )
     inputs = [var.type() for var in node.inputs]
     given = [
@@ -169,7 +169,7 @@ def _generator(bits: Any) -> np.random.Generator:
 
 
 def _without_derivative(op: RandomVariable, node: Any, run: Run) -> Run:
-    """Of a draw: an error for a floating one, zero for another."""
+    """``run``, where differentiating a float draw raises, and other draws have zero."""
     if node.outputs[1].type.dtype.startswith("float"):
         return undifferentiable(run, ArgumentError, no_derivative(op.name))
     return lambda *operands: run(*map(_stopped, operands))
@@ -184,5 +184,6 @@ def _without_gradient(op: Any, run: Run, reason: str) -> Run:
         run,
         ArgumentError,
         f"`{op}` runs in Python and has no gradient: {reason}. Give the Op a "
-        "`pullback`, or do not differentiate with respect to what it depends on.",
+        "`pullback`, or do not differentiate with respect to anything that it depends "
+        "on.",
     )

@@ -23,7 +23,7 @@ def join(op: Join, node: Any) -> Callable[..., Any]:
         if len({tuple(np.delete(x.shape, op.axis)) for x in xs}) > 1:
             raise ValueError(
                 f"{op} cannot join arrays of shapes "
-                f"{', '.join(str(x.shape) for x in xs)}: they differ in more than "
+                f"{', '.join(str(x.shape) for x in xs)}: they may differ only in "
                 f"dimension {op.axis}."
             )
         return jnp.concatenate([cast(x, dtype) for x in xs], axis=op.axis)
@@ -36,7 +36,9 @@ def split(op: Split, node: Any) -> Callable[..., Any]:
     def run(x: Any, sizes: Any) -> Any:
         sizes = tuple(int(n) for n in sizes)
         if len(sizes) != op.len_splits or min(sizes, default=0) < 0:
-            raise ValueError(f"{op} got the split sizes {sizes}.")
+            raise ValueError(
+                f"{op} needs {op.len_splits} split sizes of at least 0, not {sizes}."
+            )
         if sum(sizes) != x.shape[op.axis]:
             raise ValueError(
                 f"{op}: the split sizes {sizes} sum to {sum(sizes)}, but "
@@ -52,7 +54,9 @@ def repeat(op: Repeat, node: Any) -> Callable[..., Any]:
     def run(x: Any, repeats: Any) -> Any:
         counts = np.broadcast_to(repeats, x.shape[op.axis])
         if (counts < 0).any():
-            raise ValueError(f"{op} got negative repeats of {node.inputs[0]}.")
+            raise ValueError(
+                f"{op} cannot repeat {node.inputs[0]} a negative number of times."
+            )
         source = np.repeat(np.arange(x.shape[op.axis]), counts)
         return jnp.take(x, source, axis=op.axis, mode="clip")
 

@@ -34,7 +34,7 @@ def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
 
 
 def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
-    """``forward``, which computes ``op``, differentiated by the pullback of ``op``."""
+    """``forward``, which computes ``op``, with the gradient of the Op's pullback."""
     inputs = [var.type() for var in node.inputs]
     outputs = [var.type() for var in node.outputs]
     smooth = [dtype_of(out.type).startswith(("f", "c")) for out in outputs]
@@ -53,8 +53,8 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         fgraph = FunctionGraph([*inputs, *outputs, *given], connected, clone=False)
         return gradients, link.of_pullback()(fgraph)
 
-    # A pullback may hold the Op again (that of the Sylvester equation does), so the
-    # pullback of what is in a pullback waits until someone differentiates twice.
+    # A pullback may contain the Op itself (the Sylvester equation's does). So a
+    # pullback inside a pullback is linked only when someone differentiates twice.
     wanted = () if link.in_pullback else linked_pullback()[1].static
     static = {*forward.static, *(i for i in wanted if i < len(inputs))}
 
@@ -93,8 +93,11 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
 
 
 def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:
-    """What to hand back for an operand, given its value: ``None`` is JAX's zero, and an
-    undefined gradient is nan, so that it cannot pass for a number."""
+    """A function from an operand's value to its cotangent.
+
+    ``None`` is JAX's zero. An undefined gradient is nan, so that nobody mistakes it for
+    a number.
+    """
     if isinstance(gradient.type, DisconnectedType):
         return lambda value: None
     if isinstance(gradient.type, NullType):

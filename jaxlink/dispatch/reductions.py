@@ -1,4 +1,4 @@
-"""Reductions (`CAReduce` and its kin), `Argmax`, and cumulative sums and products."""
+"""Reductions (`CAReduce`), `Argmax`, and cumulative sums and products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def _bitwise(reduce: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, axis: reduce(x, range(x.ndim) if axis is None else axis)
 
 
-# Each takes (x, axis) and returns the dtype of x.
+# Each function takes (x, axis) and returns an array of x's dtype.
 REDUCTIONS: dict[type[ps.ScalarOp], Callable[..., Any]] = {
     ps.Add: lambda x, axis: jnp.sum(x, axis=axis, dtype=x.dtype),
     ps.Mul: lambda x, axis: jnp.prod(x, axis=axis, dtype=x.dtype),
@@ -38,7 +38,7 @@ REDUCTIONS: dict[type[ps.ScalarOp], Callable[..., Any]] = {
     ps.XOR: _bitwise(lax.reduce_xor),
 }
 
-# These lose nothing in the dtype of their operand; the others need the accumulator's.
+# These are exact in their operand's dtype. The others need the accumulator's dtype.
 _EXACT = (ps.Maximum, ps.Minimum, ps.AND, ps.OR, ps.XOR)
 
 
@@ -72,7 +72,7 @@ def argmax(op: Argmax, node: Any) -> Callable[..., Any]:
         x = x.reshape(*x.shape[: len(kept)], -1) if x.size or not axes else x
         if not axes:
             return jnp.zeros(x.shape, canonical("int64"))
-        if x.dtype.kind == "c":  # JAX orders complex numbers for max, not for argmax
+        if x.dtype.kind == "c":  # JAX orders complex numbers in max but not in argmax
             greatest = x == jnp.max(x, axis=-1, keepdims=True)
             x = jnp.where(jnp.isnan(x), 2, greatest.astype("int32"))
         return jnp.argmax(x, axis=-1).astype(canonical("int64"))
@@ -88,7 +88,7 @@ def cumulative(op: CumOp, node: Any) -> Callable[..., Any]:
     return lambda x: fn(x, axis=op.axis, dtype=x.dtype)
 
 
-# --- a maximum or minimum whose places are known -------------------------------------
+# --- where a maximum or minimum is attained ------------------------------------------
 
 
 @rule(Attained)

@@ -1,17 +1,19 @@
-"""Which rule says what an Op means in JAX.
+"""The registry of rules, which say what each Op means in JAX.
 
 A rule has two stages. Stage one reads the Op and its node once, while linking, and
 returns stage two: a function from the operands' values to the outputs' values.
 
-What stage two is given, operand by operand:
+Stage two receives, for each operand:
 
-* a *static* operand (declared with ``static=``): what PyTensor itself would compute
-  with, a NumPy array or scalar, ``None`` or a slice. Linking fails if it is not known.
-* a random generator: a `jaxlink.values.streams.Stream`.
-* any other operand: a JAX array, or a NumPy array of the dtype that JAX would use.
+* if the operand is *static* (declared with ``static=``): the value that PyTensor itself
+  would use, a NumPy array or scalar, ``None`` or a slice. Linking fails if the value is
+  not known.
+* if it is a random generator: a `jaxlink.values.streams.Stream`.
+* otherwise: a JAX array, or a NumPy array of the dtype that JAX would use.
 
-It returns one value, or a tuple for an Op of several outputs, each of exactly the dtype
-of the node's output variable (after JAX's ``jax_enable_x64``): the linker checks this.
+It returns one value, or a tuple if the Op has several outputs. Each value must have
+exactly the dtype of the node's output variable (after JAX's ``jax_enable_x64``); the
+linker checks this.
 """
 
 import importlib
@@ -46,7 +48,7 @@ StaticOperands = tuple[int, ...] | Callable[[Any, Any], Iterable[int]]
 
 @dataclass(frozen=True)
 class Rule:
-    """Stage one of a rule, with what the linker has to know beside it."""
+    """Stage one of a rule, and what the linker needs to know about it."""
 
     build: Callable[..., Any]
     static: StaticOperands = ()
@@ -69,8 +71,11 @@ class Rule:
 class Linked:
     """Stage two, with the static operands that stage one found in an inner graph.
 
-    ``preferred`` are operands that are better known before the call: they are made
-    static when possible, never required.
+    Arguments:
+        run: stage two.
+        static: indices of the operands that are required to be static.
+        preferred: indices of the operands that are made static when possible, never
+            required.
     """
 
     run: Callable[..., Any]
@@ -80,8 +85,8 @@ class Linked:
 
 _RULES: dict[type[Op], Rule] = {}
 
-# Packages whose import adds to PyTensor's registries, each with where its rules are:
-# these are imported when a class of the package is met.
+# Importing these packages adds to PyTensor's registries. So the module of their rules
+# is imported only when a graph contains one of their classes.
 OPTIONAL = {
     "pymc": "jaxlink.dispatch.pymc",
     "pytensor.sparse": "jaxlink.dispatch.sparse",
@@ -96,24 +101,32 @@ def rule(
     lazy: bool = False,
     inner: bool = False,
 ) -> Callable[[F], F]:
-    """Register the decorated function as the rule of ``op_types`` and subclasses.
+    """Register the decorated function as the rule for ``op_types`` and subclasses.
+
+    The function is called once per node, while linking, as ``build(op, node)``. It
+    returns a function from the operands' values to the outputs' values.
 
     Arguments:
         op_types: PyTensor Op classes.
-        static: indices of the operands whose value is needed before the call, or a
+        static: indices of the operands whose values are required before the call, or a
             function of ``(op, node)`` that returns them.
-        known: the outputs are known before the call whatever the operands are, because
-            only the operands' shapes matter (``Shape``); or the indices of those
-            outputs that are.
-        lazy: left to JAX even if all operands are known, unless the value itself is
-            needed before the call. For Ops that make large arrays of nothing.
-        inner: the Op holds an inner graph. Stage one is called with a third argument,
-            ``link``, which turns an inner graph into a function of values, and may
-            return a `Linked`. Stage two then gets all operands as they are, known ones
-            as NumPy, also if all are known; what it passes on unchanged stays known.
+        known: True if all outputs are known before the call, because they depend only
+            on the operands' shapes (as ``Shape`` does), or the indices of the outputs
+            that are.
+        lazy: if True, JAX computes the Op even when all operands are known, unless its
+            value is required before the call. For Ops that build large arrays.
+        inner: True if the Op holds an inner graph. The decorated function then takes a
+            third argument, ``link``, which turns an inner graph into a function of
+            values, and may return a `Linked`. The function it returns is always called,
+            even if all operands are known. Known operands arrive as NumPy values, and
+            those it returns unchanged stay known.
+
+    Returns:
+        The decorator, which returns the function unchanged.
 
     Raises:
-        RuleError: one of the classes has a rule already.
+        RuleError: if ``op_types`` is empty or contains something other than a class, or
+            if one of the classes already has a rule.
 
     Example:
         >>> import jax.numpy as jnp
@@ -132,10 +145,10 @@ def rule(
         for op_type in op_types:
             if op_type in _RULES:
                 raise RuleError(
-                    f"{op_type.__module__}.{op_type.__qualname__} has a rule already: "
+                    f"{op_type.__module__}.{op_type.__qualname__} already has a rule, "
                     f"{_RULES[op_type].build.__module__}."
-                    f"{_RULES[op_type].build.__qualname__}. Derive a class of your own "
-                    "from the Op and register that."
+                    f"{_RULES[op_type].build.__qualname__}. Subclass the Op and "
+                    "register a rule for the subclass."
                 )
             _RULES[op_type] = Rule(build, static, known, lazy, inner)
         return build
@@ -144,7 +157,7 @@ def rule(
 
 
 def find_rule(op: Op) -> Rule | None:
-    """The rule of the nearest class of ``op``, or else a third party's conversion."""
+    """The rule of ``op``'s nearest class, or else a third party's conversion."""
     own = rule_of(type(op))
     if own is not None:
         return own
@@ -153,13 +166,13 @@ def find_rule(op: Op) -> Rule | None:
 
 
 def rule_of(op_type: type[Op]) -> Rule | None:
-    """Our own rule for a class of Ops."""
+    """The rule registered for a class of Ops or its nearest base class."""
     load_optional_rules(op_type)
     return _RULES.get(nearest(op_type, _RULES))
 
 
 def load_optional_rules(op_type: type) -> None:
-    """Import the rules of the optional packages from which a class comes."""
+    """Import the rules of the optional packages that define a class or its bases."""
     for base in op_type.__mro__:
         first, *rest = base.__module__.split(".")
         _load_rules_of(first)
@@ -175,8 +188,8 @@ def _load_rules_of(package: str) -> None:
 def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
     """A conversion for ``op`` that a third party registered with ``jax_funcify``.
 
-    Whoever registered one has imported PyTensor's module for it, so if that module is
-    not loaded there is none, and we need not import it: it sets ``jax_enable_x64``.
+    Registering a conversion imports PyTensor's module. So if that module is not loaded,
+    there is no conversion, and we avoid importing it: it sets ``jax_enable_x64``.
     PyTensor's own conversions are not used.
     """
     module = sys.modules.get("pytensor.link.jax.dispatch.basic")
@@ -215,7 +228,7 @@ def _cast(value: Any, type_: Any) -> Any:
 
 @contextmanager
 def _jax_config_kept() -> Iterator[None]:
-    """Undo what a conversion, or a module it imports, does to ``jax_enable_x64``."""
+    """Restore ``jax_enable_x64`` if a conversion, or a module it imports, sets it."""
     x64 = jax.config.jax_enable_x64
     try:
         yield

@@ -43,7 +43,7 @@ def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
     def run(x: Any, *lengths: Any) -> Any:
         expected = tuple(None if n is None else as_length(n) for n in lengths)
         if any(n not in (None, m) for n, m in zip(expected, x.shape, strict=True)):
-            # The class that PyTensor raises.
+            # PyTensor raises this class too.
             raise AssertionError(
                 f"SpecifyShape: {node.inputs[0]} has shape {x.shape}, "
                 f"expected {expected}."
@@ -98,7 +98,7 @@ def dimshuffle(op: DimShuffle, node: Any) -> Callable[..., Any]:
     new = [i for i, source in enumerate(op.new_order) if source == "x"]
 
     def run(x: Any) -> Any:
-        # lax.squeeze refuses to drop a dimension that is not 1.
+        # lax.squeeze raises if a dropped dimension is not 1.
         return lax.expand_dims(lax.transpose(lax.squeeze(x, dropped), order), new)
 
     return run

@@ -1,9 +1,9 @@
 """Convolution, one tap of the shorter operand at a time.
 
-The taps are added up in a ``lax.scan`` instead of by XLA's convolution. That pads with
-zeros and multiplies these too, so one infinite or missing tap would spread nan to the
-edges, where PyTensor has numbers; it has no small integers; and on the CPU, where most
-PyTensor models run, it is slower.
+A ``lax.scan`` adds up the taps. XLA's own convolution would pad with zeros and multiply
+them too, so an infinite or nan tap would put nan at the edges, where PyTensor has
+numbers. It also lacks small integers, and it is slower on a CPU, where most PyTensor
+models run.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,12 @@ from jaxlink.values.static import canonical
 
 __all__: list[str] = []
 
-# From so many taps on, "auto" means the Fourier transform, if that is not inexact.
+# From this many taps on, method="auto" uses the Fourier transform if the dtype is
+# inexact.
 MANY_TAPS = 500
 
 
-# Without knowing the mode, one does not know the length of the result.
+# The length of the result depends on the mode.
 @rule(Convolve1d, Convolve2d, static=(2,))
 def convolve(op: Any, node: Any) -> Callable[..., Any]:
     dtype = node.outputs[0].type.dtype
@@ -35,14 +36,14 @@ def convolve(op: Any, node: Any) -> Callable[..., Any]:
         x, y = (jnp.asarray(z, canonical(dtype)) for z in (x, y))
         if not (x.size and y.size):
             raise ValueError(
-                f"{op} got arrays of the shapes {x.shape} and {y.shape}, and nothing "
-                "can be convolved with nothing."
+                f"{op} got arrays of shapes {x.shape} and {y.shape}. It cannot "
+                "convolve an empty array."
             )
         if not full and all(n <= k for n, k in zip(x.shape, y.shape, strict=True)):
             x, y = y, x
         if not full and any(n < k for n, k in zip(x.shape, y.shape, strict=True)):
             raise ValueError(
-                f"a valid convolution of the shapes {x.shape} and {y.shape} is not "
+                f"a valid convolution of shapes {x.shape} and {y.shape} is not "
                 "defined: one must be at least as long as the other along every axis. "
                 'Use mode="full" or mode="same".'
             )
@@ -58,7 +59,7 @@ def convolve(op: Any, node: Any) -> Callable[..., Any]:
 
 
 def _full(x: Any, taps: Any) -> Any:
-    """out[i + j] is the sum of x[i] taps[j]: add x to out, moved by each j."""
+    """out[i + j] is the sum of x[i] taps[j]: for each j, add x to out, shifted by j."""
     shape = tuple(n + k - 1 for n, k in zip(x.shape, taps.shape, strict=True))
 
     def add(out: Any, at: Any, tap: Any) -> Any:

@@ -15,7 +15,7 @@ from jaxlink.values.static import canonical
 __all__: list[str] = []
 
 
-# The axis is an attribute of the Op, and before PyTensor 3.3.4 an operand.
+# The axis is an attribute of the Op. Before PyTensor 3.3.4 it was an operand.
 @rule(SortOp, static=(1,))
 def sort(op: SortOp, node: Any) -> Callable[..., Any]:
     def run(x: Any, axis: Any = None) -> Any:
@@ -26,7 +26,7 @@ def sort(op: SortOp, node: Any) -> Callable[..., Any]:
 
 @rule(ArgSortOp, static=(1,))
 def argsort(op: ArgSortOp, node: Any) -> Callable[..., Any]:
-    # Stable whatever the kind: NumPy leaves the order of ties open in the others.
+    # Always stable: for other kinds of sort, NumPy does not define the order of ties.
     def run(x: Any, axis: Any = None) -> Any:
         order = jnp.argsort(x, axis=op.axis if axis is None else int(axis))
         return order.astype(canonical("int64"))

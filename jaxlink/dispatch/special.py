@@ -1,7 +1,7 @@
-"""Special functions: the rows of two tables are scalar Ops, the rules symbolic Ops.
+"""Special functions: two tables for scalar Ops, and rules for symbolic Ops.
 
-JAX's own functions wherever it has them right, with their derivatives; else ours, from
-the other modules here.
+Where JAX's own function and its derivatives are right, we use it. Otherwise we use our
+own, from `jaxlink.numerics.special`.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,8 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
 }
 
 
-# Functions that JAX does not have, or not everywhere, or without all derivatives.
+# Functions that JAX lacks, or has only in part of their domain, or without all
+# derivatives.
 OWN: dict[type[ps.ScalarOp], Function] = {
     psm.BetaInc: betainc,
     psm.BetaIncInv: betaincinv,
@@ -94,7 +95,7 @@ def _float(x: Any, dtype: str) -> Any:
 
 
 def _of_floats(node: Any, fn: Function) -> Function:
-    """``fn`` of operands in the dtype of the output."""
+    """``fn`` with its operands cast to the output's dtype."""
     dtype = node.outputs[0].type.dtype
     return lambda *args: fn(*(_float(x, dtype) for x in args))
 

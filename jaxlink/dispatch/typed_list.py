@@ -1,7 +1,7 @@
-"""Typed lists: Python lists of values, which JAX takes as pytrees.
+"""Typed lists: Python lists of values, which are pytrees to JAX.
 
-How long a list is must be known before the call, as any shape. So what would change its
-length by a value that JAX traces is refused.
+Like any shape, a list's length must be known before the call. So no Op may change the
+length in a way that depends on a traced value.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -69,8 +69,8 @@ def get_item(op: GetItem, node: Any) -> Run:
         if len(shapes) != 1:
             raise UnsupportedOpError(
                 f"`{op}` reads {name_of(node.inputs[0])} at an index that is not known "
-                "before the call. Then all elements must be of one shape, but their "
-                f"shapes are {sorted(shapes)}. Make the index a constant."
+                "before the call. All elements must then have the same shape, but "
+                f"their shapes are {sorted(shapes)}. Make the index a constant."
             )
         n = len(elements)
         check((index >= -n) & (index < n), f"list index out of range for length {n}")
@@ -80,14 +80,14 @@ def get_item(op: GetItem, node: Any) -> Run:
 
 
 def _shape(element: Any) -> tuple[Any, ...]:
-    """The shape of an array or matrix; of a list, those of all that it holds."""
+    """The shape of an array or matrix. For a list, the shapes of its elements."""
     if isinstance(element, list):
         return tuple(map(_shape, element))
     return tuple(element.shape)
 
 
 def _chosen(elements: Sequence[Any], index: Any) -> Any:
-    """One of ``elements``, which are of one shape."""
+    """One of ``elements``, which all have the same shape."""
     first = elements[0]
     if isinstance(first, list):
         return [_chosen(parts, index) for parts in zip(*elements, strict=True)]
@@ -128,7 +128,8 @@ def reverse(op: Reverse, node: Any) -> Run:
     return lambda elements: [elements[::-1]]
 
 
-# Which element goes is a matter of values: PyTensor evaluates it, if these are known.
+# Which element is removed depends on values, so PyTensor evaluates this Op, and both
+# operands are required.
 @rule(Remove, static=(0, 1))
 def remove(op: Remove, node: Any) -> Run:
     def run(elements: Any, element: Any) -> Any:
@@ -138,7 +139,7 @@ def remove(op: Remove, node: Any) -> Run:
 
 
 def _equal(elements: list[Any], wanted: Any) -> Any:
-    """Which elements are ``wanted``, in shape and in all values."""
+    """Which elements equal ``wanted``, in shape and in every value."""
     same = [_same(element, wanted) for element in elements]
     return jnp.stack(same) if same else jnp.zeros(0, bool)
 
@@ -152,7 +153,7 @@ def _same(x: Any, y: Any) -> Any:
     if not is_bcoo(x):
         x, y = jnp.asarray(x), jnp.asarray(y)
         return ((x == y) | ((x != x) & (y != y))).all()
-    # As in PyTensor, where all elements of the difference are 0.
+    # As in PyTensor, matrices are equal if every element of their difference is 0.
     parts = [decode(x), decode(y)]
     parts[1] = replace(parts[1], data=-parts[1].data)
     both = concatenated(parts, parts[0].shape)
@@ -165,7 +166,10 @@ def index_of(op: Index, node: Any) -> Run:
     def run(elements: list[Any], wanted: Any) -> Any:
         found = _equal(elements, wanted)
         if not elements:
-            raise ValueError(f"`{op}`: {name_of(node.inputs[0])} is empty")
+            raise ValueError(
+                f"`{op}` cannot find {name_of(node.inputs[1])} in "
+                f"{name_of(node.inputs[0])}, which is empty."
+            )
         check(found.any(), f"ValueError: {name_of(node.inputs[1])} is not in the list")
         return jnp.argmax(found).astype(canonical("int64"))
 

@@ -1,4 +1,4 @@
-"""What users put into a graph that is not PyTensor's: JAX functions, and printing."""
+"""JAX functions inside a PyTensor graph (`wrap_jax`), and `Print`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 @rule(JAXOp)
 def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:
-    """The function of ``wrap_jax`` as it is, differentiated by JAX."""
+    """Call the wrapped JAX function directly. JAX differentiates it."""
 
     def run(*operands: Any) -> tuple[Any, ...]:
         outs = op.jax_func(*map(jnp.asarray, operands))
@@ -29,8 +29,8 @@ def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:
             if not fits or jnp.ndim(out) != var.type.ndim:
                 raise RuleError(
                     f"the JAX function `{op.name or op}` returned an array of shape "
-                    f"{jnp.shape(out)} for {name_of(var)}, whose type says "
-                    f"{var.type.shape}."
+                    f"{jnp.shape(out)} for {name_of(var)}, but the variable's type has "
+                    f"shape {var.type.shape}."
                 )
         return tuple(
             jnp.asarray(out, canonical(var.type.dtype))
@@ -40,7 +40,7 @@ def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:
     return run
 
 
-# Not evaluated while tracing: what is printed is printed at each call.
+# Lazy, so that a known value is printed at each call and not once while tracing.
 @rule(Print, lazy=True)
 def print_value(op: Print, node: Any) -> Callable[..., Any]:
     def show(value: Any) -> None:

@@ -1,1 +1,1 @@
-"""Algorithms in pure JAX, which know neither PyTensor nor rules."""
+"""Algorithms in pure JAX. They know nothing about PyTensor or rules."""

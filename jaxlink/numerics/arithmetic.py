@@ -1,7 +1,7 @@
-"""Arithmetic with PyTensor's values and gradients where JAX's own differ.
+"""Arithmetic with PyTensor's values and gradients, where JAX's differ.
 
-All functions take operands of one dtype. A gradient here is finite wherever the true
-one is, and at a tie or a kink it is PyTensor's: see docs/gradients.md.
+The operands of a function must have the same dtype. A gradient is finite wherever the
+true gradient is. At a tie or a kink it is PyTensor's: see docs/gradients.md.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ Function = Callable[..., Any]
 
 
 def convert(x: Any, dtype: Any) -> Any:
-    """``x`` converted as in C: integers wrap, where JAX saturates them.
+    """``x`` converted as in C: integers wrap, while JAX would saturate them.
 
-    (What does not fit 64 bits, and nan, is undefined in C; here it is JAX's.)
+    In C, nan and values that do not fit 64 bits are undefined. Here JAX defines them.
     """
     x, to = jnp.asarray(x), np.dtype(dtype)
     if x.dtype.kind == "c" and to.kind != "c":
@@ -55,7 +55,7 @@ def convert(x: Any, dtype: Any) -> Any:
 
 
 def maximum(x: Any, y: Any) -> Any:
-    # The first operand wins a tie and takes all of the gradient, as in PyTensor.
+    # At a tie the first operand wins and gets the full gradient, as in PyTensor.
     return jnp.where(decided((x >= y) | _isnan(x), x, y), x, y)
 
 
@@ -68,7 +68,7 @@ def _isnan(x: Any) -> Any:
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:
-    # Not jnp.clip: where low > high, low wins.
+    # Not jnp.clip, because low must win where low > high.
     below, above = decided(x < low, x, low), decided(x > high, x, high)
     return jnp.where(below, low, jnp.where(above, high, x))
 
@@ -76,7 +76,7 @@ def clip(x: Any, low: Any, high: Any) -> Any:
 def absolute(x: Any) -> Any:
     if x.dtype.kind != "f":
         return jnp.abs(x)
-    # The gradient at zero is zero, as in PyTensor, where that of jnp.abs is one.
+    # The gradient at zero is zero, as in PyTensor. With jnp.abs it would be one.
     return x * decided(jnp.sign(x), x)
 
 
@@ -99,13 +99,13 @@ def _mod(x: Any, y: Any) -> Any:
 
 @_mod.defjvp
 def _mod_jvp(primals: Any, tangents: Any) -> Any:
-    # JAX divides once more for its gradient, and may round to the next quotient.
+    # JAX divides again for its gradient, and may round to the next quotient.
     (x, y), (t_x, t_y) = lax.optimization_barrier(primals), tangents
     return _mod(x, y), t_x - t_y * floor_divide(x, y)
 
 
 def _zero_over_zero(fn: Function, x: Any, y: Any) -> Any:
-    """Integers divided by zero give zero, as in NumPy."""
+    """``fn(x, y)``, but an integer divided by zero is zero, as in NumPy."""
     if x.dtype.kind == "f":
         return fn(x, y)
     if x.dtype.kind == "b":
@@ -125,7 +125,7 @@ def mul_without_zeros(x: Any, y: Any) -> Any:
 def power(x: Any, y: Any) -> Any:
     exponent = _integer(y)
     if exponent is not None:
-        # The gradient of a whole power is finite at zero, that of exp(y log(x)) is not.
+        # An integer power has a finite gradient at zero. exp(y log(x)) does not.
         return lax.integer_pow(x, exponent)
     if x.dtype.kind == "f":
         return _float_power(x, y)
@@ -135,13 +135,13 @@ def power(x: Any, y: Any) -> Any:
 
 
 def _integer(y: Any) -> int | None:
-    """The value of ``y`` if it is known, one for all elements, whole and small."""
+    """The value of ``y`` if it is known, a small integer, and equal in all elements."""
     if not isinstance(y, np.ndarray | np.generic) or y.dtype.kind == "c" or not y.size:
         return None
     exponent = float(y.flat[0])
     if not (exponent.is_integer() and abs(exponent) <= 64 and (y == exponent).all()):
         return None
-    # An integer to a negative power is no integer.
+    # An integer to a negative power is not an integer.
     return None if exponent < 0 and y.dtype.kind != "f" else int(exponent)
 
 
@@ -151,23 +151,23 @@ def _float_power(x: Any, y: Any) -> Any:
 
 
 def _float_power_jvp(primals: Any, tangents: Any) -> Any:
-    """PyTensor's gradient, but zero where a factor of zero meets an infinite one."""
+    """PyTensor's gradient, but zero times infinity is zero."""
     (x, y), (t_x, t_y) = primals, tangents
     out = _float_power(x, y)
     tangent = jnp.zeros_like(out)
     if not _is_zero(t_x):
-        # y x^(y - 1). At y = 0 the power is constant, also in x = 0.
+        # y x^(y - 1). At y = 0 the power is constant, even at x = 0.
         base = jnp.where((x == 0) & (y == 0), 1, x)
         lower = _float_power(base, y - 1)
         tangent += t_x * (jnp.where(jnp.isinf(y) & (lower == 0), 1, y) * lower)
     if not _is_zero(t_y):
-        # log(x) x^y. PyTensor takes it as zero at x = 0 for all y.
+        # log(x) x^y. In PyTensor it is zero at x = 0 for every y.
         zero = (x == 0) | ((x > 0) & (out == 0))
         tangent += t_y * jnp.where(zero, 0, jnp.log(jnp.where(zero, 1, x)) * out)
     return out, tangent
 
 
-# A tangent that is known to be zero must not meet log(x), which is nan below zero.
+# A tangent known to be zero must not be multiplied by log(x), which is nan below zero.
 _float_power.defjvp(_float_power_jvp, symbolic_zeros=True)
 
 
@@ -176,7 +176,7 @@ def _is_zero(tangent: Any) -> bool:
 
 
 def _complex_power(x: Any, y: Any) -> Any:
-    # JAX's is nan at zero.
+    # JAX's power is nan at zero.
     zero = x == 0
     undefined = jnp.where(y.real > 0, 0, complex("nan+nanj"))
     at_zero = jnp.where(y == 0, 1, undefined).astype(x.dtype)
@@ -184,14 +184,14 @@ def _complex_power(x: Any, y: Any) -> Any:
 
 
 def _integer_power(x: Any, y: Any) -> Any:
-    """Square and multiply, over all bits of the exponent: JAX stops after six."""
+    """Square and multiply over all bits of the exponent. JAX stops after six bits."""
     if y.dtype.kind == "i":
         if isinstance(y, np.ndarray | np.generic) and np.any(np.asarray(y) < 0):
             raise ValueError(
-                "an integer to a negative power is no integer: make the base or the "
-                'exponent a float, as in x.astype("float64") ** y.'
+                "an integer to a negative power is not an integer. Make the base or "
+                'the exponent a float, as in x.astype("float64") ** y.'
             )
-        check(jnp.all(y >= 0), "an integer to a negative power is no integer.")
+        check(jnp.all(y >= 0), "an integer to a negative power is not an integer.")
     x, y = jnp.broadcast_arrays(x, y)
 
     def step(state: Any) -> Any:
@@ -203,7 +203,7 @@ def _integer_power(x: Any, y: Any) -> Any:
     return while_loop(lambda state: jnp.any(state[1] > 0), step, start)[2]
 
 
-# --- functions whose own derivative or value is not good enough ----------------------
+# --- functions whose value or derivative in JAX is inaccurate ------------------------
 
 
 @jax.custom_jvp
@@ -222,7 +222,7 @@ def arctan2(y: Any, x: Any) -> Any:
 
 @arctan2.defjvp
 def _arctan2_jvp(primals: Any, tangents: Any) -> Any:
-    # (x dy - y dx) / (x^2 + y^2), whose squares overflow and underflow.
+    # (x dy - y dx) / (x^2 + y^2), without the squares, which overflow and underflow.
     (y, x), (t_y, t_x) = primals, tangents
     radius = jnp.hypot(x, y)
     far = jnp.isinf(radius)

@@ -1,4 +1,4 @@
-"""Derivatives that a value is given, or refused."""
+"""Functions that change, stop or forbid the derivative of a value."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,19 +14,21 @@ Run = Callable[..., Any]
 
 
 def with_masked_gradient(x: Any, mask: Any) -> Any:
-    """``x``, whose derivative is exactly zero where ``mask`` is false. What has no
-    derivative stays as it is."""
+    """``x``, with a derivative of exactly zero where ``mask`` is false.
+
+    If ``x`` has no derivative (an integer, a stream), it is returned unchanged.
+    """
     if not isinstance(x, jax.Array) or not jnp.issubdtype(x.dtype, jnp.inexact):
         return x
     if is_static(mask) and np.all(mask):
         return x
-    # For XLA this is x. The derivative of the first operand passes through the mask in
-    # both modes and all orders; the second has none.
+    # To XLA this is x. The first operand's derivative passes through the mask, in both
+    # modes and all orders. The second operand has no derivative.
     return jnp.where(mask, x, jax.lax.stop_gradient(x))
 
 
 def undifferentiable(fn: Run, error: type[Exception], message: str) -> Run:
-    """``fn``, but whoever differentiates it gets an ``error``."""
+    """``fn``, but differentiating it raises ``error(message)``."""
 
     def guarded(*operands: Any) -> Any:
         known = {i: v for i, v in enumerate(operands) if is_static(v)}
@@ -49,8 +51,10 @@ def undifferentiable(fn: Run, error: type[Exception], message: str) -> Run:
 
 @jax.custom_jvp
 def decided(decision: Any, *differentiated: Any) -> Any:
-    """``decision``, computed once if what it chooses between is differentiated. It has
-    no derivative."""
+    """``decision``, without a derivative.
+
+    It is computed only once if JAX differentiates the values that it chooses between.
+    """
     del differentiated
     return lax.stop_gradient(decision)
 

@@ -1,7 +1,7 @@
-"""Elementary functions of which XLA's lose digits, or are wrong at infinity.
+"""Elementary functions that in XLA lose digits, or are wrong at infinity.
 
-XLA computes ``sinh``, ``cosh`` and ``exp2`` from ``exp`` of a rounded sum or product,
-whose rounding error grows with the argument: 200 units in the last place at 700.
+XLA computes ``sinh``, ``cosh`` and ``exp2`` as ``exp`` of a rounded sum or product. The
+rounding error grows with the argument: it is 200 units in the last place at 700.
 """
 
 import math
@@ -18,7 +18,7 @@ __all__ = ["cosh", "exp2", "sign", "sinh"]
 def sinh(x: Any) -> Any:
     if x.dtype.kind != "c":
         return _sinh(x)
-    # JAX's complex one is a difference of exponentials, which loses small numbers.
+    # JAX's complex sinh is a difference of exponentials, which loses small numbers.
     a, b = x.real, x.imag
     return lax.complex(_sinh(a) * jnp.cos(b), _cosh(a) * jnp.sin(b))
 
@@ -32,12 +32,12 @@ def cosh(x: Any) -> Any:
 
 @jax.custom_jvp
 def _sinh(x: Any) -> Any:
-    # (v - 1/v) (v + 1/v) / 2 with v = exp(x / 2): half of x is exact. The first factor
-    # is u + u/v with u = v - 1, which keeps the digits of small numbers.
+    # (v - 1/v) (v + 1/v) / 2 with v = exp(x / 2), where x / 2 is exact. The first
+    # factor is u + u/v with u = v - 1, which keeps the digits of small numbers.
     u = jnp.expm1(0.5 * jnp.abs(x))
     inverse = 1 / (1 + u)
     size = (0.5 * u * (1 + inverse)) * ((1 + u) + inverse)
-    # Half of the least numbers would be subnormal, which XLA takes as zero.
+    # Half of the smallest normal number is subnormal, and XLA flushes that to zero.
     tiny = jnp.abs(x) < np.finfo(x.dtype).eps
     return jnp.where(tiny, x, jnp.sign(x) * size)
 
@@ -59,10 +59,10 @@ def exp2(x: Any) -> Any:
 
 @jax.custom_jvp
 def _exp2(x: Any) -> Any:
-    # 2^x = 2^(x - n) 2^n with the nearest whole number n, so that exp gets a small
-    # argument. 2^n may be out of range where 2^x is not: it is a product of two.
+    # 2^x = 2^(x - n) 2^n with the nearest integer n, so that exp gets a small argument.
+    # 2^n may be out of range although 2^x is not, so we multiply by two factors.
     info = np.finfo(x.dtype)
-    # Beyond these 2^x is infinity or zero.
+    # Beyond +-end, 2^x is infinity or zero.
     end = info.maxexp + info.nmant + 2
     x = jnp.clip(x, -end, end)
     n = jnp.round(x)
@@ -83,7 +83,8 @@ _exp2.defjvps(lambda t, ans, x: t * (ans * math.log(2)))
 def sign(x: Any) -> Any:
     if x.dtype.kind != "c":
         return jnp.sign(x)
-    # As in NumPy, one infinite part outweighs the other, and two of them give nan.
+    # As in NumPy, an infinite part outweighs a finite one, and two infinite parts give
+    # nan.
     parts = x.real, x.imag
     far = [jnp.isinf(part) for part in parts]
     units = (jnp.where(f, jnp.sign(p), 0) for f, p in zip(far, parts, strict=True))

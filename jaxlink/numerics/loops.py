@@ -1,8 +1,9 @@
-"""Loops without checks, in a form that ``checkify`` takes under ``vmap`` too.
+"""Loops without checks, in a form that ``checkify`` accepts under ``vmap``.
 
-``checkify`` rewrites the programs of all loops, and refuses a ``while_loop`` under
-``vmap``, whose condition then is one for each lane. A loop that makes no checks need
-not be looked into: `sealed` makes a single operation of it, however often it is mapped.
+``checkify`` rewrites the body of every loop. It rejects a ``while_loop`` under
+``vmap``, because the loop then has a condition for each lane. If a loop makes no
+checks, ``checkify`` need not look inside: `sealed` hides the loop in one operation,
+however often it is mapped.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,11 @@ __all__ = ["sealed", "while_loop"]
 
 
 def sealed(fn: Callable[..., Any], *operands: Any) -> Any:
-    """``fn(*operands)`` as one operation, into which ``checkify`` does not look.
+    """``fn(*operands)`` as a single operation that ``checkify`` does not look into.
 
     Arguments:
-        fn: it makes no checks, closes over nothing traced, and is not differentiated.
+        fn: must make no checks, close over no traced values, and not be differentiated.
+        operands: its arguments.
     """
 
     @custom_vmap
@@ -36,14 +38,14 @@ def sealed(fn: Callable[..., Any], *operands: Any) -> Any:
 
 
 def while_loop(cond: Callable[..., Any], body: Callable[..., Any], start: Any) -> Any:
-    """`jax.lax.while_loop`, sealed. ``cond`` and ``body`` make no checks."""
+    """`jax.lax.while_loop`, `sealed`. ``cond`` and ``body`` must make no checks."""
     leaves, form = jax.tree.flatten(start)
 
     def loop(*leaves: Any) -> Any:
         end = jax.lax.while_loop(cond, body, jax.tree.unflatten(form, leaves))
         return jax.tree.leaves(end)
 
-    # What the two close over may be traced.
+    # cond and body may close over traced values.
     jaxpr = jax.make_jaxpr(loop)(*leaves)
 
     def run(closed_over: Any, *leaves: Any) -> Any:

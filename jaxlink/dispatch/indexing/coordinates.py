@@ -1,7 +1,8 @@
 """Flat indices and coordinates, and `Choose`, which reads from several arrays.
 
-With ``mode="raise"``, what is out of bounds is checked as in `dispatch.indexing`: the
-plain function returns the least integer (nan from `Choose`) in its place.
+With ``mode="raise"``, indices out of bounds are handled as in
+`jaxlink.dispatch.indexing.subtensor`: the plain function returns the least integer
+(`Choose` returns nan) in their place.
 """
 
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def choose(op: Choose, node: Any) -> Callable[..., Any]:
         shape = jnp.broadcast_shapes(which.shape, *(c.shape for c in choices))
         if len(shape) != node.outputs[0].type.ndim:
             raise ValueError(
-                f"{op} broadcasts to the shape {shape}, but its output has "
+                f"{op} broadcasts to shape {shape}, but its output has "
                 f"{node.outputs[0].type.ndim} dimensions."
             )
         n = len(choices)
@@ -92,7 +93,7 @@ def choose(op: Choose, node: Any) -> Callable[..., Any]:
         chosen = jnp.take_along_axis(stacked, place[None], axis=0, mode="clip")[0]
         if op.mode != "raise":
             return chosen
-        message = f"choose is asked for an array that is none of its {n}"
+        message = f"an index of choose is out of bounds for its {n} arrays"
         return _checked(chosen, (which >= 0) & (which < n), message)
 
     return run

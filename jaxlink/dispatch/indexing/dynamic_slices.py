@@ -1,8 +1,8 @@
-"""Slices whose bounds are traced, but whose length is known: ``x[n : n + 2]``.
+"""Slices with traced bounds but a known length, such as ``x[n : n + 2]``.
 
-The length is read off the graph: start and stop are sums of the same terms, apart from
-constants. JAX can take and replace such a window (``lax.dynamic_slice``) if it lies
-within the array, so this is assumed; see `jaxlink.dispatch.indexing.subtensor`.
+The graph shows the length if start and stop are sums of the same terms, apart from
+constants. JAX can read and write such a window (``lax.dynamic_slice``) if it lies
+within the array, which we assume: see `jaxlink.dispatch.indexing.subtensor`.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ __all__ = ["Window", "known_lengths"]
 
 _VIEWS = DimShuffle | Required
 
-Terms = Counter[Variable | None]  # the constant is the term of None
+Terms = Counter[Variable | None]  # the key None holds the constant
 
 
 def _terms(var: Variable) -> Terms:
@@ -79,7 +79,7 @@ def _plus(x: Terms, y: Terms, factor: int = 1) -> Terms:
 
 @dataclass(frozen=True)
 class Window:
-    """``start : start + extent : step``, of which only ``start`` is traced."""
+    """``start : start + extent : step``, where only ``start`` is traced."""
 
     extent: int
     step: int
@@ -90,7 +90,7 @@ class Window:
 
     @property
     def span(self) -> int:
-        """From the first element to the last."""
+        """The number of elements from the first to the last, gaps included."""
         return (self.length - 1) * self.step + 1
 
     def place(self, start: Any, stop: Any, n: int) -> tuple[Any, Any]:
@@ -99,7 +99,7 @@ class Window:
         both_from_the_end = (start < 0) & (stop < 0)
         start_at = jnp.where(both_from_the_end, start + n, start)
         inside = (start_at >= 0) & (start_at + self.span <= n)
-        # Small integers may have wrapped around where PyTensor adds the length.
+        # A small integer type may have wrapped around where PyTensor adds the length.
         return start_at, inside & (stop - start == self.extent)
 
     def read(self, x: Any, axis: int, start: Any) -> Any:
@@ -108,12 +108,14 @@ class Window:
 
 
 def known_lengths(node: Any) -> dict[int, Window]:
-    """The windows that ``node``, a read or write, takes, by the position of their slice
-    in the index. Slices whose bounds are constants are none."""
+    """The windows that ``node`` reads or writes, by the position of their slices.
+
+    A slice whose bounds are all constants is not a window.
+    """
     first = 2 if isinstance(node.op, IncSubtensor | AdvancedIncSubtensor) else 1
     bounds = node.inputs[first:]
     if any(getattr(v.type, "ndim", 0) > 1 and v.type.dtype == "bool" for v in bounds):
-        return {}  # a mask of several dimensions shifts the places of the others
+        return {}  # a mask over several dimensions shifts the dimensions after it
     windows = {}
     for i, entry in enumerate(node.op.idx_list):
         if not isinstance(entry, slice) or entry.start is None or entry.stop is None:

@@ -1,8 +1,9 @@
-"""`FillUnselected`: what stands for ``x[mask]`` if the mask is not known beforehand.
+"""`FillUnselected`, which replaces ``x[mask]`` if the mask is traced.
 
-See `jaxlink.rewrites.masks`. The array keeps its full length, and what the mask leaves
-out is overwritten, so that functions of it and their derivatives stay harmless there:
-by the first selected slice (whose value occurs anyway), or by 1 if none is selected.
+See `jaxlink.rewrites.masks`. The array keeps its full length. The slices that the mask
+does not select are overwritten with the first selected slice, whose value occurs
+anyway, or with 1 if none is selected. So functions of the array and their derivatives
+stay harmless there.
 """
 
 from collections.abc import Callable

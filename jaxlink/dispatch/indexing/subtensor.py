@@ -1,17 +1,17 @@
 """Reading and writing parts of arrays.
 
-Which elements a slice or a boolean mask selects decides the shape of the result, so
-their bounds and masks must be known before the call. There are three exceptions:
-a slice whose length the graph gives away (``x[n : n + 2]``, see `indexing.windows`),
-a selection that is reduced or written back (see `rewrites.masks`), and a write of one
-value for all elements of a mask. All other indices may be traced.
+The shape of the result depends on the bounds of slices and on boolean masks, so these
+must be known before the call. There are three exceptions: a slice whose length the
+graph shows (``x[n : n + 2]``, see `jaxlink.dispatch.indexing.dynamic_slices`), a
+selection that is reduced or written back (see `jaxlink.rewrites.masks`), and a single
+value written to all elements of a mask. All other indices may be traced.
 
-An index out of bounds raises an IndexError if it is known, already when compiling if
-the type says the shape. If it is traced, the plain function cannot raise: reading gives
-nan (the least integer, the greatest unsigned one, True), and writing does nothing.
-Under ``checkify`` it raises. A slice whose length is known has to lie within the array,
-or to count both bounds from the end: it is never cut short as NumPy would, but counts
-as out of bounds altogether.
+A known index out of bounds raises an IndexError. It does so at compile time if the type
+declares the length. If the index is traced, the plain function cannot raise: reading
+returns nan (the least integer, the greatest unsigned integer, True), and writing does
+nothing. Under ``checkify`` it raises. A slice of known length must lie within the
+array; both of its bounds may count from the end. NumPy would shorten one that does not.
+Here the whole slice is then out of bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,15 +62,15 @@ def _static_indices(op: BaseSubtensor, node: Any) -> list[int]:
 
 
 def _is_mask(index: Any) -> bool:
-    """Whether an index, a variable or its value, is a mask."""
+    """Whether an index (a variable or a value) is a boolean mask."""
     dtype = getattr(getattr(index, "type", index), "dtype", None)
     return dtype is not None and np.dtype(dtype).kind == "b"
 
 
 def writes_by_mask(op: BaseSubtensor, node: Any) -> bool:
-    """Whether ``x[mask]`` is written with one value for all elements of the mask.
+    """Whether a single value is written to all elements of ``x[mask]``.
 
-    Then it need not be known which elements these are.
+    The mask may then be traced.
     """
     if not isinstance(op, AdvancedIncSubtensor) or op.idx_list != (0,):
         return False
@@ -80,7 +80,7 @@ def writes_by_mask(op: BaseSubtensor, node: Any) -> bool:
 
 
 def _bind(idx_list: Sequence[int | slice], values: Sequence[Any]) -> Index:
-    """The index that stands in brackets: ``idx_list`` with values for its numbers."""
+    """The index as written in brackets: ``idx_list`` with values for its numbers."""
 
     def bound(i: int | None) -> Any:
         return None if i is None else _index(values[i])
@@ -101,7 +101,7 @@ def _index(value: Any) -> Any:
         value = array
     if _is_mask(value):
         return value
-    # A small integer type cannot hold the length that JAX adds to -1.
+    # JAX adds the length to a negative index, which may overflow a small integer type.
     return value.astype(canonical("int64"))
 
 
@@ -109,8 +109,10 @@ def _index(value: Any) -> Any:
 
 
 def _check_known(index: Index, shape: Shape, what: str) -> None:
-    """Raise for known indices that are out of bounds, as NumPy does; where the shape is
-    not known (``None``), nothing is."""
+    """Raise for known indices that are out of bounds, as NumPy does.
+
+    Every index fits a dimension whose length is not known (``None``).
+    """
     dim = 0
     for entry in index:
         known = is_static(entry) and not isinstance(entry, slice)
@@ -119,8 +121,8 @@ def _check_known(index: Index, shape: Shape, what: str) -> None:
             pairs = zip(entry.shape, here, strict=True)
             if any(n is not None and n != m for m, n in pairs):
                 raise OutOfBoundsError(
-                    f"a mask of shape {entry.shape} does not fit the dimensions {here} "
-                    f"of {what} that it indexes"
+                    f"a mask of shape {entry.shape} does not fit {what}: it indexes "
+                    f"dimensions of lengths {here}"
                 )
             dim += entry.ndim
             continue
@@ -150,7 +152,7 @@ def _check_traced(index: Index, shape: tuple[int, ...], what: str) -> None:
 
 
 def _known_index(op: BaseSubtensor, node: Any) -> Index:
-    """The index as far as constants give it; whatever else is a full slice."""
+    """The index where it is constant, with a full slice in place of everything else."""
     values = node.inputs[_first_index(op) :]
     return tuple(
         _index(values[entry].data)
@@ -161,9 +163,9 @@ def _known_index(op: BaseSubtensor, node: Any) -> Index:
 
 
 def _check_types(op: BaseSubtensor, node: Any) -> None:
-    """Raise when compiling if constants are out of bounds of the type's shape."""
+    """Raise at compile time if a constant is out of bounds for the type's shape."""
     x, first = node.inputs[0], _first_index(op)
-    # Of a mask, the number of its dimensions must be known to count on.
+    # A mask over several dimensions would shift the dimensions after it.
     masks = filter(_is_mask, node.inputs[first:])
     if all(mask.type.ndim == 1 for mask in masks):
         _check_known(_known_index(op, node), x.type.shape, name_of(x))
@@ -175,8 +177,12 @@ def _check_types(op: BaseSubtensor, node: Any) -> None:
 def _windows(
     op: BaseSubtensor, node: Any, index: Index, shape: tuple[int, ...]
 ) -> tuple[dict[int, tuple[Window, Any]], Any, Index]:
-    """The windows by their dimension, each with its start; whether all lie within the
-    array; and the index of what they leave."""
+    """The windows of a read or write.
+
+    Returns:
+        Each window with its start, by dimension; whether all lie within the array (None
+        if there are no windows); and the index to apply within the windows.
+    """
     windows, inside, rest = {}, None, list(index)
     for dim, window in known_lengths(node).items():
         bounds = index[dim]
@@ -185,8 +191,8 @@ def _windows(
         if window.span > shape[dim]:
             raise OutOfBoundsError(
                 f"a slice of {window.length} elements is taken from dimension {dim} of "
-                f"{name_of(node.inputs[0])}, which has length {shape[dim]}. A slice of "
-                "known length and unknown place has to lie within the array."
+                f"{name_of(node.inputs[0])}, which has length {shape[dim]}. A slice "
+                "with a known length and traced bounds must lie within the array."
             )
         start, within = window.place(bounds.start, bounds.stop, shape[dim])
         windows[dim] = window, start
@@ -195,14 +201,14 @@ def _windows(
     if windows:
         check(
             inside,
-            "IndexError: a slice of known length sticks out of "
+            "IndexError: a slice of known length is out of bounds for "
             f"{name_of(node.inputs[0])} of shape {shape}",
         )
     return windows, inside, tuple(rest)
 
 
 def nothing(dtype: Any) -> Any:
-    """What reading out of bounds gives (JAX's own convention)."""
+    """The value of an element out of bounds (JAX's own convention)."""
     if jnp.issubdtype(dtype, jnp.inexact):
         return jnp.asarray(jnp.nan, dtype)
     if dtype.kind == "b":
@@ -251,7 +257,7 @@ def subtensor(op: Any, node: Any) -> Callable[..., Any]:
         windows, inside, index = _windows(op, node, index, x.shape)
         if windows:
             x = _read_windows(x, windows, inside)
-        if _known(index):  # known ones are in bounds now
+        if _known(index):  # it has been checked
             return x[index]
         _check_traced(index, x.shape, what)
         return x.at[index].get(mode="fill")
@@ -260,7 +266,7 @@ def subtensor(op: Any, node: Any) -> Callable[..., Any]:
 
 
 def _is_all(index: Index, shape: tuple[int, ...]) -> bool:
-    """Whether ``index`` is known to take every element, in order."""
+    """Whether ``index`` is known to select every element, in order."""
     return _known(index) and all(
         isinstance(entry, slice) and entry.indices(n) == (0, n, 1)
         for entry, n in zip(index, shape, strict=False)
@@ -278,19 +284,19 @@ def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
     once = getattr(op, "ignore_duplicates", False)
     reader = Subtensor if isinstance(op, IncSubtensor) else AdvancedSubtensor
     part_type = reader(op.idx_list).make_node(node.inputs[0], *node.inputs[2:]).out.type
-    # NumPy lets the value have leading dimensions of 1 that its place lacks.
+    # In NumPy the value may have extra leading dimensions of length 1.
     extra = max(node.inputs[1].type.ndim - part_type.ndim, 0)
 
     def write(x: Any, y: Any, index: Index) -> Any:
         _check_traced(index, x.shape, what)
         if _is_all(index, x.shape):
-            # XLA aborts on the reversal of a scatter that adds to all of a constant.
+            # XLA aborts on x[::-1] if x is a scatter that adds to all of a constant.
             y = jnp.broadcast_to(y, x.shape)
             return y if sets else x + y
         part = x.at[index]
         if sets:
             return part.set(y, mode="drop")
-        if x.dtype.kind == "b":  # where the sum is a logical or
+        if x.dtype.kind == "b":  # a sum of booleans is a logical or
             return part.max(y, mode="drop")
         return part.set(x[index] + y, mode="drop") if once else part.add(y, mode="drop")
 

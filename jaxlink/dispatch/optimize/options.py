@@ -1,8 +1,8 @@
-"""What PyTensor hands on to SciPy's optimisers, read for those of optimistix.
+"""Options for SciPy's optimisers, translated for the solvers of optimistix.
 
-Every option is honoured or refused by its name. A tolerance is a promise about the
-result, so a solver may stop later than asked, but not earlier. A number of iterations
-limits the solver's steps, each of which evaluates the function once.
+Every option is either honoured or rejected by name. A tolerance is a promise about the
+result, so a solver may stop later than the tolerance says, but not earlier. A number of
+iterations limits the solver's steps, each of which evaluates the function once.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,12 @@ from jaxlink.errors import UnsupportedOpError
 
 __all__ = ["Settings", "read_settings", "solver_name"]
 
-# SciPy's method -> optimistix's solver of the same problem. Where SciPy's method has no
-# counterpart it is the nearest: one with gradients, which JAX always has, instead of
-# one without, and a quasi-Newton method instead of one with a trust region. There are
-# a NelderMead and a NonlinearCG, but of version 0.1.0 the first stops far from the
-# minimum of Rosenbrock's function, and the second stalls at badly scaled ones.
+# SciPy's method -> optimistix's solver for the same problem. If a method has no
+# counterpart, we use the nearest: a solver with gradients (which JAX always has)
+# instead of one without, and a quasi-Newton method instead of a trust region.
+# optimistix has NelderMead and NonlinearCG, but in version 0.1.0 the first stops far
+# from the minimum of Rosenbrock's function, and the second stalls on badly scaled
+# functions.
 MINIMIZE = {
     "bfgs": "BFGS",
     "l-bfgs-b": "LBFGS",
@@ -73,8 +74,10 @@ _STEPS = ("maxiter", "maxfev", "maxfun")
 class Settings:
     """The options of one call.
 
-    ``tolerances`` are those given, by name. ``max_steps`` is the tightest limit, if one
-    was given. ``others`` are the options that the caller said it understands.
+    Arguments:
+        tolerances: the given tolerances, by name.
+        max_steps: the tightest limit on steps, or None if there is no limit.
+        others: the other options that the caller understands.
     """
 
     tolerances: Mapping[str, float]
@@ -82,33 +85,41 @@ class Settings:
     others: Mapping[str, Any]
 
     def tightest(self, default: float, least: float) -> float:
-        """The smallest of the tolerances and ``default``, though at least ``least``."""
+        """The smallest tolerance, at most ``default`` and at least ``least``."""
         return max(min([default, *self.tolerances.values()]), least)
 
     def first(self, *names: str, default: float) -> float:
-        """The first that was given of the tolerances ``names``."""
+        """The first of the tolerances ``names`` that was given, or ``default``."""
         given = (self.tolerances[name] for name in names if name in self.tolerances)
         return next(given, default)
 
 
 def solver_name(op: Any, methods: Mapping[str, str], default: str) -> str:
-    """The solver of optimistix for ``op.method``."""
+    """The name of optimistix's solver for ``op.method``.
+
+    Raises:
+        UnsupportedOpError: if the method has no counterpart.
+    """
     method = default if op.method is None else op.method
     if isinstance(method, str) and method.lower() in methods:
         return methods[method.lower()]
     raise UnsupportedOpError(
-        f"`{op}` wants the method {method!r}, which has no counterpart in JAX. Use one "
+        f"`{op}` uses the method {method!r}, which has no counterpart in JAX. Use one "
         f"of {', '.join(methods)}."
     )
 
 
 def read_settings(op: Any, understood: tuple[str, ...] = ()) -> Settings:
-    """The options of ``op``, or an error that names those which mean nothing here."""
+    """The options of ``op``.
+
+    Raises:
+        UnsupportedOpError: if our solvers do not have some of the options.
+    """
     given = dict(op.optimizer_kwargs)
     given |= given.pop("options", None) or {}
     tolerances, steps, others, refused = {}, [], {}, []
     for name, value in given.items():
-        if _asks_nothing(value):
+        if _is_default(value):
             continue
         if name in _TOLERANCES:
             tolerances[name] = float(value)
@@ -121,18 +132,18 @@ def read_settings(op: Any, understood: tuple[str, ...] = ()) -> Settings:
     if refused:
         known = ", ".join((*_TOLERANCES, *_STEPS, *understood))
         raise UnsupportedOpError(
-            f"`{op}` (method {op.method!r}) is given {', '.join(map(repr, refused))} "
-            "in optimizer_kwargs, which the solvers of jaxlink do not have. Leave "
-            f"them out; these work: {known}. Bounds and constraints can be had by a "
-            "change of variables, such as x = exp(z) for x > 0."
+            f"`{op}` (method {op.method!r}) has {', '.join(map(repr, refused))} in "
+            "optimizer_kwargs, which jaxlink's solvers do not support. Leave them out; "
+            f"these work: {known}. For bounds and constraints, use a change of "
+            "variables, such as x = exp(z) for x > 0."
         )
-    # 0 is SciPy's own word for no limit.
+    # In SciPy, 0 means no limit.
     limits = [limit for limit in steps if limit > 0]
     return Settings(tolerances, min(limits, default=None), others)
 
 
-def _asks_nothing(value: Any) -> bool:
-    """``None``, ``False``, no constraints: what leaves SciPy at its default."""
+def _is_default(value: Any) -> bool:
+    """Whether a value (None, False, no constraints) is SciPy's default."""
     if value is None or isinstance(value, list | tuple | dict):
         return not value
     return isinstance(value, bool | np.bool_) and not value

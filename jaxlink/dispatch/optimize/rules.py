@@ -1,9 +1,9 @@
 """Minima and roots of inner graphs, differentiated by the implicit function theorem.
 
-The solution x(p) of F(x, p) = 0, where F is the equations or the gradient of the
-objective, has dx/dp = -(dF/dx)^-1 dF/dp, whatever solver found it. So
-`jax.lax.custom_root` differentiates F at the solution, forward and backward, and never
-the solver. As in PyTensor, the start and the bracket have no gradient.
+F(x, p) is the equations, or the gradient of the objective. The solution x(p) of
+F(x, p) = 0 has dx/dp = -(dF/dx)^-1 dF/dp, whichever solver finds it. So
+`jax.lax.custom_root` differentiates F at the solution, in forward and reverse mode, and
+never the solver. As in PyTensor, the start and the bracket have no gradient.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ def root_scalar(op: RootScalarOp, node: Any, link: Any) -> Linked:
         if "x1" in bounds:
             x0 = bounds["x1"]
         elif op.method == "secant":
-            # SciPy's second point: there is a slope even where the first has none.
+            # SciPy's second point, where there is a slope even if the first has none.
             x0 = x0 * (1 + 1e-4) + jnp.where(x0 >= 0, 1e-4, -1e-4)
         return solvers.root(method, fn, x0, args)
 
@@ -101,8 +101,8 @@ def minimize_scalar(op: MinimizeScalarOp, node: Any, link: Any) -> Linked:
     bounded = op.method.lower() == "bounded" if op.method else has_bounds
     if bounded != has_bounds:
         raise UnsupportedOpError(
-            f"`{op}` is given bounds or needs them: bounds=(low, high) go with "
-            'method="bounded", and with no other.'
+            f'`{op}` needs bounds=(low, high) with method="bounded", and takes no '
+            "bounds with any other method."
         )
 
     def solve(
@@ -118,7 +118,7 @@ def minimize_scalar(op: MinimizeScalarOp, node: Any, link: Any) -> Linked:
 
 
 def _given(op: Any) -> set[str]:
-    """The names of the operands after the parameters, and of the options."""
+    """The names of the options, and of the operands after the parameters."""
     return {*_bound_names(op), *op.optimizer_kwargs}
 
 
@@ -137,30 +137,38 @@ def _optimum(
     equations: bool = False,
     vector: bool = False,
 ) -> Linked:
-    """Solve and differentiate: what the Ops have in common.
+    """Solve and differentiate. All four Ops share this.
 
     Arguments:
-        solver: of optimistix.
-        solve: how to use it.
-        understood: further options that ``solve`` gets with its bounds.
-        equations: the inner graph gives what shall be zero, else what shall be least.
-        vector: ``solve`` takes vectors, whatever the shape of the variable.
+        op: the Op.
+        node: its node.
+        link: turns an inner graph into a function of values.
+        solver: the name of optimistix's solver.
+        solve: runs the solver.
+        understood: further options, which ``solve`` receives with its bounds.
+        equations: True if the inner graph must become zero, False if minimal.
+        vector: True if ``solve`` takes vectors, whatever the variable's shape.
+
+    Raises:
+        UnsupportedOpError: if the variable is not a float, an option is not supported,
+            or optimistix is not installed.
+        DynamicShapeError: if a shape depends on the variable that is solved for.
     """
     dtype = np.dtype(node.inputs[0].type.dtype)
     if dtype.kind != "f":
         raise UnsupportedOpError(
-            f"`{op}` solves for {node.inputs[0]}, which is {dtype}. Only floats can "
-            "be solved for."
+            f"`{op}` solves for {node.inputs[0]}, which is {dtype}. Only floats can be "
+            "solved for."
         )
     settings = read_settings(op, understood)
     optx = solvers.library(op)
     graph = op.fgraph.unfreeze()
-    # Its further outputs are derivatives, which JAX takes by itself.
+    # The other outputs are derivatives, which JAX computes itself.
     inner = link(FunctionGraph(graph.inputs, graph.outputs[:1], clone=True))
     if 0 in inner.static:
         raise DynamicShapeError(
-            f"a shape inside `{op}` depends on the value of what is solved for. Take "
-            "the full size, and mask it."
+            f"a shape inside `{op}` depends on {node.inputs[0]}, which it solves for. "
+            "Use the full size, and mask it."
         )
     n_inner = len(inner.inputs)
 
@@ -170,8 +178,8 @@ def _optimum(
         args = [jnp.asarray(params[i]) for i in dynamic]
         x0 = jnp.asarray(to_jax(x0))
         method = Method(optx, solver, settings, float(np.finfo(x0.dtype).eps))
-        # In the widest float there is, as SciPy: with x64 on, some solvers mix it with
-        # the dtype of the start.
+        # Solve in the widest float, as SciPy does. With x64 on, some solvers mix it
+        # with the dtype of the start.
         wide = canonical("float64")
         start = x0.astype(wide).reshape(-1) if vector else x0.astype(wide)
 
@@ -182,8 +190,8 @@ def _optimum(
             out = jnp.asarray(to_jax(out)).astype(wide)
             if equations and out.size != x.size:
                 raise ValueError(
-                    f"`{op}` has {out.size} equations for {x.size} unknowns. There "
-                    "must be as many of one as of the other."
+                    f"`{op}` has {out.size} equations for {x.size} unknowns. The two "
+                    "numbers must be equal."
                 )
             return out.reshape(x.shape) if equations else out
 

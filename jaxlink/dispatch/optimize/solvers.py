@@ -1,8 +1,8 @@
-"""SciPy's optimisers, by those of optimistix.
+"""SciPy's optimisers, by way of optimistix's solvers.
 
-Each function takes a problem ``fn(x, args)`` and a start, and returns a solution and
-whether it is one. That is checked by a criterion of SciPy's at the solution itself: a
-solver that stops because it makes no progress has not always arrived.
+Each function takes a problem ``fn(x, args)`` and a start. It returns a point, and
+whether that point is a solution. We check the point itself by SciPy's criterion,
+because a solver that stops making progress has not always found a solution.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,11 @@ GOLDEN = 1.618033988749895
 
 
 def library(op: Any) -> Any:
-    """optimistix, which is optional."""
+    """The module optimistix.
+
+    Raises:
+        UnsupportedOpError: if it is not installed.
+    """
     try:
         import optimistix
     except ImportError as error:
@@ -49,9 +53,9 @@ def library(op: Any) -> Any:
 class Method:
     """A solver of optimistix with its options.
 
-    ``eps`` is the precision of the variable, in which the problem was stated. The
-    tolerances are to be read against it: nothing can be more exact than a few of it,
-    or, where a residual is flat, than its square root.
+    ``eps`` is the machine epsilon of the variable's dtype. It limits the tolerances: no
+    solution is more exact than a few ``eps``, or if the residual is flat, than the
+    square root of ``eps``.
     """
 
     optx: Any
@@ -63,12 +67,12 @@ class Method:
         return getattr(self.optx, self.solver)(rtol, atol, **options)
 
     def new_strict(self, **options: Any) -> Any:
-        """A solver that stops later than any tolerance asks, or SciPy's default."""
+        """A solver that stops no earlier than the tightest tolerance allows."""
         tol = self.settings.tightest(self.eps**0.75, 4 * self.eps)
         return self.new(tol, tol, **options)
 
     def criterion(self, *names: str, default: float) -> float:
-        """The tolerance that success is measured by."""
+        """The tolerance that defines success."""
         return max(self.settings.first(*names, default=default), self.eps**0.5)
 
     def run(
@@ -94,7 +98,7 @@ class Method:
 
 
 def minimize(method: Method, fn: Function, x0: Array, args: Any) -> Result:
-    """A local minimum for a vector."""
+    """A local minimum of a function of a vector."""
     options = {}
     if method.solver == "LBFGS":
         options["history_length"] = int(method.settings.others.get("maxcor", 10))
@@ -105,7 +109,7 @@ def minimize(method: Method, fn: Function, x0: Array, args: Any) -> Result:
 
 
 def root(method: Method, fn: Function, x0: Array, args: Any) -> Result:
-    """A zero for a vector of as many equations, or for a scalar."""
+    """A root of as many equations as unknowns, or of one scalar equation."""
     solver = method.new_strict()
     max_steps = 1000 * (x0.size + 1)
     x, _ = method.run(
@@ -115,16 +119,17 @@ def root(method: Method, fn: Function, x0: Array, args: Any) -> Result:
 
 
 def root_between(method: Method, fn: Function, a: Array, b: Array, args: Any) -> Result:
-    """A zero for a scalar, between two points of different sign."""
+    """A root of a scalar function, between two points where its signs differ."""
     low, high = jnp.minimum(a, b), jnp.maximum(a, b)
     at_low, at_high = fn(low, args), fn(high, args)
     falls = (at_low > 0) | (at_high < 0)
-    # SciPy's default, in all methods.
+    # SciPy's default for all methods.
     atol = method.settings.first("xtol", default=2e-12)
     rtol = max(method.settings.first("rtol", default=0.0), 4 * method.eps)
 
     def sign(x: Array, args: Any) -> Array:
-        """All that bisection needs, and small: it would also wait for small values."""
+        """Bisection needs only the sign. It is scaled down because the solver does not
+        stop before the value is small."""
         value = fn(x, args)
         return jnp.sign(jnp.where(falls, -value, value)) * (atol / 2)
 
@@ -134,7 +139,7 @@ def root_between(method: Method, fn: Function, a: Array, b: Array, args: Any) ->
         method.new(rtol, atol, flip=False),
         low + (high - low) / 2,
         args,
-        2200,  # halves the widest interval of floats down to nothing
+        2200,  # enough to halve the widest interval of floats down to nothing
         lower=low,
         upper=high,
     )
@@ -144,9 +149,9 @@ def root_between(method: Method, fn: Function, a: Array, b: Array, args: Any) ->
 def minimize_between(
     method: Method, fn: Function, a: Array, b: Array, args: Any
 ) -> Result:
-    """A local minimum for a scalar, in an interval."""
+    """A local minimum of a scalar function in an interval."""
     low, high = jnp.minimum(a, b), jnp.maximum(a, b)
-    # The solver's first point is right only in an interval that begins at zero.
+    # The solver's first point is right only if the interval begins at zero.
     x, converged = method.run(
         method.optx.minimise,
         lambda x, args: fn(low + x, args),
@@ -161,21 +166,21 @@ def minimize_between(
 
 
 def minimize_from(method: Method, fn: Function, points: Array, args: Any) -> Result:
-    """A local minimum for a scalar, near two points or within three."""
+    """A local minimum of a scalar function, near two points or within three."""
     a, b, c = points if points.size == 3 else _three_points(fn, points, args)
     at_a, at_b, at_c = fn(a, args), fn(b, args), fn(c, args)
     x, converged = minimize_between(method, fn, a, c, args)
-    # Where there are several minima, it may have run into an end.
+    # If there are several minima, the solver may have run into an end.
     worse = fn(x, args) - at_b
     slack = method.eps**0.5 * (jnp.abs(at_a - at_b) + jnp.abs(at_b))
     return x, converged & (at_b <= at_a) & (at_b <= at_c) & (worse <= slack)
 
 
 def _three_points(fn: Function, points: Array, args: Any) -> tuple[Array, Array, Array]:
-    """Three points, of which the middle one is lowest if there is a minimum.
+    """Three points, with the lowest in the middle if there is a minimum.
 
-    It steps downhill, each step longer by the golden ratio, until it goes up (SciPy's
-    ``bracket``, without its parabolas).
+    Steps downhill, each step longer by the golden ratio, until the function rises
+    (SciPy's ``bracket``, without its parabolas).
     """
     a, b = points
     swap = fn(b, args) > fn(a, args)
@@ -194,13 +199,13 @@ def _three_points(fn: Function, points: Array, args: Any) -> tuple[Array, Array,
 
 
 def divide(jacobian: Array, y: Array) -> Array:
-    """The x of ``jacobian @ x = y``, also for scalars."""
+    """The solution x of ``jacobian @ x = y``, or of a scalar equation."""
     return y / jacobian if y.ndim == 0 else jnp.linalg.solve(jacobian, y)
 
 
 def _is_stationary(method: Method, fn: Function, x: Array, args: Any) -> Array:
-    """SciPy's criterion, or else that the gradient is what a change of x in its last
-    digits makes of it: of a large function it is never small."""
+    """Whether the gradient is small by SciPy's criterion, or no larger than a change in
+    the last digits of x would make it. A large function's gradient is never small."""
     gradient, change = jax.jvp(lambda x: jax.grad(fn)(x, args), (x,), (x,))
     gtol = method.criterion("gtol", "tol", default=1e-5)
     return (
@@ -209,7 +214,7 @@ def _is_stationary(method: Method, fn: Function, x: Array, args: Any) -> Array:
 
 
 def _is_root(method: Method, fn: Function, x: Array, args: Any) -> Array:
-    """Whether Newton's next step would be small against x (MINPACK's criterion)."""
+    """Whether Newton's next step would be small beside x (MINPACK's criterion)."""
     step = divide(jax.jacrev(fn)(x, args), fn(x, args))
     scale = jnp.abs(x).max(initial=0) + 1e-4
     tol = method.criterion("xtol", "tol", default=0.0)

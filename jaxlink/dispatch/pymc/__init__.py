@@ -1,4 +1,4 @@
-"""PyMC's own classes."""
+"""Rules and samplers for PyMC's own classes."""
 
 from jaxlink.dispatch.pymc import minibatch as minibatch
 from jaxlink.dispatch.pymc import parameter_checks as parameter_checks

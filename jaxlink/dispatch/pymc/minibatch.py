@@ -1,4 +1,4 @@
-"""Random variables of PyMC that are observed in minibatches."""
+"""PyMC's random variables that are observed in minibatches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,5 +11,5 @@ from jaxlink.dispatch.registry import rule
 @rule(MinibatchRandomVariable)
 def minibatch_random_variable(op: Any, node: Any) -> Callable[..., Any]:
     del op, node
-    # The sizes of the whole data matter to the density alone.
+    # The size of the full data only affects the density.
     return lambda draws, *total_size: draws

@@ -1,8 +1,8 @@
-"""PyMC's parameter checks: the log density of illegal parameters is -inf.
+"""PyMC's parameter checks: outside the parameters' domain, the log density is -inf.
 
-A compiled function cannot raise, and PyMC's own compiled functions do not either: they
-give -inf where the check says that it stands for that. Under ``checkify`` it is an
-error, like all checks.
+A compiled function cannot raise, and PyMC's own compiled functions do not raise either.
+Both return -inf if the check says that -inf can replace it. Under ``checkify`` a failed
+parameter check is an error, like any other check.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import to_jax
 
 
-# It is called if all parameters are constants, too, for which PyTensor would raise.
+# An inner rule, because it must run even if all parameters are constants. Otherwise
+# PyTensor would evaluate the check and raise.
 @rule(CheckParameterValue, inner=True)
 def check_parameter_value(op: Any, node: Any, link: Any) -> Callable[..., Any]:
     if not op.can_be_replaced_by_ninf:

@@ -1,4 +1,4 @@
-"""The splines of SciPy's that PyMC interpolates densities with."""
+"""SciPy's splines, with which PyMC interpolates densities."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,16 @@ from scipy.interpolate import PPoly
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 
-# What a spline is outside of its knots, as SciPy numbers it.
+# What a spline does outside its knots, with SciPy's numbers.
 EXTRAPOLATED, ZERO, REFUSED, CONSTANT = range(4)
 
 
 @rule(SplineWrapper)
 def spline(op: Any, node: Any) -> Callable[..., Any]:
-    """A polynomial between each two knots, chosen by the value."""
+    """Evaluate the polynomial between the two knots around each value."""
     knots, coefficients = op.spline.get_knots(), op.spline.get_coeffs()
     degree = len(coefficients) - len(knots) + 1
-    # SciPy leaves out that the first and the last knot are repeated.
+    # SciPy omits the repetitions of the first and the last knot.
     padded = np.pad(knots, degree, mode="edge")
     pieces = PPoly.from_spline((padded, coefficients, degree))
     inner = slice(degree, len(pieces.x) - degree)
@@ -28,8 +28,8 @@ def spline(op: Any, node: Any) -> Callable[..., Any]:
     outside = op.spline.ext
     if outside == REFUSED:
         raise UnsupportedOpError(
-            f"`{op}` raises an error outside of its knots, which JAX cannot. "
-            'Make the spline with ext="zeros", "const" or "extrapolate".'
+            f"`{op}` raises an error outside its knots, which a JAX function cannot "
+            'do. Create the spline with ext="zeros", "const" or "extrapolate".'
         )
     dtype = node.outputs[0].type.dtype
 

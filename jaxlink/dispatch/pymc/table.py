@@ -1,9 +1,9 @@
-"""The table of PyMC's distributions: a row each, beside those of PyTensor's.
+"""The table of PyMC's distributions: one row for each that has its own class.
 
-Most of PyMC's symbolic distributions need none: they are inlined into what they are
-made of. Those whose formula fails in a tail are drawn as one random variable
-(`jaxlink.rewrites.lower_distributions` makes it), by a sampler of `SYMBOLIC`, or of
-`TRUNCATED` if PyMC truncates them.
+Most of PyMC's symbolic distributions need no row, because they are inlined into the
+random variables that they consist of. If a distribution's formula fails in a tail,
+`jaxlink.rewrites.lower_distributions` turns it into a single random variable. A sampler
+from `SYMBOLIC` draws it, or one from `TRUNCATED` if PyMC truncates it.
 """
 
 from collections.abc import Callable
@@ -80,14 +80,14 @@ ROWS: dict[type[RandomVariable], Row] = {
 
 Sampler = Callable[..., Any]
 
-# The class of a symbolic distribution -> its sampler.
+# Class of a symbolic distribution -> its sampler.
 SYMBOLIC: dict[type, Sampler] = {
     pmc.AsymmetricLaplaceRV: continuous.asymmetric_laplace,
     pmc.KumaraswamyRV: continuous.kumaraswamy,
     pmd.DiscreteWeibullRV: discrete.discrete_weibull,
 }
 
-# The class of what PyMC truncates -> the sampler between the bounds.
+# Class of the distribution that PyMC truncates -> its sampler between the bounds.
 TRUNCATED: dict[type, Sampler] = {
     ptr.ExponentialRV: truncated.exponential,
     ptr.ParetoRV: truncated.pareto,
@@ -112,8 +112,8 @@ TRUNCATED: dict[type, Sampler] = {
 }
 
 _PYTHON = (
-    "its draws come from a Python function over NumPy arrays. Give it as a graph "
-    "instead (`dist=` of pm.CustomDist), register a JAX sampler for its class, or pass "
+    "a Python function over NumPy arrays makes its draws. Define it as a graph instead "
+    "(`dist=` of pm.CustomDist), register a JAX sampler for its class, or pass "
     "host_callback=True to call Python for each draw"
 )
 

@@ -1,4 +1,4 @@
-"""Random variables, and the streams of keys that they draw with."""
+"""Random variables, and the streams that give them their keys."""
 
 from jaxlink.dispatch.random import rule as rule
 from jaxlink.dispatch.random import streams as streams

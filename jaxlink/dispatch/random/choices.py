@@ -11,17 +11,16 @@ import pytensor.tensor.random.basic as ptr
 from jax import Array
 
 from jaxlink.dispatch.random.registry import symbolic_sampler
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import require
 from jaxlink.numerics.random.discrete import gumbel_mode, probabilities
 from jaxlink.numerics.random.multivariate import symmetric_root
 from jaxlink.ops.distributions import SymbolicDraw
 from jaxlink.values.runtime_checks import check
 
-Shape = tuple[int, ...]
-
 
 def permutation_static(op: ptr.PermutationRV) -> tuple[int, ...]:
-    """The length of what is shuffled, if it is a range."""
+    """The required parameters: the length, if a range is shuffled."""
     return (0,) if op.ndims_params[0] == 0 else ()
 
 
@@ -39,7 +38,8 @@ def permutation(op: ptr.PermutationRV) -> Callable[..., Array]:
 
 
 def choice_static(op: ptr.ChoiceWithoutReplacement) -> tuple[int, ...]:
-    """The shape of the choice; and the population, if it is given by its size."""
+    """The required parameters: the choice's shape, and the population's size if that
+    is how it is given."""
     last = len(op.ndims_params) - 1
     return (0, last) if op.ndims_params[0] == 0 else (last,)
 
@@ -52,7 +52,7 @@ def choice_without_replacement(
     def draw(key: Array, shape: Shape, dtype: Any, a: Any, *rest: Any) -> Array:
         del dtype
         *p, core_shape = rest
-        # PyTensor takes a batch of core shapes, which must all be alike.
+        # PyTensor accepts a batch of core shapes, which must all be the same.
         core_shape = core_shape[(0,) * (core_shape.ndim - 1)]
         chosen = tuple(int(n) for n in core_shape)
         a_ndim = 1 if of_range else op.ndims_params[0]
@@ -60,14 +60,14 @@ def choice_without_replacement(
         for weights in p:
             require(
                 _enough(weights, math.prod(chosen)),
-                "`choice` without replacement needs as many probabilities above zero "
-                "as it takes items, that sum to 1.",
+                "`choice` without replacement needs probabilities that sum to 1, and "
+                "at least one above zero for each item it takes.",
             )
 
         def choose(key: Array, a: Array, *p: Array) -> Array:
             if p:
-                # Gumbel top-k: the order in which balls leave an urn of weights p. Once
-                # all others are taken, balls of weight 0 follow in their order.
+                # Gumbel top-k: the order in which balls of weights p leave an urn.
+                # Balls of weight 0 come last, in their original order.
                 mode = gumbel_mode(p[0].dtype)
                 index = jax.random.choice(
                     key, a.shape[0], chosen, replace=False, p=p[0], mode=mode
@@ -83,7 +83,7 @@ def choice_without_replacement(
 
 
 def _enough(p: Array, taken: int) -> Array:
-    """Whether probabilities are such, and as many are above zero as items taken."""
+    """Whether ``p`` are probabilities, at least ``taken`` of them above zero."""
     total_is_one = abs(p.sum(-1) - 1) < np.sqrt(np.finfo(p.dtype).eps)
     return total_is_one & (p >= 0).all(-1) & ((p > 0).sum(-1) >= taken)
 
@@ -98,9 +98,13 @@ def _one_by_one(
     shape: Shape,
     operands: list[tuple[Any, int]],
 ) -> Array:
-    """``draw(key, *operands)`` for each point of the batch, with a key for each.
+    """``draw(key, *operands)`` for each element of the batch, each with its own key.
 
-    Each operand comes with the number of its core dimensions.
+    Arguments:
+        draw: a sampler without batch dimensions.
+        key: split into one key per element.
+        shape: the batch shape.
+        operands: pairs of an operand and its number of core dimensions.
     """
     cores = [jnp.shape(x)[jnp.ndim(x) - ndim :] for x, ndim in operands]
     batched = [
@@ -114,7 +118,7 @@ def _one_by_one(
 
 
 def multivariate_normal(op: ptr.MvNormalRV) -> Callable[..., Array]:
-    # "svd" and "eigh" allow a singular covariance, and mean the same.
+    # "svd" and "eigh" both allow a singular covariance. We treat them alike.
     cholesky = op.method == "cholesky"
     factor, wanted = (
         (jnp.linalg.cholesky, "positive definite")

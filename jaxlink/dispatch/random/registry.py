@@ -1,11 +1,11 @@
-"""The table of samplers: how JAX draws a RandomVariable.
+"""The registry of samplers, which say how JAX draws each RandomVariable.
 
-A row is a function ``(key, shape, dtype, *parameters) -> draw``. It is given one key,
-the batch shape to which all parameters broadcast, the dtype of the output (after JAX's
-``jax_enable_x64``) and the parameters. What it returns is cast to ``dtype``. Streams
-and sizes are not its business: `jaxlink.dispatch.random.rule` sees to them.
+A sampler is a function ``(key, shape, dtype, *parameters) -> draw``. It receives one
+key, the batch shape to which all parameters broadcast, the dtype of the output (after
+JAX's ``jax_enable_x64``) and the parameters. Its result is cast to ``dtype``. It never
+sees streams or sizes: `jaxlink.dispatch.random.rule` handles them.
 
-The rows are in `jaxlink.dispatch.random.table` and `jaxlink.dispatch.pymc.table`; the
+The rows are in `jaxlink.dispatch.random.table` and `jaxlink.dispatch.pymc.table`. The
 algorithms are in `jaxlink.numerics.random`.
 """
 
@@ -39,7 +39,7 @@ RVType = type[RandomVariable] | str
 
 @dataclass(frozen=True)
 class Row:
-    """A sampler, with what the rule has to know beside it."""
+    """A sampler, and what the rule needs to know about it. See `sampler`."""
 
     draw: Callable[..., Any]
     static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = ()
@@ -52,7 +52,7 @@ class Row:
         return self.static(op) if callable(self.static) else self.static
 
 
-IMPROPER = "it is improper, so it has no draws; give it a proper prior"
+IMPROPER = "it is improper, so it cannot be sampled from; give it a proper prior"
 
 _ROWS: dict[RVType, Row] = {}
 _WITHOUT_SAMPLER: dict[type, str] = {}
@@ -80,12 +80,12 @@ def symbolic_sampler(base: type, truncated: bool) -> Callable[..., Any]:
 
 
 def refuse_draws(reasons: Mapping[type[RandomVariable], str]) -> None:
-    """Say of classes that cannot have a sampler why not."""
+    """Give the reason why each of these classes cannot have a sampler."""
     _WITHOUT_SAMPLER.update(reasons)
 
 
 def reason_against(op: RandomVariable) -> str | None:
-    """Why ``op`` cannot have a sampler."""
+    """Why ``op`` cannot have a sampler, or None."""
     load_optional_rules(type(op))
     return _WITHOUT_SAMPLER.get(nearest(type(op), _WITHOUT_SAMPLER))
 
@@ -98,25 +98,34 @@ def sampler(
     differentiable: bool = True,
     how: str = "",
 ) -> Callable[[F], F]:
-    """Register the decorated function as the sampler of ``rv_types``.
+    """Register the decorated function as the sampler for ``rv_types``.
+
+    A sampler is called as ``draw(key, shape, dtype, *parameters)``. ``key`` is a single
+    JAX key. ``shape`` is the batch shape, to which all parameters broadcast. The result
+    is cast to ``dtype``.
 
     Arguments:
-        rv_types: RandomVariable classes; subclasses inherit the sampler. A class of a
-            package that need not be installed is given by its dotted name.
-        static: indices of the parameters that fix the draw's shape and so must be known
-            before the call, or a function of the Op that returns them.
-        cast: parameters that are not static are cast to a floating dtype: that of the
-            draw, or for draws that are not floating the widest (float64, or float32
-            while x64 is off). Otherwise they come as they are.
-        reads_op: the decorated function takes the Op and returns the sampler.
-        differentiable: JAX's derivative of a floating draw with respect to the
-            parameters is that of the distribution (a reparameterised one). If not, as
-            for a plain rejection sampler, who differentiates a draw gets an error.
-            Draws that are not floating have a zero derivative anyway.
-        how: how it draws, in a few words, for docs/distributions.md.
+        rv_types: RandomVariable classes. Subclasses inherit the sampler. Give a class
+            of an optional package by its dotted name.
+        static: indices of the parameters that are required before the call, because
+            the draw's shape depends on them, or a function of the Op that returns them.
+        cast: if True, parameters that are not static are cast to a float dtype: the
+            draw's dtype if that is a float, or else the widest (float64, or float32
+            while x64 is off). If False, the sampler gets them unchanged.
+        reads_op: if True, the decorated function takes the Op and returns the sampler.
+        differentiable: True if JAX's derivative of a float draw with respect to the
+            parameters is that of the distribution (a reparameterisation). If False, as
+            for a plain rejection sampler, differentiating a draw raises an error.
+            Integer and boolean draws always have a zero derivative.
+        how: how the sampler works, in a few words, for docs/distributions.md.
+
+    Returns:
+        The decorator, which returns the function unchanged.
 
     Raises:
-        RuleError: one of the classes has a sampler already.
+        RuleError: if ``rv_types`` is empty or contains something other than a
+            RandomVariable class or a name, or if one of the classes already has a
+            sampler.
 
     Example:
         >>> import jax
@@ -145,9 +154,9 @@ def sampler(
             taken = _own_row(rv_type)
             if taken is not None:
                 raise RuleError(
-                    f"{_dotted(rv_type)} has a sampler already: "
-                    f"{taken.draw.__module__}.{taken.draw.__qualname__}. Derive a "
-                    "class of your own from the RandomVariable and register that."
+                    f"{_dotted(rv_type)} already has a sampler, "
+                    f"{taken.draw.__module__}.{taken.draw.__qualname__}. Subclass the "
+                    "RandomVariable and register a sampler for the subclass."
                 )
             _ROWS[rv_type] = Row(draw, static, cast, reads_op, differentiable, how)
         return draw
@@ -156,7 +165,7 @@ def sampler(
 
 
 def no_derivative(name: str, of: str = "its parameters") -> str:
-    """What to say to who differentiates a draw with respect to ``of``."""
+    """The error message for differentiating a draw with respect to ``of``."""
     return (
         f"a draw of the distribution `{name}` has no derivative with respect to {of}: "
         "its sampler is not a reparameterisation. Stop the gradient "
@@ -171,7 +180,7 @@ def find_row(op: RandomVariable) -> Row | None:
 
 
 def row_of(rv_type: type) -> Row | None:
-    """The row of the nearest class of ``rv_type``."""
+    """The row of ``rv_type`` or its nearest base class."""
     load_optional_rules(rv_type)
     rows = map(_own_row, rv_type.__mro__)
     return next((row for row in rows if row is not None), None)

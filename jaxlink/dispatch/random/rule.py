@@ -1,8 +1,8 @@
-"""Random variables: one rule for all of them, above a table of samplers.
+"""Random variables: a single rule for all of them, on top of the table of samplers.
 
-The rule gives each row the key that the stream holds for this draw and the batch shape,
-and hands the stream on. By the law of streams the *t*-th draw along root *i* uses
-``fold_in(fold_in(key, i), t)`` and nothing else.
+The rule passes the sampler the stream's key for this draw and the batch shape, and
+returns the stream after the draw. By the law of streams, the *t*-th draw along root *i*
+uses ``fold_in(fold_in(key, i), t)`` and nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ __all__ = ["no_sampler", "python_draws", "random_variable"]
 
 
 def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
-    """The size, and the parameters that fix a shape."""
+    """The size, and the parameters that determine a shape."""
     del node
     row = find_row(op)
     parameters = () if row is None else row.static_parameters(op)
@@ -81,7 +81,7 @@ def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
 def _batch_shape(
     op: RandomVariable, node: Apply, size: Any, parameters: Sequence[Any]
 ) -> tuple[int, ...]:
-    """``size``, or else the shape to which the parameters' batches broadcast."""
+    """``size``, or if it is None, the parameters' batch shapes broadcast together."""
     batches = [
         np.shape(parameter)[: np.ndim(parameter) - core_ndim]
         for parameter, core_ndim in zip(parameters, op.ndims_params, strict=True)
@@ -115,12 +115,12 @@ def _batch_shape(
 def _cast(
     dtype: np.dtype, parameters: Sequence[Any], static: Sequence[int]
 ) -> list[Any]:
-    """Parameters in a floating dtype: the draw's, or the widest if the draw is not
-    floating, as in PyTensor, because float32 has no odd numbers above 2**24.
+    """Parameters in a float dtype: the draw's own, or else the widest, as in PyTensor,
+    because float32 has no odd numbers above 2**24.
 
-    A draw that is not floating has no derivative. Samplers of such draws loop until
-    all are accepted, which JAX would refuse to differentiate in reverse, so that has to
-    be said here.
+    A draw that is not a float has no derivative. Its sampler may loop until all draws
+    are accepted, and JAX raises if it has to differentiate such a loop in reverse. So
+    the gradient is stopped here.
     """
     floating = jnp.issubdtype(dtype, jnp.floating)
     wanted = dtype if floating else canonical(np.float64)
@@ -131,7 +131,7 @@ def _cast(
 
 
 def no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
-    """What to say of a random variable without a sampler."""
+    """The error for a random variable without a sampler."""
     rv_type = type(op)
     name = node.outputs[1].name
     drawn = f" (`{name}`)" if name else ""
@@ -144,12 +144,12 @@ def no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
         if python_draws(op):
             reason += ", or pass host_callback=True to call its `rng_fn` in Python"
     return UnsupportedOpError(
-        f"jaxlink cannot draw the distribution `{op.name}`{drawn}: {reason}."
+        f"jaxlink cannot sample from the distribution `{op.name}`{drawn}: {reason}."
     )
 
 
 def python_draws(op: RandomVariable) -> bool:
-    """Whether a random variable has draws of its own in Python.
+    """Whether PyTensor can draw this random variable in Python.
 
     PyTensor's default ``rng_fn`` calls the method of NumPy's generator that has the
     variable's name.

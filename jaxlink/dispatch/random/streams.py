@@ -1,4 +1,4 @@
-"""The one key of a function, and the streams in which its generators start."""
+"""A function's single key, and the streams in which its random generators start."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]
 
     def run(words: jax.Array) -> tuple[Stream, ...]:
         keys = jax.random.wrap_key_data(words, impl="threefry2x32")
-        # Most generators draw once. One program for all is smaller than one for each.
+        # Most generators draw once. One fold_in for all makes a smaller program.
         first = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
         pairs = zip(keys, first, strict=True)
         return tuple(Stream(key, draws=(draw,)) for key, draw in pairs)

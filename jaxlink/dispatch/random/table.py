@@ -1,7 +1,7 @@
-"""The table of PyTensor's distributions: a row each.
+"""The table of PyTensor's distributions, with one row for each.
 
-A row gives each distribution its sampler, mostly one of `jaxlink.numerics.random`.
-Those of PyMC's distributions are in `jaxlink.dispatch.pymc.table`.
+A row gives the distribution its sampler, mostly from `jaxlink.numerics.random`. The
+rows of PyMC's distributions are in `jaxlink.dispatch.pymc.table`.
 """
 
 import pytensor.tensor.random.basic as ptr

@@ -1,4 +1,4 @@
-"""Scalar Ops, and those that apply them to each element."""
+"""Scalar Ops, and the Ops that apply them to each element."""
 
 from jaxlink.dispatch.scalar import elemwise as elemwise
 from jaxlink.dispatch.scalar import rules as rules

@@ -1,4 +1,4 @@
-"""`Elemwise`, and scalar Ops that hold a graph of scalar Ops."""
+"""`Elemwise`, and scalar Ops that contain a graph of scalar Ops."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,7 +40,7 @@ def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
                 if x.size != 1
             ]
             raise ValueError(
-                f"the sizes of {' and '.join(sizes)} do not go together in {node.op}."
+                f"{' and '.join(sizes)} do not broadcast together in {node.op}."
             ) from None
         args = tuple(map(as_literal, args))
         outs = (run(*args),) if one else run(*args)
@@ -58,15 +58,18 @@ def check_broadcast(
     operands: Sequence[Any] | None = None,
     size: tuple[int, ...] = (),
 ) -> None:
-    """Raise if a dimension is broadcast that is not 1 in its variable's type.
+    """Raise if a dimension is broadcast whose length the type does not declare as 1.
 
-    PyTensor refuses it too: its gradients would have the wrong shape.
+    PyTensor raises too, because its gradients would have the wrong shape.
 
     Arguments:
-        node: what broadcasts.
-        shapes: of its operands, or of their batches, whose axes come first.
-        operands: variables; default: the inputs of ``node``.
+        node: the node that broadcasts.
+        shapes: the shapes of its operands, or of their batches, whose axes come first.
+        operands: the variables. By default, the inputs of ``node``.
         size: a shape to which they are broadcast.
+
+    Raises:
+        ValueError: if a dimension would be broadcast without such a declaration.
     """
     operands = node.inputs if operands is None else operands
     for dim in range(1, max(map(len, [*shapes, size]), default=0) + 1):
@@ -78,9 +81,10 @@ def check_broadcast(
             if axis < 0 or shape[axis] != 1 or var.type.broadcastable[axis]:
                 continue
             raise ValueError(
-                f"{node.op} would broadcast dimension {axis} of {var}, which is 1 "
-                f"beside {max(lengths)}, but its type {var.type} does not say 1. "
-                "If it is meant, use pt.specify_broadcastable."
+                f"{node.op} would broadcast dimension {axis} of {var} from length 1 to "
+                f"{max(set(lengths) - {1})}, but its type {var.type} does not declare "
+                "that length as 1. If you want to broadcast it, use "
+                "pt.specify_broadcastable."
             )
 
 
@@ -111,11 +115,11 @@ def composite(op: ps.Composite, node: Any) -> Callable[..., Any]:
 
 @rule(ScalarLoop)
 def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
-    """A while loop, whose derivative is that of a scan if its length is known.
+    """A while loop. If its greatest length is known, a scan gives its derivative.
 
-    JAX cannot differentiate a while loop backwards: it does not know how many states
-    to keep. A scan of the greatest number of steps, which keeps the state once the
-    loop is done, has the same derivative.
+    JAX cannot differentiate a while loop in reverse, because it does not know how many
+    states to keep. A scan over the greatest number of steps, whose state stays fixed
+    once the loop is done, has the same derivative.
     """
     inner = scalar_graph(op.fgraph)
     dtypes = [var.type.dtype for var in node.outputs]
@@ -126,7 +130,7 @@ def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
         until = (jnp.asarray(False),) if op.is_while else ()
         return jnp.zeros((), canonical("int64")), (*carry, *until)
 
-    def goes_on(state: Any, n_steps: Any) -> Any:
+    def unfinished(state: Any, n_steps: Any) -> Any:
         i, carry = state
         return (i < n_steps) & ~carry[-1] if op.is_while else i < n_steps
 
@@ -136,16 +140,16 @@ def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
 
     def by_while(n_steps: Any, *args: Any) -> Any:
         return lax.while_loop(
-            lambda state: goes_on(state, n_steps),
+            lambda state: unfinished(state, n_steps),
             lambda state: step(state, args),
             start(args),
         )[1]
 
     def by_scan(bound: int, n_steps: Any, *args: Any) -> Any:
         def masked(state: Any, _: None) -> Any:
-            more = goes_on(state, n_steps)
+            active = unfinished(state, n_steps)
             new = step(state, args)
-            return jax.tree.map(partial(jnp.where, more), new, state), None
+            return jax.tree.map(partial(jnp.where, active), new, state), None
 
         return lax.scan(masked, start(args), length=bound)[0][1]
 

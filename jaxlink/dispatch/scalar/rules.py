@@ -1,8 +1,9 @@
-"""Scalar Ops: what `Elemwise` and `Composite` compute an element with.
+"""Scalar Ops, which `Elemwise` and `Composite` apply to each element.
 
-Most are rows of two tables. `ARITHMETIC` and `SPECIAL` cast the operands to the dtype
-of the output, which is where PyTensor computes; `RELATIONS` cast them to their common
-dtype. The rest, whose operands keep dtypes of their own, are rules below.
+Most are rows of a table. For `ARITHMETIC` and `SPECIAL` the operands are cast to the
+dtype of the output, because PyTensor computes in that dtype. For `RELATIONS` they are
+cast to their common dtype. The other Ops have rules below, and their operands keep
+their own dtypes.
 """
 
 from collections.abc import Callable
@@ -94,7 +95,7 @@ RELATIONS: dict[type[ps.ScalarOp], Function] = {
 
 
 def scalar_rule(op: ps.ScalarOp, node: Any) -> Function:
-    """Stage two of the rule of a scalar Op; it broadcasts as NumPy does."""
+    """Stage two of a scalar Op's rule, which broadcasts as NumPy does."""
     found = find_rule(op)
     assert found is not None
     return found.build(op, node)
@@ -102,15 +103,15 @@ def scalar_rule(op: ps.ScalarOp, node: Any) -> Function:
 
 @rule(ps.ScalarOp)
 def from_table(op: ps.ScalarOp, node: Any) -> Function:
-    # By the exact class: a subclass may compute something else.
+    # Look up the exact class, because a subclass may compute something else.
     fn = ARITHMETIC.get(type(op)) or SPECIAL.get(type(op)) or _named_by_scipy(op)
     if fn is None:
         convert = foreign_conversion(op)
         if convert is None:
             raise UnsupportedOpError(
-                f"jaxlink has no function for the scalar Op {op} "
+                f"jaxlink has no rule for the scalar Op {op} "
                 f"({type(op).__module__}.{type(op).__qualname__}). Write one with "
-                f"@jaxlink.rule({type(op).__name__}), or rewrite the graph without it."
+                f"@jaxlink.rule({type(op).__name__}), or remove the Op from the graph."
             )
         return convert(op, node)
     dtype = node.outputs[0].type.dtype
@@ -118,7 +119,8 @@ def from_table(op: ps.ScalarOp, node: Any) -> Function:
 
 
 def _named_by_scipy(op: ps.ScalarOp) -> Function | None:
-    """For others' Ops, such as PyMC's ``I0e``, that say which function they are."""
+    """The ``jax.scipy.special`` function that a third party's Op names (PyMC's ``I0e``
+    does)."""
     if type(op).__module__.split(".")[0] == "pytensor":
         return None
     module, _, name = (getattr(op, "nfunc_spec", None) or [""])[0].rpartition(".")
@@ -136,7 +138,8 @@ def relation(op: ps.ScalarOp, node: Any) -> Function:
 
 
 def _signed_and_unsigned(op: Any, fn: Function, first_signed: bool) -> Function:
-    """NumPy compares these exactly; as floats, large ones would be equal."""
+    """Compare a signed and an unsigned integer exactly, as NumPy does. As floats, large
+    ones would be equal."""
     below = bool(op.impl(-1, 0) if first_signed else op.impl(0, -1))
 
     def run(x: Any, y: Any) -> Any:

@@ -1,3 +1,3 @@
-"""Loops."""
+"""Scans and loops."""
 
 from jaxlink.dispatch.scan import loops as loops

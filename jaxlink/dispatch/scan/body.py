@@ -1,4 +1,4 @@
-"""One step of a Scan: what a loop carries from step to step, and what it gives."""
+"""One step of a Scan: what the loop carries from step to step, and what it returns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +15,15 @@ from jaxlink.ops.loop import Keep
 from jaxlink.values.static import canonical, to_dynamic
 from jaxlink.values.types import name_of
 
-# Up to so many rows are carried one by one, which needs no copy to shift them.
+# Up to this many rows are carried as separate arrays, so that shifting copies nothing.
 _FEW = 16
 
 
 class Carry(NamedTuple):
-    """What goes from one step to the next.
+    """What one step passes to the next.
 
-    ``states`` and ``windows`` hold the last rows of each state and of each nit-sot that
-    is read at its end alone; ``position`` counts the steps if there are mit-mots.
+    ``states`` holds the last rows of each state, and ``windows`` those of each nit-sot
+    that is read only at its end. ``position`` counts the steps if there are mit-mots.
     """
 
     position: Any
@@ -39,11 +39,12 @@ class Body:
 
     Arguments:
         node: the Scan's or Loop's node, for messages.
-        scan: the Scan, which knows where in a list what is found.
-        keep: what each state and nit-sot is kept for.
-        step: the inner graph, linked.
+        scan: the Scan, which knows the positions of its operands and outputs.
+        keep: which rows of each state and nit-sot are kept.
+        step: the linked inner graph.
         non_sequences: the values that are the same in all steps.
-        convert: makes JAX data of a value. In an unrolled loop what is known stays so.
+        convert: turns a value into JAX data. In an unrolled loop, known values stay
+            known.
     """
 
     node: Any
@@ -63,7 +64,7 @@ class Body:
         return self.keep[len(self.taps) :]
 
     def start(self, outer: Sequence[Any]) -> Carry:
-        """What the first step is given; without ``windows``, see `with_windows`."""
+        """The carry for the first step, without ``windows`` (see `with_windows`)."""
         scan = self.scan
         mit_mots = list(map(self.convert, scan.outer_mitmot(outer)))
         buffers = [*scan.outer_mitsot(outer), *scan.outer_sitsot(outer)]
@@ -76,8 +77,8 @@ class Body:
         return Carry(position, mit_mots, states, [], untraced)
 
     def with_windows(self, carry: Carry, sequences: Sequence[Any]) -> Carry:
-        """``carry`` with room for the last rows of nit-sots, whose shape a step
-        shows."""
+        """``carry`` with room for the last rows of nit-sots. One abstract step gives
+        their shapes."""
         if not any(isinstance(keep, int) and keep for keep in self.keep_nit_sot):
             return carry._replace(windows=[() for _ in self.keep_nit_sot])
         first = [seq[0] for seq in sequences]
@@ -89,7 +90,7 @@ class Body:
         return carry._replace(windows=windows)
 
     def advance(self, carry: Carry, xs: Sequence[Any]) -> tuple[Carry, list[Any], Any]:
-        """One step: the next carry, what is stacked, and whether the loop is over."""
+        """One step: the next carry, the rows to stack, and whether the loop is over."""
         carry, states, rows, over = self._advance(carry, xs)
         windows = [
             _push(window, row) if window else window
@@ -152,8 +153,8 @@ class Body:
         return carry, new, scan.inner_nitsot_outs(outs), over
 
     def _fit(self, value: Any, old: Any, operand: int) -> Any:
-        """``value`` in the shape of the state that it follows, as it would be written
-        into PyTensor's buffer."""
+        """``value`` broadcast to the shape of the old state, as PyTensor does when it
+        writes a state into its buffer."""
         if not hasattr(old, "shape") or value.shape == old.shape:
             return value
         if value.ndim == old.ndim and isinstance(value, jax.Array | np.ndarray):
@@ -163,26 +164,26 @@ class Body:
                 pass
         raise ArgumentError(
             f"a state of `{self.node.op}`, which starts as "
-            f"{source(self.node.inputs[operand])}, has the shape {old.shape} before a "
-            f"step and {value.shape} after it. The states of a loop keep their shape: "
+            f"{source(self.node.inputs[operand])}, has shape {old.shape} before a step "
+            f"and {value.shape} after it. A loop's states must keep their shapes: "
             "start with the full size, or pad."
         )
 
     def frozen(self) -> "Body":
-        """The same steps, through which no gradient flows."""
+        """The same steps, without a gradient through the non-sequences."""
         return replace(self, non_sequences=stop_gradient(self.non_sequences))
 
 
 def stop_gradient(values: Any) -> Any:
-    """``values``, whatever they are, as constants of any derivative."""
+    """``values`` (any pytree), which derivatives treat as constants."""
     return jax.tree.map(
         lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, values
     )
 
 
 def cut_gradient(start: Carry, carry: Carry, steps: int) -> Carry:
-    """``carry``, after so many steps from ``start``, of which a gradient reaches just
-    the initial values that are still in it (``truncate_gradient``)."""
+    """``carry``, ``steps`` steps after ``start``, with a gradient only to the initial
+    values that it still contains (``truncate_gradient``)."""
     if steps == 0:
         return start
     carry = stop_gradient(carry)
@@ -194,13 +195,15 @@ def cut_gradient(start: Carry, carry: Carry, steps: int) -> Carry:
 
 
 def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -> Any:
-    """What a state or a nit-sot (of depth 0) is after the loop.
+    """A state or nit-sot after the loop, or None if no rows are read.
 
     Arguments:
-        buffer: the Scan's operand: a buffer, or the length of one for a nit-sot.
+        keep: which rows are read.
+        buffer: the Scan's operand: a state's buffer, or a nit-sot's length.
+        depth: the number of initial values; 0 for a nit-sot.
         rows: the last rows, as carried.
-        trace: the stacked steps, if ``keep`` asks for them.
-        n: how many steps were made, if that is known.
+        trace: the stacked steps, if ``keep`` needs them.
+        n: the number of steps that were made, or None if it is not known.
     """
     if keep == "steps":
         return trace
@@ -209,12 +212,12 @@ def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -
     if keep == "buffer":
         length = len(buffer) if depth else int(buffer)
         if depth and n == 0:
-            return buffer  # as it came, whatever its length
+            return buffer  # unchanged, whatever its length
         all_rows = jnp.concatenate([buffer[:depth], trace]) if depth else trace
         missing = length - len(all_rows)
         if missing <= 0 or n == 0:
             return all_rows[max(-missing, 0) :]
-        # The gradient of a Scan that is truncated has fewer steps than rows.
+        # The gradient of a truncated Scan has fewer steps than rows.
         padding = jnp.zeros((missing, *all_rows.shape[1:]), all_rows.dtype)
         return jnp.concatenate([all_rows, padding])
     if trace is not None:
@@ -228,7 +231,7 @@ def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -
 
 
 def source(var: Any) -> str:
-    """The name of what ``var`` is a part or another shape of."""
+    """The name of the variable that ``var`` is a part or a transpose of."""
     while var.name is None and isinstance(
         getattr(var.owner, "op", None), DimShuffle | Subtensor
     ):
@@ -242,22 +245,22 @@ def stack(steps: Sequence[Any], name: str) -> Any:
     if len(shapes) > 1:
         raise DynamicShapeError(
             f"the steps of {name} have different shapes ({shapes[0]}, {shapes[1]}), "
-            "so they are no array. Bring them to one shape, for example by padding."
+            "so they cannot form an array. Pad them to the same shape."
         )
     return jnp.stack([to_dynamic(step) for step in steps])
 
 
 def unread(var: Any) -> Any:
-    """Something in the place of an output that nobody reads."""
+    """A placeholder for an output that nobody reads."""
     return jnp.zeros((0,) * var.type.ndim, canonical(var.type.dtype))
 
 
 def _rows(buffer: Any, depth: int, keep: Keep) -> Any:
-    """The initial values, after as many zeros as it takes to hold what is kept."""
+    """The initial values, preceded by zeros if more rows are kept than there are."""
     if len(buffer) < depth:
         raise ValueError(
-            f"a state of a Scan reads {depth} steps back, but has just {len(buffer)} "
-            "initial values"
+            f"a state of a Scan reads {depth} steps back, but it has only "
+            f"{len(buffer)} initial values"
         )
     rows = [buffer[i] for i in range(depth)]
     missing = keep - depth if isinstance(keep, int) else 0

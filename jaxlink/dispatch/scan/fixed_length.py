@@ -1,4 +1,4 @@
-"""Loops of a known number of steps: ``lax.scan``, or unrolled."""
+"""Loops with a known number of steps: ``lax.scan``, or unrolled."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,19 +22,19 @@ from jaxlink.values.static import to_dynamic
 
 __all__ = ["run_scan", "run_unrolled"]
 
-# More rows than that are not carried, but stacked by a loop of their own.
+# If more last rows than this are read, they are not carried. A second loop stacks them.
 _MANY = 16
-# An unrolled loop is compiled step by step.
+# XLA compiles each step of an unrolled loop.
 _MOST_UNROLLED = 512
 
 
 def run_scan(
     body: Body, outer: Sequence[Any], sequences: Sequence[Any], n_steps: int
 ) -> tuple[Carry, list[Any]]:
-    """The carry after ``n_steps``, and what was stacked of each state and nit-sot.
+    """The carry after ``n_steps``, and the stacked rows of each state and nit-sot.
 
-    One ``lax.scan``; or two or three in a row, if no gradient flows through the first
-    steps (``truncate_gradient``) or many rows are read, but not all.
+    This is one ``lax.scan``. It is two or three in a row if no gradient flows through
+    the first steps (``truncate_gradient``), or if many rows are read but not all.
     """
     many = {k for k in body.keep if isinstance(k, int) and k > _MANY}
     no_gradient = _steps_without_gradient(body, n_steps)
@@ -68,13 +68,13 @@ def run_scan(
 def run_unrolled(
     body: Body, outer: Sequence[Any], sequences: Sequence[Any], n_steps: int
 ) -> tuple[Carry, list[Any]]:
-    """As `run_scan`, but step by step, each with shapes of its own. What is known
-    before the call stays known."""
+    """Like `run_scan`, but unrolled: each step may have its own shapes, and known
+    values stay known."""
     if n_steps > _MOST_UNROLLED:
         raise DynamicShapeError(
-            f"shapes inside `{body.node.op}` change from step to step, so it has to "
-            f"be unrolled, but {n_steps} steps (more than {_MOST_UNROLLED}) would take "
-            "long to compile. Take the full size in all steps, and mask it."
+            f"shapes inside `{body.node.op}` change from step to step, so it would be "
+            f"unrolled. It has {n_steps} steps, and more than {_MOST_UNROLLED} take "
+            "too long to compile. Use the full size in every step, and mask it."
         )
     n_states, keep = len(body.keep) - len(body.keep_nit_sot), body.keep
     body = replace(
@@ -97,7 +97,7 @@ def run_unrolled(
         carry, traces, _ = (frozen if i < no_gradient else body).advance(carry, xs)
         steps.append(traces)
     outs = body.node.outputs[body.scan.info.n_mit_mot :]
-    # Of a nit-sot, just the rows that are read need be of one shape.
+    # Only the rows of a nit-sot that are read must have the same shape.
     last = [k if isinstance(k, int) else 0 for k in keep]
     stacked = [
         None if some[0] is None else stack(some[-k:], source(var))
@@ -112,7 +112,7 @@ def _steps_without_gradient(body: Body, n_steps: int) -> int:
 
 
 def _kept(keep: Keep, steps_left: int) -> Keep:
-    """What a loop keeps that starts when ``steps_left`` steps are to be made."""
+    """What a loop keeps if it starts ``steps_left`` steps before the end."""
     if not isinstance(keep, int) or keep <= _MANY:
         return keep
     return "steps" if steps_left <= keep else 0

@@ -1,14 +1,15 @@
-"""Loops: Scan becomes ``lax.scan``, or a loop that ends when a condition holds.
+"""Loops: Scan becomes a ``lax.scan``, or a loop that ends when a condition holds.
 
-PyTensor's Scan writes each state into a buffer that holds the initial values too, and
-all steps are kept. Before linking, `jaxlink.rewrites.trim_scans` finds out what of that
-is read, and replaces the Scan by a `Loop`, which keeps no more. What a loop carries are
-just the rows that the next step reads; what is read of all steps is stacked.
+PyTensor's Scan keeps all steps: it writes each state into a buffer, after the initial
+values. Before linking, `jaxlink.rewrites.trim_scans` finds out which rows are read and
+replaces the Scan with a `Loop`, which keeps only those. A loop carries only the rows
+that the next step reads. It stacks a state or output if all of its steps are read.
 
-A number of steps that is known before the call gives a ``lax.scan``. Else only the last
-rows can be read. If there is a condition and more is read, all steps are kept that
-there can be, and a mask says which were made: see `jaxlink.dispatch.scan.while_loop`. A
-shape that depends on an element of a known sequence unrolls the loop.
+If the number of steps is known before the call, the loop is a ``lax.scan``. If it is
+not, only the last rows can be read. If the loop has a condition and more than its last
+rows are read, it keeps as many steps as it could make, and a mask says which it made
+(see `jaxlink.dispatch.scan.while_loop`). If a shape depends on an element of a known
+sequence, the loop is unrolled.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
             for out, kind in zip(node.outputs[info.n_mit_mot :], keep, strict=False)
             if not isinstance(kind, int)
         )
-        raise DynamicShapeError(f"{unknown_length(scan)} Here, it is read as {whole}.")
+        raise DynamicShapeError(f"{unknown_length(scan)} This graph reads {whole}.")
     first_non_seq = info.n_inner_inputs - info.n_non_seqs
     first_outer_non_seq = info.n_outer_inputs - info.n_non_seqs
     step = link.link(scan.fgraph, varying=range(first_non_seq))
@@ -118,9 +119,14 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
 
 
 def _of_length(op: Loop, node: Any, n_steps: int, sequences: list[Any]) -> list[Any]:
-    """``sequences`` cut to ``n_steps``, or PyTensor's error if they are too short."""
+    """``sequences`` cut to ``n_steps``.
+
+    Raises:
+        IndexError: if ``n_steps`` is negative or less than the graph reads.
+        ValueError: if a sequence is too short.
+    """
     if n_steps < 0:
-        raise IndexError(f"`{op}` was asked for a negative number of steps, {n_steps}")
+        raise IndexError(f"`{op}` has a negative number of steps, {n_steps}")
     if n_steps < op.least:
         raise IndexError(
             f"`{op}` makes {n_steps} steps, but its step {op.least} from the end is "
@@ -130,14 +136,17 @@ def _of_length(op: Loop, node: Any, n_steps: int, sequences: list[Any]) -> list[
         if len(seq) < n_steps:
             raise ValueError(
                 f"`{op}` makes {n_steps} steps, but its sequence {source(var)} has "
-                f"just {len(seq)} elements"
+                f"only {len(seq)} elements"
             )
     return [seq if len(seq) == n_steps else seq[:n_steps] for seq in sequences]
 
 
 def _moving_operands(op: Loop, step: Any, first_non_seq: int) -> set[int]:
-    """The operands that hold what changes from step to step, and is needed to know a
-    shape inside."""
+    """The sequences and states whose elements a shape inside the loop depends on.
+
+    Raises:
+        DynamicShapeError: if the loop cannot be unrolled.
+    """
     info = op.scan.info
     inner = [i for i in step.static if i < first_non_seq]
     taps = [[0]] * info.n_seqs + [*info.mit_mot_in_slices]
@@ -153,9 +162,9 @@ def _moving_operands(op: Loop, step: Any, first_non_seq: int) -> set[int]:
         if info.as_while or is_untraced or in_mit_mot:
             asker, _ = step.required[step.inputs[i]]
             raise DynamicShapeError(
-                f"`{asker.op}` inside `{op}` needs to know, before the function runs, "
-                f"what changes from step to step (inner input {i}: a sequence or a "
-                "state), and this loop cannot be unrolled. All steps of a JAX loop "
-                "have the same shapes: take the full size, and mask it."
+                f"`{asker.op}` inside `{op}` needs inner input {i}, a sequence or a "
+                "state, before the function runs. It changes from step to step, and "
+                "this loop cannot be unrolled. All steps of a JAX loop must have the "
+                "same shapes: use the full size, and mask it."
             )
     return {operands[i] for i in inner}

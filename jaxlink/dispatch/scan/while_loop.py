@@ -1,11 +1,11 @@
-"""Loops that end when a condition holds, or after a number of steps that is computed.
+"""Loops that end when a condition holds, or after a computed number of steps.
 
-How many steps such a loop makes is known only when it is over. If just its end is read,
-no steps are stacked. It is then a ``lax.while_loop``, through which JAX pushes
-tangents forward, but no gradient back: the steps to go back through have no bound. With
-a bound (a known number of steps, the length of a sequence, ``truncate_gradient``), its
-derivative is that of a ``lax.scan`` of so many steps, of which those after the end do
-nothing. If steps are read, they are stacked by that ``lax.scan`` (`run_padded`).
+The number of steps is known only when the loop ends. If only the end is read, the loop
+is a ``lax.while_loop``, which stacks no steps. JAX differentiates it forward but not in
+reverse, because the number of steps has no bound. If there is a bound (a known number
+of steps, the length of a sequence, ``truncate_gradient``), the derivative is that of a
+``lax.scan`` with that many steps, in which the steps after the end do nothing. If other
+steps are read, that ``lax.scan`` stacks them (`run_padded`).
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = ["run_early", "run_padded"]
 
 
 class State(NamedTuple):
-    """Where a loop stands: steps made, whether the condition holds, and the carry."""
+    """A loop's progress: steps made, whether the condition holds, and the carry."""
 
     made: Any
     over: Any
@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 class Given(NamedTuple):
-    """All that a loop depends on, as custom derivatives want it: no closures."""
+    """Everything a loop depends on. Custom derivatives must not close over it."""
 
     start: Carry
     sequences: list[Any]
@@ -46,7 +46,10 @@ def run_early(
     """The carry after the last step, and the number of steps.
 
     Arguments:
-        limit: how many steps are made at most, known or not.
+        body: the loop's step.
+        outer: the operands of the Scan or Loop.
+        sequences: the sequences to loop over.
+        limit: the greatest number of steps, known or traced.
     """
     sequences = list(map(to_dynamic, sequences))
     lengths = [len(seq) for seq in sequences]
@@ -61,7 +64,7 @@ def run_early(
         windows = [() for _ in body.keep_nit_sot]
         return start._replace(windows=windows), jnp.zeros((), canonical("int64"))
     start = body.with_windows(start, sequences)
-    # Known non-sequences may be shapes inside, so they stay known.
+    # Known non-sequences may be shapes inside the loop, so they stay known.
     dynamic = [i for i, v in enumerate(body.non_sequences) if not is_static(v)]
     given = Given(
         jax.tree.map(jnp.asarray, start),
@@ -102,8 +105,8 @@ def run_early(
 def run_padded(
     body: Body, outer: Sequence[Any], sequences: Sequence[Any], bound: int
 ) -> tuple[Carry, Any, list[Any]]:
-    """As `run_early`, and what is stacked of ``bound`` steps. Those that were not made
-    are zero."""
+    """Like `run_early`, and the ``bound`` stacked steps. Steps that were not made are
+    zero."""
     sequences = list(map(to_dynamic, sequences))
     start = jax.tree.map(jnp.asarray, body.with_windows(body.start(outer), sequences))
     state, traces = _bounded_with_traces(body, _state(start), sequences, bound, bound)
@@ -128,8 +131,8 @@ def _while(body: Body, given: Given, limit: Any) -> State:
         return ~state.over & (state.made < limit)
 
     def step(state: State) -> State:
-        # A lane of vmap that is at its end repeats its first step, as in `_bounded`.
-        # (A condition in each lane would do so too, but checkify cannot take it.)
+        # A vmap lane that has ended repeats its first step, as in `_bounded`. (A
+        # condition for each lane would work too, but checkify does not support it.)
         here = _in_this_lane(active(state))
         i = jnp.where(here, state.made, 0)
         xs = [
@@ -145,7 +148,7 @@ def _while(body: Body, given: Given, limit: Any) -> State:
 def _bounded(
     body: Body, start: State, sequences: Sequence[Any], limit: Any, bound: int
 ) -> State:
-    """At most ``bound`` steps from ``start``; ``sequences`` start there, too."""
+    """At most ``bound`` steps from ``start``. ``sequences`` begin at that step."""
     return _bounded_with_traces(body, start, sequences, limit, bound)[0]
 
 
@@ -159,8 +162,8 @@ def _bounded_with_traces(
     def step(state: State, xs: Any) -> tuple[State, list[Any]]:
         active = ~state.over & (state.made < limit)
 
-        # A step after the end may be nan, or have a gradient of nan, which times zero
-        # is nan. So in lanes of vmap that are at their end it repeats the first step.
+        # A step after the end may be nan or have a nan gradient, and zero times nan is
+        # nan. So a vmap lane that has ended repeats its first step.
         def do(state: State, xs: Any) -> tuple[State, list[Any]]:
             carry, xs = _choose(active, (state.carry, xs), (start.carry, first))
             new = _step(body, state._replace(carry=carry), xs)
@@ -174,9 +177,12 @@ def _bounded_with_traces(
 
 @custom_vmap
 def _in_any_lane(condition: Any) -> Any:
-    """``condition``; under vmap whether it holds in any lane, so that one ``lax.cond``
-    serves all. (vmap makes of a condition in each lane a select, which computes both
-    branches, and which JAX cannot transpose within a custom derivative.)"""
+    """``condition``, or under vmap, whether it holds in any lane.
+
+    So a single ``lax.cond`` serves all lanes. With one condition per lane, vmap would
+    make a select, which computes both branches, and which JAX cannot transpose within a
+    custom derivative.
+    """
     return condition
 
 
@@ -189,7 +195,7 @@ def _(axis_size: int, in_batched: Any, condition: Any) -> Any:
 
 @custom_vmap
 def _in_this_lane(condition: Any) -> Any:
-    """``condition``, which without vmap is known to hold wherever it is asked for."""
+    """``condition`` under vmap. Without vmap it holds whenever the loop runs a step."""
     return jnp.ones_like(condition)
 
 
@@ -200,8 +206,10 @@ def _(axis_size: int, in_batched: Any, condition: Any) -> Any:
 
 
 def _last_steps(body_of: Any, given: Given, truncate: int) -> State:
-    """The loop, differentiable through its last ``truncate`` steps alone. It runs once
-    to see where these start, and once more up to there."""
+    """The loop, differentiable only through its last ``truncate`` steps.
+
+    It runs once to find where those steps start, and a second time up to that point.
+    """
     constant = stop_gradient(given)
     made = _while(body_of(constant), constant, constant.limit).made
     before = jnp.maximum(made - truncate, 0)

@@ -1,7 +1,8 @@
 """Arithmetic, comparisons and sums of sparse matrices.
 
-As in SciPy, a sum or product of two sparse matrices stores only what is not 0, and a
-product of a sparse and a dense matrix stores what the sparse one does.
+As in SciPy, the sum or product of two sparse matrices stores only elements that are not
+0. The product of a sparse and a dense matrix stores the same elements as the sparse
+matrix.
 """
 
 import operator
@@ -40,8 +41,12 @@ def _same_shape(op: Any, x: Any, y: Any) -> None:
 
 
 def _aligned(op: Any, x: BCOO, y: BCOO, dtype: Any) -> tuple[Entries, Any, Any]:
-    """Two matrices at the union of their positions: the entries of their sum, and what
-    each of the two has there (0 if nothing)."""
+    """Align two matrices at the union of their positions.
+
+    Returns:
+        The entries of their sum, and the data of each matrix there (0 where it stores
+        nothing).
+    """
     _same_shape(op, x, y)
     parts = [decode(matrix).astype(canonical(dtype)) for matrix in (x, y)]
     both = concatenated(parts, parts[0].shape)
@@ -73,7 +78,7 @@ def add_s_s(op: psm.AddSparseSparse, node: Any) -> Run:
 def mul_s_s(op: psm.MultiplySparseSparse, node: Any) -> Run:
     def run(x: BCOO, y: BCOO) -> BCOO:
         union, x_data, y_data = _aligned(op, x, y, node.outputs[0].type.dtype)
-        # Here SciPy multiplies by the zeros that only one of them stores: inf * 0.
+        # SciPy does multiply where only one matrix stores an element: inf * 0 is nan.
         return _without_zeros(union, x_data * y_data)
 
     return run
@@ -88,7 +93,7 @@ def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Run:
         _same_shape(op, x, y)
         x_entries, y_entries = (ordered(decode(m), format) for m in (x, y))
         size = len(x_entries)
-        # Their bounds may differ; what they store comes first.
+        # Their data may differ in length, but stored elements come first.
         y_data = y_entries.data[:size]
         y_data = jnp.pad(y_data, (0, size - y_data.shape[0]))
         total = jnp.where(x_entries.stored, x_entries.data + y_data, 0)
@@ -112,11 +117,11 @@ def add_s_d(op: psm.AddSparseDense, node: Any) -> Run:
 
 
 def _at_columns(entries: Entries, op: Any, y: Any) -> Any:
-    """The element of a vector ``y`` in the column of each entry."""
+    """The element of the vector ``y`` for each entry's column."""
     if y.shape != entries.shape[1:]:
         raise ValueError(
-            f"{op}: a matrix of shape {entries.shape} and a vector of {y.shape[0]} "
-            "elements do not fit"
+            f"{op}: a matrix of shape {entries.shape} needs a vector of length "
+            f"{entries.shape[1]}, not {y.shape[0]}"
         )
     return jnp.asarray(y).at[entries.columns].get(mode="fill", fill_value=0)
 
@@ -159,14 +164,14 @@ def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Run:
     return run
 
 
-# SciPy finds ==, <= and >= of two sparse matrices by turning round !=, > and <, so that
-# nan <= nan. What it turns round may be true where neither stores anything.
+# SciPy computes ==, <= and >= of two sparse matrices by negating !=, > and <, so that
+# nan <= nan is true. The negation may be true where neither matrix stores an element.
 _DIRECT = {
     psm.NotEqualSparseSparse: operator.ne,
     psm.LessThanSparseSparse: operator.lt,
     psm.GreaterThanSparseSparse: operator.gt,
 }
-_TURNED_ROUND = {
+_NEGATED = {
     psm.EqualSparseSparse: operator.ne,
     psm.LessEqualSparseSparse: operator.gt,
     psm.GreaterEqualSparseSparse: operator.lt,
@@ -196,9 +201,9 @@ def comparison(op: Any, node: Any) -> Run:
     return run
 
 
-@rule(*_TURNED_ROUND)
-def comparison_turned_round(op: Any, node: Any) -> Run:
-    opposite: Callable[[Any, Any], Any] = _TURNED_ROUND[type(op)]
+@rule(*_NEGATED)
+def negated_comparison(op: Any, node: Any) -> Run:
+    opposite: Callable[[Any, Any], Any] = _NEGATED[type(op)]
     format = node.outputs[0].type.format
 
     def run(x: BCOO, y: BCOO) -> BCOO:

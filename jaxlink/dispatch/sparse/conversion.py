@@ -1,9 +1,9 @@
-"""Sparse matrices: making them, taking them apart, converting and scaling them.
+"""Sparse matrices: building, taking apart, converting and scaling them.
 
-What a matrix is in JAX, and what "stored", "absent" and "structured" mean, is said in
-`jaxlink.values.bcoo`. Where the number of stored elements depends on values, the
-length of ``csm_properties(x)``'s data and indices is a bound: what is left over is 0,
-and ``indptr`` says where it begins.
+`jaxlink.values.bcoo` explains how JAX represents a matrix, and what "stored", "absent"
+and "structured" mean. If the number of stored elements depends on values, the data and
+indices from ``csm_properties(x)`` have the greatest length that is possible. The unused
+end is 0, and ``indptr`` says where it begins.
 """
 
 from collections.abc import Callable
@@ -42,10 +42,10 @@ Run = Callable[..., Any]
 
 
 def times(entries: Entries, y: Any) -> Any:
-    """The data times ``y``, a factor (or a row of factors) for each entry.
+    """The data times ``y``, which has a factor (or a row of factors) for each entry.
 
-    What is not stored stays 0 next to an infinite factor, and keeps its derivative next
-    to a finite one.
+    An entry that is not stored stays 0 if the factor is infinite, and keeps its
+    derivative if the factor is finite.
     """
     column = (-1,) + (1,) * (y.ndim - 1)
     stored, data = entries.stored.reshape(column), entries.data.reshape(column)
@@ -53,7 +53,7 @@ def times(entries: Entries, y: Any) -> Any:
 
 
 def lines_of(indptr: Any, size: int) -> Any:
-    """The line of each of ``size`` entries: how many lines ended before it."""
+    """The line of each of ``size`` entries: the number of lines that end before it."""
     ends = jnp.asarray(indptr[1:], "int32")
     return jnp.zeros(size, "int32").at[ends].add(1, mode="drop").cumsum(dtype="int32")
 
@@ -62,17 +62,18 @@ def lines_of(indptr: Any, size: int) -> Any:
 def csm(op: psb.CSM, node: Any) -> Run:
     def run(data: Any, indices: Any, indptr: Any, shape: Any) -> BCOO:
         if len(shape) != 2:
-            raise ValueError(f"CSM: a matrix has two dimensions, not {len(shape)}")
+            raise ValueError(f"CSM: the shape must have two elements, not {len(shape)}")
         m, n = int(shape[0]), int(shape[1])
         if data.shape != indices.shape:
             raise ValueError(
-                f"CSM: there are {data.shape[0]} data, but {indices.shape[0]} indices"
+                f"CSM: data has length {data.shape[0]}, but indices has length "
+                f"{indices.shape[0]}"
             )
         count, width = (m, n) if op.format == "csr" else (n, m)
         if indptr.shape != (count + 1,):
             raise ValueError(
-                f"CSM: a {op.format} matrix of shape {(m, n)} needs {count + 1} "
-                f"pointers, not {indptr.shape[0]}"
+                f"CSM: a {op.format} matrix of shape {(m, n)} needs an indptr of "
+                f"length {count + 1}, not {indptr.shape[0]}"
             )
         lines = lines_of(indptr, data.shape[0])
         inside = lines < count
@@ -102,7 +103,7 @@ def csm_properties(op: psb.CSMProperties, node: Any) -> Run:
 
 @rule(psb.CSMGrad)
 def csm_grad(op: psb.CSMGrad, node: Any) -> Run:
-    """What a matrix g holds at each entry of a matrix x."""
+    """The elements of a matrix g at the entries of a matrix x."""
     dtype = node.outputs[0].type.dtype
 
     def run(*operands: Any) -> Any:
@@ -123,13 +124,13 @@ def csm_grad(op: psb.CSMGrad, node: Any) -> Run:
 @rule(psb.Cast)
 def sparse_cast(op: psb.Cast, node: Any) -> Run:
     from_type, to_type = node.inputs[0].type, node.outputs[0].type
-    # As PyTensor casts arrays, which differs from JAX where a float is too large.
+    # PyTensor's cast differs from JAX's if a float is too large for an integer.
     of_array = convert(SimpleNamespace(o_type=to_type), node)
 
     def run(x: BCOO) -> BCOO:
         if from_type.dtype == to_type.dtype:
             return x
-        entries = merged(decode(x))  # SciPy rounds sums, not what is added up
+        entries = merged(decode(x))  # SciPy adds up duplicates before it rounds
         # NumPy drops the imaginary part.
         real = from_type.dtype.startswith("c") and not to_type.dtype.startswith("c")
         data = entries.data.real if real else entries.data
@@ -190,8 +191,8 @@ def scale(op: psb.ColScaleCSC | psb.RowScaleCSC, node: Any) -> Run:
     common = np.result_type(x_type.dtype, s_type.dtype)
     if not np.can_cast(common, x_type.dtype, "same_kind"):
         raise UnsupportedOpError(
-            f"`{op}` cannot scale a matrix of {x_type.dtype} by {s_type.dtype}. Cast "
-            f'the matrix first: pytensor.sparse.cast(x, "{common}").'
+            f"`{op}` cannot scale a {x_type.dtype} matrix by {s_type.dtype} factors. "
+            f'Cast the matrix first: pytensor.sparse.cast(x, "{common}").'
         )
 
     def run(x: BCOO, s: Any) -> BCOO:
@@ -199,8 +200,8 @@ def scale(op: psb.ColScaleCSC | psb.RowScaleCSC, node: Any) -> Run:
         length = entries.shape[0] if by_row else entries.shape[1]
         if s.shape != (length,):
             raise ValueError(
-                f"{op}: a matrix of shape {x.shape} needs {length} factors, "
-                f"not {s.shape}"
+                f"{op}: a matrix of shape {x.shape} needs factors of shape "
+                f"{(length,)}, not {s.shape}"
             )
         place = entries.rows if by_row else entries.columns
         factors = jnp.asarray(cast(s, common)).at[place].get(mode="fill", fill_value=0)

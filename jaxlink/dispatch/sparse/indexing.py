@@ -1,8 +1,8 @@
 """Rows, blocks and elements of sparse matrices.
 
-Slices must be static. An index out of bounds raises if it is known. If it is traced,
-JAX cannot raise: an element is nan (the least integer, the greatest unsigned one), a
-row has nothing in it, and a check fails (under ``checkify``).
+Slices must be static. A known index out of bounds raises. JAX cannot raise for a traced
+one: an element is then nan (the least integer, the greatest unsigned integer), a row is
+empty, and a check fails under ``checkify``.
 """
 
 from dataclasses import replace
@@ -32,8 +32,10 @@ __all__: list[str] = []
 
 
 def _index(op: Any, index: Any, length: int) -> Any:
-    """``index`` counted from the front, ``length`` where it is out of bounds. What is
-    known stays NumPy."""
+    """``index`` counted from the front, or ``length`` where it is out of bounds.
+
+    A known index stays a NumPy array.
+    """
     known = isinstance(index, np.ndarray)
     index = index.astype("int64" if known else canonical("int64"))
     inside = (index >= -length) & (index < length)
@@ -48,8 +50,11 @@ def _index(op: Any, index: Any, length: int) -> Any:
 
 
 def _rows(x: Entries, index: Any) -> Entries:
-    """``x[index]``. A row may be wanted more than once: either each entry is copied
-    as often as any row is wanted, or each wanted row gets room for a full one."""
+    """``x[index]``, where ``index`` may repeat a row.
+
+    Either every entry is copied as often as the most repeated row, or each row of the
+    result gets room for a full row. If the index is known, we choose the smaller one.
+    """
     wanted, (m, n) = index.shape[0], x.shape
     room = min(n, len(x)) if x.unique else len(x)
     if isinstance(index, np.ndarray):
@@ -153,7 +158,7 @@ def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Run:
 
 
 def _or_nothing(inside: Any, value: Any) -> Any:
-    """``value`` where that is ``inside``, or else what JAX fills in."""
+    """``value`` where it is ``inside``, or else JAX's fill value."""
     if isinstance(inside, np.ndarray | np.generic):
         return value
     kind = value.dtype.kind
@@ -166,7 +171,7 @@ def _or_nothing(inside: Any, value: Any) -> Any:
 
 @rule(psb.GetItemListGrad)
 def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
-    """A matrix of zeros with given rows; the last one stays where they coincide."""
+    """A matrix of zeros with given rows. Of repeated rows the last one is kept."""
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, index: Any, g: BCOO) -> BCOO:
@@ -187,7 +192,7 @@ def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
 
 @rule(psb.GetItem2ListsGrad)
 def get_item_2lists_grad(op: psb.GetItem2ListsGrad, node: Any) -> Run:
-    """A matrix of zeros with given elements; the last one stays where they coincide."""
+    """A matrix of zeros with given elements. Of repeated ones the last is kept."""
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, rows: Any, columns: Any, g: Any) -> BCOO:

@@ -1,4 +1,4 @@
-"""Sparse matrices put together from others, or from rows."""
+"""Sparse matrices built from other matrices or from rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,14 +72,14 @@ def stack(op: psb.HStack | psb.VStack, node: Any) -> Run:
         else:
             corners, shape = [(at, 0) for at in begins], (sum(lengths), width)
         whole = _placed(blocks, corners, shape, op.dtype)
-        # SciPy adds up what shares a position where it has to convert.
+        # If SciPy has to convert a block, it adds up duplicates.
         return encode(whole if alike else merged(whole))
 
     return run
 
 
 def _all_stored(block: Entries) -> Entries:
-    """What SciPy makes of a dense block, zeros and all."""
+    """``block`` with its zeros stored too, as SciPy converts a dense block."""
     return replace(block, stored=jnp.ones_like(block.stored))
 
 
@@ -103,7 +103,7 @@ def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
 
 @rule(psb.ConstructSparseFromList, static=(0,))
 def construct_from_list(op: psb.ConstructSparseFromList, node: Any) -> Run:
-    """Dense rows at given places of a matrix; all their elements are stored."""
+    """A matrix with dense rows at given places. All elements of the rows are stored."""
     dtype = node.outputs[0].type.dtype
 
     def run(shape: Any, values: Any, places: Any) -> BCOO:

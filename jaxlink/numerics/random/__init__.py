@@ -1,1 +1,3 @@
-"""Samplers: a key, a shape, a dtype and parameters in, a draw out."""
+"""Samplers: functions of a key, a shape, a dtype and parameters that return a draw."""
+
+Shape = tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Binomial counts, and what is made of them."""
+"""Binomial, beta-binomial and multinomial counts."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import counts_of, invert, require, whole
 from jaxlink.numerics.random.discrete import probabilities
 from jaxlink.numerics.random.gamma import log_gamma
@@ -15,13 +16,11 @@ from jaxlink.numerics.random.poisson import RARE
 from jaxlink.numerics.random.standard import rejection
 from jaxlink.values.static import canonical
 
-Shape = tuple[int, ...]
-
 
 def binomial(key: Array, shape: Shape, dtype: Any, n: Array, p: Array) -> Array:
     valid = require(
         (n >= 0) & (n < jnp.inf) & (p >= 0) & (p <= 1),
-        "`binomial` takes a finite n that is not negative and a p in [0, 1].",
+        "`binomial` needs a finite n that is not negative and a p in [0, 1].",
     )
     n, p = jnp.where(valid, n, 0), jnp.where(valid, p, 0)
     return counts_of(binomial_counts(key, shape, n, p, 1 - p), valid, dtype)
@@ -30,11 +29,12 @@ def binomial(key: Array, shape: Shape, dtype: Any, n: Array, p: Array) -> Array:
 def beta_binomial(
     key: Array, shape: Shape, dtype: Any, n: Array, a: Array, b: Array
 ) -> Array:
-    # The beta draw p is a share of two gamma draws, and so is 1 - p: both have all
-    # their digits, however small the shapes.
+    # The beta draw p is the share of one of two gamma draws, and 1 - p is the other's
+    # share. So both have all their digits, however small a and b are.
     valid = require(
         (n >= 0) & (n < jnp.inf) & (a > 0) & (a < jnp.inf) & (b > 0) & (b < jnp.inf),
-        "`beta_binomial` takes a finite n that is not negative, and positive a and b.",
+        "`beta_binomial` needs a finite n that is not negative, and finite, positive a "
+        "and b.",
     )
     n = jnp.where(valid, n, 0)
     shapes = jnp.stack(
@@ -48,9 +48,9 @@ def beta_binomial(
 
 
 def binomial_counts(key: Array, shape: Shape, n: Array, p: Array, q: Array) -> Array:
-    """Counts of events of probability p = 1 - q, in the widest integer dtype.
+    """Counts of an event of probability p = 1 - q, in the widest integer dtype.
 
-    Of the event and its opposite the rarer is counted.
+    We draw the count of the event or of its opposite, whichever is rarer.
     """
     n = jnp.floor(n)
     swapped = p > q
@@ -76,10 +76,10 @@ def binomial_counts(key: Array, shape: Shape, n: Array, p: Array, q: Array) -> A
 def _rejection(
     key: Array, shape: Shape, n: Array, p: Array, q: Array, rare: Array
 ) -> Array:
-    """Transformed rejection for means of 10 and more, p <= 1/2: BTRS of Hörmann (1993),
-    doi:10.1080/00949659308811496. The draws are offsets from the mean's floor.
+    """Transformed rejection for means of at least 10 and p <= 1/2: Hörmann's BTRS
+    (1993), doi:10.1080/00949659308811496. The draws are offsets from the mean's floor.
 
-    His quick tests spare logarithms of one draw at a time, but none of a batch.
+    His quick tests save logarithms for a single draw, but not for a batch.
     """
     mean, mean_left = n * p, n * q
     deviation = jnp.sqrt(mean * q)
@@ -90,7 +90,7 @@ def _rejection(
     fraction = mean - base
 
     def log_weight(offset: Array) -> Array:
-        """The log probability, but for a constant."""
+        """The log probability, up to a constant."""
         difference, k = offset - fraction, base + offset
         off = deviance(difference, mean) + deviance(-difference, mean_left)
         return -off - log_factorial_ratio(k) - log_factorial_ratio(n - k)
@@ -111,20 +111,21 @@ def _rejection(
 
 
 def multinomial(key: Array, shape: Shape, dtype: Any, n: Any, p: Any) -> Array:
-    """Of what earlier categories left, each takes a binomial count.
+    """Each category takes a binomial count of the trials that earlier ones left.
 
-    Its probability is relative to those of the categories from it on, so the last one
-    that is possible takes all, and what the probabilities sum to does not matter.
+    Its probability is relative to its own and those of later categories. So the last
+    category that is possible takes all remaining trials, and the sum of the
+    probabilities does not matter.
     """
     integer = canonical(np.int64)
     n = jax.lax.stop_gradient(jnp.asarray(n))
-    n = jnp.where(jnp.isfinite(n), n, jnp.full_like(n, -1))  # no integer is nan
+    n = jnp.where(jnp.isfinite(n), n, jnp.full_like(n, -1))  # an integer cannot be nan
     n = jnp.broadcast_to(n.astype(integer), shape)
     p = probabilities(p)
     valid = (n >= 0) & (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1)
     require(
         valid & (abs(p.sum(-1) - 1) < np.sqrt(np.finfo(p.dtype).eps)),
-        "`multinomial` takes an n that is not negative, and probabilities that are "
+        "`multinomial` needs an n that is not negative, and probabilities that are "
         "not negative and sum to 1.",
     )
     p = jnp.broadcast_to(p.astype(canonical(np.float64)), (*shape, p.shape[-1]))
@@ -136,7 +137,7 @@ def multinomial(key: Array, shape: Shape, dtype: Any, n: Any, p: Any) -> Array:
         all_ = jnp.maximum(p + later, np.finfo(p.dtype).tiny)
         trials = left.astype(p.dtype)
         count = binomial_counts(key, shape, trials, p / all_, later / all_)
-        # The number of trials may have been rounded, as a float.
+        # The float number of trials may have been rounded.
         count = jnp.where(later > 0, jnp.minimum(count, left), left)
         return left - count, count
 

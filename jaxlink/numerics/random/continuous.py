@@ -1,10 +1,10 @@
-"""Samplers of PyTensor's continuous scalar distributions.
+"""Samplers for continuous scalar distributions.
 
-Most are a standard draw on which the parameters act, so their gradients are exact
-reparameterised ones. Those that are made of gamma draws stand in `gamma`.
+Most transform a standard draw by the parameters, so their gradients are exact
+reparameterisation gradients. `gamma` has the distributions that consist of gamma draws.
 
-Where PyTensor raises an error for a parameter, as for a negative scale, the draw is
-nan. A scale of zero is none: its draw is the location.
+If PyTensor raises for a parameter, as for a negative scale, the draw here is nan. A
+scale of zero is valid: the draw is then the location.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     hazard_excess,
     non_negative,
@@ -26,10 +27,7 @@ from jaxlink.numerics.random.standard import (
     truncated_exponential,
 )
 
-Shape = tuple[int, ...]
-
-
-# --- a standard draw, moved and scaled -----------------------------------------------
+# --- a standard draw, shifted and scaled ---------------------------------------------
 
 
 def _logistic(key: Array, shape: Shape, dtype: Any) -> Array:
@@ -100,13 +98,13 @@ def exponential(key: Array, shape: Shape, dtype: Any, scale: Array) -> Array:
 
 
 def weibull(key: Array, shape: Shape, dtype: Any, k: Array) -> Array:
-    # PyTensor's has no scale: P(X > x) = exp(-x**k). For k = 0 NumPy draws 0.
+    # PyTensor's Weibull has no scale: P(X > x) = exp(-x**k). For k = 0 NumPy draws 0.
     draw = standard_exponential(key, shape, dtype) ** (1 / jnp.where(k == 0, 1, k))
     return jnp.where(k == 0, 0, jnp.where(k > 0, draw, jnp.nan))
 
 
 def pareto(key: Array, shape: Shape, dtype: Any, b: Array, scale: Array) -> Array:
-    # Not divided by b: XLA would do that in another way under vmap.
+    # Not divided by b, because XLA rounds a division differently under vmap.
     power = standard_exponential(key, shape, dtype) * (1 / positive(b))
     return non_negative(scale) * jnp.exp(power)
 
@@ -121,8 +119,8 @@ def truncexpon(
 def triangular(
     key: Array, shape: Shape, dtype: Any, left: Array, mode: Array, right: Array
 ) -> Array:
-    # Inverts the quadratic on the side of the mode where u falls. The root is taken
-    # once, of a positive number, so that its gradient is finite for a mode at an end.
+    # Inverts the quadratic on the side of the mode where u falls. We take one root, of
+    # a positive number, so that its gradient is finite if the mode is at an end.
     upper, tail = tail_uniform(key, shape, dtype)
     below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
     width = right - left
@@ -149,9 +147,9 @@ def _wald(key: Array, mean: Array, scale: Array) -> Array:
     """Michael, Schucany and Haas (1976), doi:10.2307/2683801.
 
     The smaller root of their quadratic is mean * ratio with ratio = 1 + a - sqrt(a**2
-    + 2 a), a = mean z**2 / (2 scale); written as a reciprocal it does not cancel. The
-    larger one, mean / ratio, is taken with probability ratio / (1 + ratio), which may
-    be small.
+    + 2 a) and a = mean z**2 / (2 scale). Written as a reciprocal, it does not cancel.
+    The larger root, mean / ratio, is chosen with probability ratio / (1 + ratio), which
+    may be small.
     """
     normal_key, uniform_key = jax.random.split(key)
     z = jax.random.normal(normal_key, mean.shape, mean.dtype)
@@ -164,16 +162,16 @@ def _wald(key: Array, mean: Array, scale: Array) -> Array:
 
 @jax.custom_jvp
 def _wald_with_gradient(draw: Array, mean: Array, scale: Array) -> Array:
-    """``draw``, as one that keeps its rank when the parameters move.
+    """``draw``, with the derivative of a draw that keeps its rank.
 
-    Which root is taken depends on the parameters, so the derivative of the root is not
-    that of the distribution: it is dx / d theta = -(dF / d theta) / f. With p =
+    The choice of root depends on the parameters, so the root's derivative is not that
+    of the distribution, which is dx / d theta = -(dF / d theta) / f. With p =
     sqrt(scale x) / mean, q = sqrt(scale / x) and the normal density phi,
 
         F = Phi(p - q) + exp(2 scale / mean) Phi(-p - q),   f = q phi(p - q) / x.
 
-    As exp(2 scale / mean) phi(p + q) = phi(p - q), in dF the density cancels against
-    f. With s = 2 p Phi(-b) / phi(b), b = p + q, what is left is
+    Because exp(2 scale / mean) phi(p + q) = phi(p - q), the density in dF cancels
+    against f. With b = p + q and s = 2 p Phi(-b) / phi(b), this leaves
 
         dx / x = s d mean / mean + (1 - s) d scale / scale.
 
@@ -203,12 +201,12 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def von_mises(key: Array, shape: Shape, dtype: Any, mu: Array, kappa: Array) -> Array:
-    # Beyond a quarter of the largest number the draw is mu in any case.
+    # Beyond a quarter of the largest float, the draw is mu anyway.
     largest = np.finfo(dtype).max / np.asarray(4, dtype)
     kappa = jnp.broadcast_to(jnp.minimum(non_negative(kappa), largest), shape)
     angle = _standard_von_mises(key, jax.lax.stop_gradient(kappa))
     angle = mu + _with_kappa_gradient(angle, kappa)
-    # Draws within the circle keep their digits; it ends at the largest number below pi.
+    # Draws inside the circle keep their digits. It ends at the largest float below pi.
     turns = jnp.round(angle / (2 * np.pi))
     end = np.asarray(np.pi, dtype)
     if np.float64(end) > np.pi:
@@ -217,13 +215,13 @@ def von_mises(key: Array, shape: Shape, dtype: Any, mu: Array, kappa: Array) -> 
 
 
 def _standard_von_mises(key: Array, kappa: Array) -> Array:
-    """Rejection from a wrapped Cauchy, Best and Fisher (1979), doi:10.2307/2346732.
+    """Rejection from a wrapped Cauchy: Best and Fisher (1979), doi:10.2307/2346732.
 
     The envelope 1 / (r - cos x) is tightest for kappa r**2 - r = kappa. With
-    m = kappa (r - 1) = (1 + 1 / (h + 2 kappa)) / 2, h = sqrt(1 + 4 kappa**2), nothing
-    cancels for any kappa >= 0. A wrapped Cauchy draw is 2 arctan(w tan(v / 2)) for a
-    uniform angle v and w**2 = (r - 1) / (r + 1); it is kept with probability
-    c exp(1 - c), c = kappa (r - cos x).
+    h = sqrt(1 + 4 kappa**2) and m = kappa (r - 1) = (1 + 1 / (h + 2 kappa)) / 2,
+    nothing cancels for any kappa >= 0. A wrapped Cauchy draw is 2 arctan(w tan(v / 2))
+    for a uniform angle v and w**2 = (r - 1) / (r + 1). It is kept with probability
+    c exp(1 - c), where c = kappa (r - cos x).
     """
     m = (1 + 1 / (jnp.hypot(1, 2 * kappa) + 2 * kappa)) / 2
     w = jnp.sqrt(m / (m + 2 * kappa))
@@ -240,11 +238,11 @@ def _standard_von_mises(key: Array, kappa: Array) -> Array:
 
 @jax.custom_jvp
 def _with_kappa_gradient(angle: Array, kappa: Array) -> Array:
-    """``angle``, as a draw that keeps its quantile when kappa moves.
+    """``angle``, with the derivative of a draw that keeps its rank.
 
-    Then d angle / d kappa = - (dF / d kappa) / f, which is the integral of
-    exp(kappa (cos t - cos angle)) (A - cos t) from 0 to the angle, A = I1 / I0. The
-    integrand is smooth and at most a few standard deviations wide.
+    That is d angle / d kappa = -(dF / d kappa) / f. With A = I1 / I0 it is the integral
+    of exp(kappa (cos t - cos angle)) (A - cos t) from 0 to the angle. The integrand is
+    smooth and at most a few standard deviations wide.
     """
     del kappa
     return angle
@@ -257,7 +255,7 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
     nodes, weights = np.polynomial.legendre.leggauss(48)
     t = angle[..., None] * jnp.asarray((nodes + 1) / 2, angle.dtype)
     k = kappa[..., None]
-    # cos t - cos angle without cancellation, for angles as narrow as a large kappa's.
+    # cos t - cos angle, without cancellation for the small angles of a large kappa.
     a = angle[..., None]
     rise = 2 * jnp.sin((a + t) / 2) * jnp.sin((a - t) / 2)
     # A - cos t likewise, with 1 - cos t = 2 sin(t / 2)**2.
@@ -267,7 +265,7 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def _one_minus_bessel_ratio(k: Array) -> Array:
-    """1 - I1(k) / I0(k); for large k the quotient of the series DLMF 10.40.1."""
+    """1 - I1(k) / I0(k). For large k, the quotient of the series DLMF 10.40.1."""
     far = k > 100
     near = jnp.where(far, 1, k)
     r = 1 / jnp.where(far, k, 100)
@@ -279,8 +277,8 @@ def _one_minus_bessel_ratio(k: Array) -> Array:
 def asymmetric_laplace(
     key: Array, shape: Shape, dtype: Any, b: Array, kappa: Array, mu: Array
 ) -> Array:
-    # P(X <= mu) = kappa**2 / (1 + kappa**2), exponential on either side. (PyMC's is
-    # infinite at u = 0.)
+    # P(X <= mu) = kappa**2 / (1 + kappa**2), and X is exponential on either side.
+    # (PyMC's draw is infinite at u = 0.)
     upper, tail = tail_uniform(key, shape, dtype)
     below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
     rest = 1 / (1 + kappa**2)
@@ -292,7 +290,7 @@ def asymmetric_laplace(
 
 
 def kumaraswamy(key: Array, shape: Shape, dtype: Any, a: Array, b: Array) -> Array:
-    # 1 - X**a is U**(1 / b). (PyMC subtracts that from 1, and gets 0 too often.)
+    # 1 - X**a is U**(1 / b). (PyMC subtracts that from 1, so its X is 0 too often.)
     e = standard_exponential(key, shape, dtype)
     x = jnp.exp(jnp.log(-jnp.expm1(-e / b)) / a)
     return jnp.where((a > 0) & (b > 0), x, jnp.nan)
@@ -309,7 +307,7 @@ def skew_normal(
 ) -> Array:
     # Azzalini's representation: a half-normal and a normal, weighted alpha to 1.
     folded, free = jax.random.normal(key, (2, *shape), dtype)
-    # Not divided by the root: XLA would do that in another way under vmap.
+    # Not divided by the root, because XLA rounds a division differently under vmap.
     z = (alpha * jnp.abs(folded) + free) * (1 / jnp.hypot(1, alpha))
     return mu + non_negative(sigma) * z
 
@@ -323,14 +321,14 @@ def rice(key: Array, shape: Shape, dtype: Any, b: Array, sigma: Array) -> Array:
 def interpolated(
     key: Array, shape: Shape, dtype: Any, x: Array, pdf: Array, cdf: Array
 ) -> Array:
-    """Inverts the distribution function, a parabola between any two points.
+    """Invert the distribution function, which is a parabola between two points.
 
-    In a cell of width h, with densities f and g at its ends and at the part v of its
-    width, the probability is q = h (f v + (g - f) v**2 / 2), hence
+    In a cell of width h, with densities f and g at its ends, the probability of the
+    first part v of the width is q = h (f v + (g - f) v**2 / 2). Hence
     v = 2 q / (h f + sqrt((h f)**2 + 2 h (g - f) q)).
 
-    Derivatives are with respect to all three: they are those of the distribution if
-    ``pdf`` and ``cdf`` move with ``x`` and each other as PyMC makes them.
+    A draw has derivatives with respect to all three parameters. Together they are those
+    of the distribution if ``pdf`` and ``cdf`` depend on ``x`` as in PyMC.
     """
 
     def invert(u: Array, x: Array, pdf: Array, cdf: Array) -> Array:
@@ -339,7 +337,7 @@ def interpolated(
         width, q = x[i + 1] - x[i], u - cdf[i]
         left, right = width * pdf[i], width * pdf[i + 1]
         square = left * left + 2 * (right - left) * q
-        # Nothing but q = 0 at a point of density zero, or rounding.
+        # Otherwise q = 0 at a point of density zero, or a rounding error.
         inside = square > 0
         root = jnp.where(inside, jnp.sqrt(jnp.where(inside, square, 1)), 0)
         divisor = left + root

@@ -1,7 +1,7 @@
-"""What samplers of counts share: fine uniform draws, inversion, conversion to integers.
+"""Tools for samplers of counts: fine uniform draws, inversion, conversion to integers.
 
-A large count is drawn as its distance from a known number near its mean: the distance
-has all its digits where the count as a float may have none behind the thousands.
+A large count is drawn as its distance from a known number near its mean. The distance
+has all its digits, even if the count is so large that a float would round it.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,22 @@ import numpy as np
 from jax import Array
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
-Shape = tuple[int, ...]
 State = tuple[Array, Array, Array]
 
-# Steps of an inversion in one turn of its loop, which XLA makes one pass over memory.
+# Steps of an inversion per iteration of its loop. XLA fuses them into one pass over
+# memory.
 UNROLLED = 4
 
 
 def fine_uniform(key: Array, shape: Shape, dtype: Any) -> Array:
     """Uniform draws in the open unit interval, as fine near 0 as 64 random bits allow.
 
-    JAX's are multiples of the machine epsilon, 0 among them: events of a probability
-    below it, as 1e-12 in 32 bits, would come with a wrong one.
+    JAX's uniform draws are multiples of the machine epsilon, including 0. Events that
+    are less likely than that, as 1e-12 in 32 bits, would get a wrong probability.
     """
     below_one = np.nextafter(np.ones((), dtype), 0, dtype=dtype)
     if np.finfo(dtype).bits == 64:
@@ -51,46 +52,47 @@ def invert(
     ratio: Callable[[Array], Array],
     mean: Array,
 ) -> Array:
-    """Counts by inversion: the first k for which P(X > k) is not above a uniform draw.
+    """Counts by inversion: the smallest k with P(X > k) at most a uniform draw.
 
     Arguments:
-        key: for one uniform draw a count.
+        key: gives one uniform draw per count.
         shape: the shape of the draw.
-        log_none: the logarithm of the probability of 0. At 0 the count is 0, too.
-        ratio: of k >= 0, the probability of k + 1 over that of k.
-        mean: counts above it are ever less likely. A search ends there at a probability
-            that rounding errors of the sum of all hide.
+        log_none: the log probability of 0. If it is 0, the count is 0.
+        ratio: maps k >= 0 to P(k + 1) / P(k).
+        mean: probabilities decrease above it. Above it, a search ends when the next
+            probability is lost in the rounding error of their sum.
     """
-    # The complement has digits of its own.
+    # Not 1 - none, which would lose digits.
     none, some = jnp.exp(log_none), -jnp.expm1(log_none)
     u = fine_uniform(key, shape, some.dtype)
     negligible = some * (np.finfo(some.dtype).eps / 4)
 
-    def going_on(k: Array, probability: Array, above: Array) -> Array:
+    def unfinished(k: Array, probability: Array, above: Array) -> Array:
         return (u < above) & ((probability > negligible) | (k < mean))
 
     def step(state: State) -> State:
         k, probability, above = state
         for _ in range(UNROLLED):
-            more = going_on(k, probability, above)
-            probability = jnp.where(more, probability * ratio(k), probability)
-            k = jnp.where(more, k + 1, k)
-            above = jnp.where(more, above - probability, above)
+            active = unfinished(k, probability, above)
+            probability = jnp.where(active, probability * ratio(k), probability)
+            k = jnp.where(active, k + 1, k)
+            above = jnp.where(active, above - probability, above)
         return k, probability, above
 
     k, none, some = (jnp.broadcast_to(x, shape) for x in (some * 0, none, some))
-    return while_loop(lambda state: jnp.any(going_on(*state)), step, (k, none, some))[0]
+    state = (k, none, some)
+    return while_loop(lambda state: jnp.any(unfinished(*state)), step, state)[0]
 
 
 def whole(base: Array, offset: Array) -> Array:
-    """``base + offset``, two whole floats, as an integer of the widest dtype.
+    """``base + offset``, two floats with integer values, in the widest integer dtype.
 
-    What does not fit is its largest integer.
+    A sum that does not fit becomes the largest integer.
     """
     integer = canonical(np.int64)
     limit = np.iinfo(integer).max
     fits = base + offset < float(limit)
-    # The largest float that is an integer of this dtype.
+    # The largest float that fits this dtype.
     largest = np.nextafter(np.asarray(limit, base.dtype), 0, dtype=base.dtype)
     held = jnp.where(fits, jnp.minimum(base, largest), 0)
     rest = jnp.where(fits, offset + (base - held), 0)
@@ -98,9 +100,9 @@ def whole(base: Array, offset: Array) -> Array:
 
 
 def counts_of(count: Array, valid: Array, dtype: Any) -> Array:
-    """Integers of the widest dtype in ``dtype``, -1 where they are not valid.
+    """``count`` converted to ``dtype``, or -1 where it is not valid.
 
-    A count that does not fit is the largest integer of the dtype.
+    A count that does not fit becomes the largest integer of the dtype.
     """
     if np.issubdtype(dtype, np.integer):
         largest = min(np.iinfo(dtype).max, np.iinfo(count.dtype).max)
@@ -109,6 +111,6 @@ def counts_of(count: Array, valid: Array, dtype: Any) -> Array:
 
 
 def require(valid: Array, message: str) -> Array:
-    """``valid``, with a check that it is true everywhere."""
+    """Check that ``valid`` is true everywhere, and return it."""
     check(lambda: jnp.all(valid), message)
     return valid

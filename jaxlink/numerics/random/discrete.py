@@ -1,8 +1,8 @@
-"""Samplers of PyTensor's discrete scalar distributions that take one draw a count.
+"""Samplers for discrete scalar distributions that need one random number per count.
 
-Counts are computed in the widest float (see `variables`), so that a probability of
-1e-12 gives every count above it. A Bernoulli or categorical draw is a comparison, for
-which the dtype of the probabilities is wide enough.
+A count is computed in the widest float (see `jaxlink.dispatch.random.rule`), so that
+large counts are not rounded. A Bernoulli or categorical draw is a comparison, for which
+the dtype of the probabilities is wide enough.
 """
 
 from typing import Any
@@ -12,15 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import counts_of, fine_exponential, require, whole
 from jaxlink.numerics.random.standard import standard_exponential
 from jaxlink.values.static import canonical
 
-Shape = tuple[int, ...]
-
 
 def probabilities(p: Any) -> Array:
-    """Probabilities in the floating dtype in which they come, without a gradient."""
+    """``p`` without a gradient, in its own float dtype, or at least float32."""
     p = jnp.asarray(p)
     if not jnp.issubdtype(p.dtype, jnp.floating) or p.dtype.itemsize < 4:
         p = p.astype(canonical(np.result_type(p.dtype, np.float32)))
@@ -28,7 +27,7 @@ def probabilities(p: Any) -> Array:
 
 
 def gumbel_mode(dtype: Any) -> str:
-    """How many random bits a choice takes: 23 leave out what is rarer than 1e-7."""
+    """JAX's mode for Gumbel draws: 23 random bits would miss events rarer than 1e-7."""
     return "high" if np.finfo(dtype).bits <= 32 else "low"
 
 
@@ -40,8 +39,8 @@ def bernoulli(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
 
 
 def categorical(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
-    # A category of probability zero has the logit -inf, which no noise can lift. What
-    # the probabilities sum to does not matter.
+    # A category of probability zero has the logit -inf, so it is never drawn. The sum
+    # of the probabilities does not matter.
     p = probabilities(p)
     valid = require(
         (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1),
@@ -56,11 +55,11 @@ def categorical(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
 
 
 def _searched(u: Array, p: Array, valid: Array, draw: Array) -> Array:
-    """``draw``, but where probabilities are not valid what PyTensor draws then.
+    """``draw``, or what PyTensor would draw where the probabilities are not valid.
 
-    PyTensor searches a uniform number in their running sums by bisection, whether these
-    ascend or not. Where it finds a category that is not there, this is the last one. If
-    all are valid, the loop makes no step.
+    PyTensor looks up a uniform number in the running sums by bisection, even if they do
+    not ascend. If it finds a category that does not exist, we return the last one. If
+    all probabilities are valid, the loop makes no steps.
     """
     sums = jnp.broadcast_to(jnp.cumsum(p, axis=-1), (*u.shape, p.shape[-1]))
 
@@ -92,8 +91,8 @@ def geometric(key: Array, shape: Shape, dtype: Any, p: Array) -> Array:
 def discrete_weibull(
     key: Array, shape: Shape, dtype: Any, q: Array, beta: Array
 ) -> Array:
-    # P(X >= k) = q**(k**beta): the whole part of a Weibull variable. (PyMC's is -1 at
-    # u = 0.)
+    # P(X >= k) = q**(k**beta): X is the integer part of a Weibull variable. (PyMC's
+    # draw is -1 at u = 0.)
     largest = np.iinfo(dtype).max // 2
     e = standard_exponential(key, shape, q.dtype)
     x = jnp.floor((e / -jnp.log(q)) ** (1 / beta))

@@ -1,12 +1,12 @@
-"""Samplers that are made of gamma draws.
+"""Samplers that are based on gamma draws.
 
-A draw x of shape alpha is d (1 + t)**3 exp(b): d and t are those of Marsaglia and Tsang
-(2000), doi:10.1145/358407.358414, for alpha, or for alpha + 1 if alpha < 1, and then
-exp(b) is the uniform number to the power 1 / alpha that makes up for it. It is kept as
-log(x / alpha): a small shape gives draws below the smallest float, and a large one
-draws so close to alpha that log(x) would lose their digits.
+A draw x of shape alpha is d (1 + t)**3 exp(b), with d and t as in Marsaglia and Tsang
+(2000), doi:10.1145/358407.358414. If alpha < 1, d and t are those for alpha + 1, and
+exp(b) is a uniform number to the power 1 / alpha, which corrects for that. We keep a
+draw as log(x / alpha), because for a small alpha x may underflow, and for a large alpha
+x is so close to alpha that log(x) would lose digits.
 
-JAX's own sampler is not used: on a CPU it is a loop over the elements of the batch, and
+We do not use JAX's own sampler. On a CPU it loops over the elements of the batch, and
 its gradient is wrong where the draw underflows and, in 32 bits, for large shapes.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import digamma
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     non_negative,
     positive,
@@ -26,25 +27,23 @@ from jaxlink.numerics.random.standard import (
     standard_exponential,
 )
 
-Shape = tuple[int, ...]
-
 
 def standard_gamma(key: Array, shape: Shape, dtype: Any, alpha: Array) -> Array:
-    """Gamma draws of scale 1. Small shapes may underflow to 0; shape 0 is 0."""
+    """Gamma draws of scale 1. Draws of small shapes may underflow; shape 0 gives 0."""
     return _scaled_exp(alpha, _log_ratio(key, shape, dtype, alpha))
 
 
 def log_gamma(key: Array, shape: Shape, dtype: Any, alpha: Array) -> Array:
-    """The logarithms of `standard_gamma`'s draws, which do not underflow."""
+    """The logarithm of a `standard_gamma` draw, which does not underflow."""
     return jnp.log(alpha) + _log_ratio(key, shape, dtype, alpha)
 
 
 def log_odds_of_beta(
     key: Array, shape: Shape, dtype: Any, alpha: Array, beta: Array
 ) -> Array:
-    """log(x / (1 - x)) for beta draws x: of a ratio of two gamma draws.
+    """log(x / (1 - x)) for a beta draw x: the logarithm of a ratio of two gamma draws.
 
-    In logarithms, because of two draws that underflow, the ratio counts.
+    We subtract logarithms, because both gamma draws may underflow.
     """
     alpha_key, beta_key = jax.random.split(key)
     a = _log_ratio(alpha_key, shape, dtype, alpha)
@@ -53,7 +52,7 @@ def log_odds_of_beta(
 
 
 def _scaled_exp(scale: Array, x: Array) -> Array:
-    """scale * exp(x), also where exp(x) itself is not a float."""
+    """scale * exp(x), even where exp(x) itself overflows or underflows."""
     half = jnp.exp(x / 2)
     return scale * half * half
 
@@ -77,7 +76,8 @@ def _draw_log_ratio(key: Array, alpha: Array) -> Array:
         normal_key, keep_key = jax.random.split(key)
         x = jax.random.normal(normal_key, alpha.shape, alpha.dtype)
         waiting = jax.random.exponential(keep_key, alpha.shape, alpha.dtype)
-        # log u < x**2 / 2 + d (1 - v + log v) with v = (1 + t)**3, rid of what cancels.
+        # log u < x**2 / 2 + d (1 - v + log v) with v = (1 + t)**3, without
+        # cancellation.
         t = jnp.maximum(width * x, -1)
         log_keep = x * x / 2 + d * (3 * (jnp.log1p(t) - t) - t * t * (3 + t))
         return t, (t > -1) & (-waiting < log_keep)
@@ -85,10 +85,10 @@ def _draw_log_ratio(key: Array, alpha: Array) -> Array:
     valid = (alpha > 0) & (alpha < jnp.inf)
     t = rejection(core_key, propose, jnp.where(valid, jnp.zeros_like(d), jnp.nan))
     waiting = standard_exponential(boost_key, alpha.shape, alpha.dtype)
-    # Times 1 / alpha: XLA divides a batch of keys' draws so, and one key's otherwise.
+    # Not divided by alpha, because XLA rounds a division differently under vmap.
     boost = jnp.where(boosted, -waiting * (1 / alpha), 0)
     log_ratio = jnp.log1p(more / alpha) + 3 * jnp.log1p(t) + boost
-    # All of the distribution of shape 0 is at 0, as in NumPy.
+    # A draw of shape 0 is always 0, as in NumPy.
     return jnp.where(alpha == 0, -jnp.inf, log_ratio)
 
 
@@ -97,7 +97,7 @@ def _draw_log_ratio(key: Array, alpha: Array) -> Array:
 
 @jax.custom_jvp
 def _with_shape_gradient(log_ratio: Array, alpha: Array) -> Array:
-    """``log_ratio``, of a draw that keeps its rank when alpha moves."""
+    """``log_ratio``, with the derivative of a draw that keeps its rank."""
     del alpha
     return log_ratio
 
@@ -105,7 +105,7 @@ def _with_shape_gradient(log_ratio: Array, alpha: Array) -> Array:
 @_with_shape_gradient.defjvp
 def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
     alpha = primals[1]
-    # Through itself: the second derivative is of a draw that moves.
+    # Recursive, so that second derivatives know that the draw depends on alpha.
     log_ratio = _with_shape_gradient(*primals)
     return log_ratio, (_log_slope(log_ratio, alpha) - 1 / alpha) * tangents[1]
 
@@ -113,11 +113,12 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
 def _log_slope(log_ratio: Array, alpha: Array) -> Array:
     """d log(x) / d alpha at a fixed rank F(x; alpha), x = alpha exp(log_ratio).
 
-    It is -(dF / d alpha) / (x f) with the density f. With log(s) = -v it becomes
+    It is -(dF / d alpha) / (x f) with the density f. In v = -log(s) it becomes
 
         S = integral of exp(-alpha v - x (exp(-v) - 1)) (digamma(alpha) - log(x) + v)
 
-    over v > 0; over all v the integral is 0, so it is also minus that over v < 0.
+    over v > 0. Over all v the integral is 0, so S is also minus the integral over
+    v < 0.
     """
     log_x = log_ratio + jnp.log(alpha)
     small = log_x < 0
@@ -131,10 +132,11 @@ def _log_slope(log_ratio: Array, alpha: Array) -> Array:
 
 
 def _log_slope_by_series(log_x: Array, alpha: Array) -> Array:
-    """For x <= 1, also where x underflows: the terms of exp(-x exp(-v)), integrated.
+    """For x <= 1, even if x underflows: integrate the terms of exp(-x exp(-v)).
 
     S = exp(x) sum_n (-x)**n / n! ((digamma(alpha) - log(x)) / m + 1 / m**2) with m =
-    alpha + n. With digamma(alpha) = digamma(alpha + 1) - 1 / alpha much cancels.
+    alpha + n. Inserting digamma(alpha) = digamma(alpha + 1) - 1 / alpha removes the
+    terms that cancel.
     """
     x = jnp.exp(log_x)
     power, zeroth, first = jnp.ones_like(x), jnp.ones_like(x), jnp.zeros_like(x)
@@ -146,11 +148,11 @@ def _log_slope_by_series(log_x: Array, alpha: Array) -> Array:
 
 
 def _log_slope_by_quadrature(log_ratio: Array, alpha: Array) -> Array:
-    """For x >= 1, on the side of v where the exponent falls from 0 on.
+    """For x >= 1, on the side of v where the exponent decreases from 0.
 
-    With r = x / alpha - 1 it is alpha r v - x h, h = exp(-v) - 1 + v, two terms below
-    0. As h >= v**2 / 2 for v < 0, and h >= v**2 / (2 + v) for v > 0, it is below -cut
-    from the roots of two quadratic equations on.
+    With r = x / alpha - 1 and h = exp(-v) - 1 + v, the exponent is alpha r v - x h.
+    Both terms are negative. Because h >= v**2 / 2 for v < 0, and h >= v**2 / (2 + v)
+    for v > 0, the exponent is below -cut beyond the root of a quadratic equation.
     """
     n_nodes, cut = (40, 40) if log_ratio.dtype == np.float64 else (20, 20)
     nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
@@ -181,7 +183,7 @@ def _expm1_minus_linear(v: Array) -> Array:
 
 
 def _digamma_minus_log(alpha: Array) -> Array:
-    """digamma(alpha) - log(alpha), from 20 on by Stirling's series."""
+    """digamma(alpha) - log(alpha), by Stirling's series for alpha > 20."""
     large = alpha > 20
     z = 1 / jnp.where(large, alpha, 20) ** 2
     series = z * (-1 / 12 + z * (1 / 120 + z * (-1 / 252 + z * (1 / 240 - z / 132))))
@@ -217,8 +219,8 @@ def beta(key: Array, shape: Shape, dtype: Any, alpha: Array, beta: Array) -> Arr
 def student_t(
     key: Array, shape: Shape, dtype: Any, df: Array, loc: Array, scale: Array
 ) -> Array:
-    # The gamma draw of shape df / 2 is divided by its mean. The largest finite root
-    # stands for what overflows, so that a normal draw of 0 gives no nan.
+    # The gamma draw of shape df / 2 is divided by its mean. A root that overflows is
+    # replaced by the largest finite one, so that a normal draw of 0 does not give nan.
     normal_key, gamma_key = jax.random.split(key)
     z = jax.random.normal(normal_key, shape, dtype)
     largest = np.log(np.finfo(dtype).max) - 1
@@ -227,8 +229,8 @@ def student_t(
 
 
 def beta_clipped(key: Array, shape: Shape, dtype: Any, a: Array, b: Array) -> Array:
-    # The open unit interval: PyMC moves 0 and 1 to their neighbours inside. XLA flushes
-    # the neighbour of 0 to 0, hence the smallest normal number.
+    # The open unit interval: PyMC moves 0 and 1 to the nearest floats inside. XLA would
+    # flush the float next to 0 to 0, so we use the smallest normal float.
     inside = np.finfo(dtype).tiny, np.nextafter(np.ones((), dtype), 0, dtype=dtype)
     return jnp.clip(beta(key, shape, dtype, a, b), *inside)
 
@@ -247,7 +249,7 @@ def skew_student_t(
 
 
 def moyal(key: Array, shape: Shape, dtype: Any, mu: Array, sigma: Array) -> Array:
-    # Minus the logarithm of a chi-square draw of one degree of freedom.
+    # Minus the logarithm of a chi-square draw with one degree of freedom.
     half = jnp.asarray(0.5, dtype)
     log_chisquare = math.log(2) + log_gamma(key, shape, dtype, half)
     return mu - non_negative(sigma) * log_chisquare

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, random
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import (
     counts_of,
     fine_uniform,
@@ -17,17 +18,15 @@ from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ra
 from jaxlink.numerics.random.poisson import RARE
 from jaxlink.numerics.random.standard import rejection
 
-Shape = tuple[int, ...]
-
 
 def hypergeometric(
     key: Array, shape: Shape, dtype: Any, good: Array, bad: Array, taken: Array
 ) -> Array:
-    """How many of ``taken`` balls are good.
+    """The number of good balls among ``taken`` balls.
 
-    The number of good balls and that of balls taken can change places, and each of
-    them can be replaced by its complement, which leaves the fewest balls to take, and
-    at most half of all to be taken, and half of all marked.
+    The numbers of good balls and of taken balls can be swapped, and each can be
+    replaced by its complement. So we take as few balls as possible, at most half of all
+    balls are taken, and at most half are marked.
     """
     valid = require(
         (good >= 0)
@@ -35,8 +34,8 @@ def hypergeometric(
         & (good + bad < jnp.inf)
         & (taken >= 0)
         & (taken <= good + bad),
-        "`hypergeometric` takes numbers of balls that are not negative, and no more "
-        "balls can be taken than there are.",
+        "`hypergeometric` needs numbers of balls that are not negative, and cannot "
+        "take more balls than there are.",
     )
     good, bad, taken = (jnp.where(valid, x, 0) for x in (good, bad, taken))
     total = good + bad
@@ -50,7 +49,7 @@ def hypergeometric(
 
 
 def _hits(key: Array, shape: Shape, total: Array, marked: Array, steps: Array) -> Array:
-    """How many of the balls taken are marked, in the widest integer dtype."""
+    """The number of marked balls among those taken, in the widest integer dtype."""
     mean = marked * (steps / jnp.maximum(total, 1))
     rare = mean < RARE
     left = total - marked - steps
@@ -71,11 +70,12 @@ def _hits(key: Array, shape: Shape, total: Array, marked: Array, steps: Array) -
 def _log_weight(
     difference: Array, k: Array, total: Array, marked: Array, steps: Array
 ) -> Array:
-    """The log probability of k = mean + difference, but for a constant.
+    """The log probability of k = mean + difference, up to a constant.
 
-    It is Loader's: that of k among the marked balls, times that of steps - k among the
-    others, if each is taken with probability p = steps / total. The four numbers of
-    balls (marked or not, taken or not) differ from their means by the same.
+    As Loader writes it, the probability is that of k among the marked balls times that
+    of steps - k among the others, if each ball is taken with probability p = steps /
+    total. The four numbers of balls (marked or not, taken or not) all differ from their
+    means by the same amount, up to sign.
     """
     p = steps / total
     others = total - marked
@@ -94,11 +94,11 @@ def _log_weight(
 
 
 def _log_none(total: Array, marked: Array, steps: Array) -> Array:
-    """The log probability that no ball is marked.
+    """The log probability that no ball taken is marked.
 
-    It is the sum of log(1 - marked / (total - i)) over i < steps. Where it is about 0,
-    steps times its middle term has a relative error of (steps / total)**2, which is
-    less than 1e-8, and is more accurate than what cancels.
+    It is the sum of log(1 - marked / (total - i)) over i < steps. Where that is nearly
+    0, we use steps times its middle term, whose relative error (steps / total)**2 is
+    less than 1e-8. The general formula would cancel there.
     """
     mean = marked * (steps / jnp.maximum(total, 1))
     hardly = mean < 1e-3
@@ -123,9 +123,12 @@ def _log_none(total: Array, marked: Array, steps: Array) -> Array:
 def _ratio_of_uniforms(
     key: Array, shape: Shape, total: Array, marked: Array, steps: Array, rare: Array
 ) -> Array:
-    """HRUA of Stadlober (1990), doi:10.1016/0377-0427(90)90349-5: a point (x, y) of a
-    rectangle is kept if x**2 is at most the probability of floor(y / x), relative to
-    the mode's. The draws are offsets from the mean's floor."""
+    """Stadlober's HRUA (1990), doi:10.1016/0377-0427(90)90349-5.
+
+    A point (x, y) of a rectangle is kept if x**2 is at most the probability of
+    floor(y / x), relative to that of the mode. The draws are offsets from the mean's
+    floor.
+    """
     mean = marked * (steps / total)
     variance = mean * ((total - steps) / total) * ((total - marked) / (total - 1))
     width = 2 * math.sqrt(2 / math.e) * jnp.sqrt(variance + 0.5)

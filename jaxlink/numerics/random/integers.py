@@ -1,4 +1,4 @@
-"""Integers that are all equally likely."""
+"""Uniform integers."""
 
 from typing import Any
 
@@ -7,20 +7,17 @@ import numpy as np
 from jax import Array, random
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import require
 from jaxlink.values.static import canonical
 
-Shape = tuple[int, ...]
-
-_HOW = "multiplication and rejection (Lemire)"
-
 
 def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array:
-    """From ``low`` to ``high``, which is left out; ``low`` if there are none."""
+    """From ``low`` up to but excluding ``high``, or ``low`` if the range is empty."""
     finite = jnp.isfinite(low) & jnp.isfinite(high)
     low, high = _words(low, high)
     valid = require(
-        finite & _less(low, high), "`integers` needs a low below its high, both finite."
+        finite & _less(low, high), "`integers` needs low < high, both finite."
     )
     span = jnp.where(valid, _bits(high) - _bits(low), 1)
     return _shifted(low, below(key, shape, span), dtype)
@@ -29,24 +26,24 @@ def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array
 def discrete_uniform(
     key: Array, shape: Shape, dtype: Any, lower: Any, upper: Any
 ) -> Array:
-    """From ``lower`` to ``upper``; ``lower`` if there are none."""
+    """From ``lower`` to ``upper`` inclusive, or ``lower`` if the range is empty."""
     finite = jnp.isfinite(lower) & jnp.isfinite(upper)
     low, high = _words(lower, upper)
     valid = require(
         finite & ~_less(high, low),
         "`discrete_uniform` needs lower <= upper, both finite.",
     )
-    # All integers of the dtype are 0 more than none: the span wraps.
+    # The number of all integers of the dtype wraps to 0.
     span = jnp.where(valid, _bits(high) - _bits(low) + 1, 1)
     return _shifted(low, below(key, shape, span), dtype)
 
 
 def below(key: Array, shape: Shape, span: Array) -> Array:
-    """Unsigned integers below ``span``, all equally likely; any if it is 0.
+    """Uniform unsigned integers below ``span``, or any word if ``span`` is 0.
 
-    Lemire (2019), doi:10.1145/3230636. For a random word x, x * span is less than span
-    times a power of two, and its upper word is the draw. Of the lower words that are
-    below 2**bits mod span, as many are rejected as make all upper words equally likely.
+    Lemire (2019), doi:10.1145/3230636. For a random word x, the draw is the upper word
+    of x * span. It is rejected if the lower word is below 2**bits mod span, which makes
+    all upper words equally likely.
     """
     rejected = jnp.where(span == 0, 0, (0 - span) % jnp.maximum(span, 1))
 
@@ -69,8 +66,8 @@ def below(key: Array, shape: Shape, span: Array) -> Array:
 def double_width_product(x: Array, y: Array) -> tuple[Array, Array]:
     """The upper and the lower word of a product of unsigned integers.
 
-    Of half words, (a h + b) (c h + d) = a c h**2 + (a d + b c) h + b d. No sum below
-    overflows: a product of half words leaves room for two more half words.
+    In half words, (a h + b) (c h + d) = a c h**2 + (a d + b c) h + b d. No sum below
+    overflows, because a product of half words leaves room for two more half words.
     """
     half = x.dtype.itemsize * 4
     if x.dtype.itemsize == 4 and canonical(np.uint64).itemsize == 8:
@@ -84,9 +81,9 @@ def double_width_product(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _words(*bounds: Any) -> list[Array]:
-    """Bounds as integers of 64 bits, or of 32 if they fit.
+    """Bounds as 64-bit integers, or as 32-bit integers if they fit.
 
-    A bound that is not an integer is rounded towards zero, as NumPy does.
+    A bound that is not an integer is rounded towards zero, as in NumPy.
     """
     known = all(isinstance(bound, np.ndarray | np.generic | int) for bound in bounds)
     bounds = tuple(np.asarray(b) if known else jnp.asarray(b) for b in bounds)
@@ -111,7 +108,7 @@ def _bits(x: Array) -> Array:
 
 
 def _less(x: Array, y: Array) -> Array:
-    """x < y, also of a signed and an unsigned integer."""
+    """x < y, where one integer may be signed and the other unsigned."""
     if x.dtype == y.dtype:
         return x < y
     smaller = _bits(x) < _bits(y)
@@ -119,7 +116,7 @@ def _less(x: Array, y: Array) -> Array:
 
 
 def _shifted(low: Array, steps: Array, dtype: Any) -> Array:
-    """``low + steps`` modulo the number of words, in a dtype that may be narrower."""
+    """``low + steps``, wrapped, in a dtype that may be narrower."""
     word = _bits(low) + steps
     if dtype == np.bool_:
         return word != 0

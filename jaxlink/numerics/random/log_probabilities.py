@@ -1,15 +1,15 @@
 """Log probabilities in Loader's saddle-point form, which does not cancel.
 
-k log(rate) - rate - log(k!) is a difference of numbers far larger than itself. Written
-as - deviance(k, rate) - log_factorial_ratio(k) it has small terms only: the deviance
-compares k with its mean, the ratio is k! / (k / e)**k, and binomial and hypergeometric
-probabilities are made of the same parts. C. Loader, Fast and Accurate Computation of
+k log(rate) - rate - log(k!) is a small difference of large numbers. Written as
+-deviance(k, rate) - log_factorial_ratio(k), it has only small terms: the deviance
+compares k with its mean, and the ratio is k! / (k / e)**k. Binomial and hypergeometric
+probabilities consist of the same parts. C. Loader, Fast and Accurate Computation of
 Binomial Probabilities (2000).
 
-`numerics.special.log_gamma` has both ideas for other arguments: u - log(1 + u) for any
-u, and the remainder of log Gamma for any real x, without log(2 pi x) / 2. Here k is a
-count, 0 among them: a table serves below 10, and four terms of the series above. One in
-place of the other would round differently, and so change draws.
+`numerics.special.log_gamma` applies both ideas to other arguments: u - log(1 + u) for
+any u, and the remainder of log Gamma for any real x, without log(2 pi x) / 2. Here k is
+a count and may be 0: a table covers k < 10, and four terms of the series the rest.
+Sharing one function would change the rounding, and so the draws.
 """
 
 import math
@@ -32,7 +32,7 @@ def deviance(difference: Array, mean: Array) -> Array:
     With v = d / (2 + d), log(1 + d) is 2 (v + v**3 / 3 + ...), and in
     h(d) = d v + 2 (1 + d) (v**3 / 3 + v**5 / 5 + ...) nothing cancels for small d.
     """
-    # Rounding may take k = 0 below -1.
+    # At k = 0, rounding may take d below -1.
     d = jnp.maximum(difference / mean, -1)
     near = jnp.abs(d) < 0.2
     v = jnp.where(near, d / (2 + d), 0)
@@ -44,7 +44,7 @@ def deviance(difference: Array, mean: Array) -> Array:
 
 
 def log_factorial_ratio(k: Array) -> Array:
-    """log(k!) - k log(k) + k: Stirling's log(2 pi k) / 2 and the tail of his series."""
+    """log(k!) - k log(k) + k, which is log(2 pi k) / 2 plus Stirling's series."""
     few = k < 10
     known = jnp.take(
         jnp.asarray(_FEW, k.dtype), jnp.clip(k, 0, 9).astype(np.int32), mode="clip"

@@ -1,4 +1,4 @@
-"""Samplers of PyTensor's continuous distributions over vectors."""
+"""Samplers for continuous distributions over vectors and matrices."""
 
 from typing import Any
 
@@ -8,18 +8,17 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.values.runtime_checks import check
 
-Shape = tuple[int, ...]
-
 
 def symmetric_root(cov: Array) -> Array:
-    """The positive semidefinite square root of such a matrix; nan if it is none.
+    """The symmetric square root of a positive semidefinite matrix; nan for others.
 
-    Unlike eigenvectors times roots of eigenvalues it is a smooth function of the
-    matrix: eigenvectors have a sign that is a matter of chance, and turn abruptly where
-    eigenvalues are equal, as those of an identity are.
+    It is a smooth function of the matrix. Eigenvectors times roots of eigenvalues are
+    not: the sign of an eigenvector is arbitrary, and eigenvectors turn abruptly where
+    eigenvalues are equal, as in an identity matrix.
     """
     return _eigen_root(cov)[0]
 
@@ -28,7 +27,7 @@ def symmetric_root(cov: Array) -> Array:
 def _eigen_root(cov: Array) -> tuple[Array, Array, Array]:
     """The root, its eigenvectors and its eigenvalues."""
     values, vectors = jnp.linalg.eigh(cov)
-    # Rounding leaves the zeros of a singular matrix a little below zero.
+    # Rounding may move a zero eigenvalue of a singular matrix slightly below zero.
     largest = jnp.max(jnp.abs(values), axis=-1, keepdims=True, initial=0)
     rounding = 10 * cov.shape[-1] * np.finfo(cov.dtype).eps * largest
     clipped = jnp.maximum(values, 0)
@@ -38,12 +37,12 @@ def _eigen_root(cov: Array) -> tuple[Array, Array, Array]:
 
 @_eigen_root.defjvp
 def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Any, Any]:
-    """From root @ root = cov: d_root @ root + root @ d_root = d_cov.
+    """Differentiate root @ root = cov: d_root @ root + root @ d_root = d_cov.
 
-    In the basis of eigenvectors an element of d_cov is divided by r_i + r_j, the sum
-    of two eigenvalues of the root. If both are zero the element is zero too, for as
-    long as the rank of the covariance stays; then that of d_root is taken as zero. (If
-    the rank rises, draws move by the root of the change, and have no derivative.)
+    In the basis of eigenvectors, each element of d_cov is divided by r_i + r_j, the sum
+    of two eigenvalues of the root. If both are zero, and the rank of the covariance
+    stays the same, the element of d_cov is zero too, and we set that of d_root to zero.
+    (If the rank rises, draws move by the root of the change and have no derivative.)
     """
     root, vectors, roots = _eigen_root(*primals)
     sums = roots[..., :, None] + roots[..., None, :]
@@ -56,14 +55,14 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Any, Any]:
     d_root = jax.lax.custom_linear_solve(
         lambda x: x @ root + root @ x, d_cov, solve, symmetric=True
     )
-    # Eigenvectors and -values serve the derivatives only.
+    # The eigenvectors and eigenvalues are only used in derivatives.
     constant = jnp.zeros_like(vectors), jnp.zeros_like(roots)
     return (root, vectors, roots), (d_root, *constant)
 
 
 def dirichlet(key: Array, shape: Shape, dtype: Any, alpha: Array) -> Array:
-    # A category of alpha 0 is never drawn, as in NumPy. All of them, or an alpha that
-    # is negative, make nan.
+    # A category with alpha = 0 is never drawn, as in NumPy. If all are 0 or one is
+    # negative, the draw is nan.
     absent = alpha == 0
     shape = (*shape, alpha.shape[-1])
     log_draw = log_gamma(key, shape, dtype, jnp.where(absent, 1, alpha))
@@ -89,22 +88,23 @@ def conditional_autoregression(
     is_valid: Array,
 ) -> Array:
     # The density's precision is tau (D - alpha W) = L L', so L' turns a deviation from
-    # mu into white noise. (PyMC 6.4's own draws divide by L L' and so are too narrow.)
-    # All but mu are the same for the whole batch. The adjacency may be sparse.
+    # mu into white noise. (PyMC 6.4 solves with L L', so its draws are too narrow.) All
+    # parameters except mu are the same for the whole batch. The adjacency may be
+    # sparse.
     check(lambda: jnp.all(is_valid), "the adjacency of a `car` draw is not symmetric.")
     if hasattr(adjacency, "todense"):
         adjacency = adjacency.todense()
     n = mu.shape[-1]
     w = jnp.asarray(adjacency, dtype).reshape(n, n)
     scale, strength = (jnp.asarray(x, dtype).reshape(()) for x in (tau, alpha))
-    # On some graphs the matrix is positive definite beyond the domain of alpha.
+    # On some graphs the matrix is positive definite even outside alpha's domain.
     strength = jnp.where(jnp.abs(strength) < 1, strength, jnp.nan)
     scale = jnp.where(jnp.isfinite(scale), scale, jnp.nan)
     factor = jnp.linalg.cholesky(scale * (jnp.diag(w.sum(axis=0)) - strength * w))
     check(
         lambda: ~jnp.isnan(factor).any(),
-        "the precision of a `car` draw is not positive definite, or alpha not between "
-        "-1 and 1.",
+        "the precision of a `car` draw is not positive definite, or alpha is not "
+        "between -1 and 1.",
     )
     z = jax.random.normal(key, (*shape, n), dtype)
     white = z.reshape(-1, n).T
@@ -115,8 +115,11 @@ def conditional_autoregression(
 def stick_breaking_weights(
     key: Array, shape: Shape, dtype: Any, alpha: Array, k: np.ndarray
 ) -> Array:
-    """What is left of a stick after i breaks is exp(-E_1 - ... - E_i) for exponential
-    E of rate alpha, because 1 minus a beta(1, alpha) draw is exp(-E)."""
+    """The pieces of a stick that is broken k times.
+
+    After i breaks, exp(-E_1 - ... - E_i) of the stick is left, where each E is an
+    exponential draw of rate alpha, because 1 minus a beta(1, alpha) draw is exp(-E).
+    """
     breaks = int(np.ravel(k)[0])
     alpha = jnp.where(alpha > 0, alpha, jnp.nan)
     e = jax.random.exponential(key, (*shape, breaks), dtype) / alpha[..., None]

@@ -7,15 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import counts_of, invert, require, whole
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
 from jaxlink.numerics.random.standard import rejection
 from jaxlink.values.static import canonical
 
-Shape = tuple[int, ...]
-
-# Means below which counts are inverted.
+# Below this mean, counts are drawn by inversion.
 RARE = 10
 
 
@@ -30,26 +29,26 @@ def poisson(key: Array, shape: Shape, dtype: Any, rate: Array) -> Array:
 def negative_binomial(
     key: Array, shape: Shape, dtype: Any, n: Array, p: Array
 ) -> Array:
-    # n need not be a whole number. In logarithms, as the gamma draw of a small n may
-    # underflow and the odds of a small p overflow.
+    # n need not be an integer. We use logarithms, because the gamma draw may underflow
+    # for a small n, and the odds may overflow for a small p.
     valid = require(
         (n > 0) & (n < jnp.inf) & (p > 0) & (p <= 1),
-        "`negative_binomial` takes a positive, finite n and a p in (0, 1].",
+        "`negative_binomial` needs a positive, finite n and a p in (0, 1].",
     )
     gamma_key, poisson_key = random.split(key)
     n, p = jnp.where(valid, n, 1), jnp.where(valid, p, 1)
     log_rate = log_gamma(gamma_key, shape, n.dtype, n) + jnp.log1p(-p) - jnp.log(p)
-    rate = jnp.exp(jnp.minimum(log_rate, math.log(_no_integer())))
+    rate = jnp.exp(jnp.minimum(log_rate, math.log(_overflowing_rate())))
     return counts_of(_counts(poisson_key, shape, rate), valid, dtype)
 
 
-def _no_integer() -> float:
-    """A rate whose counts do not fit the widest integer dtype."""
+def _overflowing_rate() -> float:
+    """A rate so large that its counts do not fit the widest integer dtype."""
     return 4.0 * np.iinfo(canonical(np.int64)).max
 
 
 def _counts(key: Array, shape: Shape, rate: Array) -> Array:
-    rate = jnp.minimum(rate, _no_integer())
+    rate = jnp.minimum(rate, _overflowing_rate())
     rare = rate < RARE
     low = jnp.where(rare, rate, 0)
     few_key, many_key = random.split(key)
@@ -60,12 +59,12 @@ def _counts(key: Array, shape: Shape, rate: Array) -> Array:
 
 
 def _rejection(key: Array, shape: Shape, rate: Array, rare: Array) -> Array:
-    """Transformed rejection for rates of 10 and more, PTRS of Hörmann (1993),
+    """Transformed rejection for rates of at least 10: Hörmann's PTRS (1993),
     doi:10.1016/0167-6687(93)90997-4. The draws are offsets from the rate's floor.
 
-    His hat is up to 0.571 % too low near k = rate + 2 sqrt(rate), by which 8e-7 of all
-    draws would be missing there, so it is raised. His quick tests spare logarithms of
-    one draw at a time, but none of a batch.
+    His hat is up to 0.571 % too low near k = rate + 2 sqrt(rate), so that 8e-7 of all
+    draws would be missing there. We raise it. His quick tests save logarithms for a
+    single draw, but not for a batch.
     """
     b = 0.931 + 2.53 * jnp.sqrt(rate)
     a = -0.059 + 0.02483 * b

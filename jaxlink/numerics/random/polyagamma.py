@@ -1,19 +1,19 @@
-"""Draws of the Polya-Gamma distribution PG(h, z) for any h > 0 and z.
+"""Draws from the Polya-Gamma distribution PG(h, z), for any h > 0 and z.
 
-With c = |z| its Laplace transform (Polson, Scott and Windle 2013,
-doi:10.1080/01621459.2013.829001) is E exp(-t X) = (cosh(c / 2) / cosh(s))**h, s =
-sqrt((c**2 / 2 + t) / 2). Since cosh(s) = exp(s) (1 + exp(-2 s)) / 2, that is
+With c = |z| and s = sqrt((c**2 / 2 + t) / 2), its Laplace transform is
+E exp(-t X) = (cosh(c / 2) / cosh(s))**h (Polson, Scott and Windle 2013,
+doi:10.1080/01621459.2013.829001). Because cosh(s) = exp(s) (1 + exp(-2 s)) / 2, that is
 
-    exp(h (c / 2 - s)) (1 + exp(-c))**h (1 + exp(-2 s))**-h,
+    exp(h (c / 2 - s)) (1 + exp(-c))**h (1 + exp(-2 s))**-h.
 
-of which the first factor belongs to the inverse Gaussian distribution of mean h / (2 c)
-and shape h**2 / 4. Two things follow.
+The first factor is the transform of the inverse Gaussian distribution with mean
+h / (2 c) and shape h**2 / 4. Two things follow.
 
 1. The reciprocal of the other factors is the transform of a compound Poisson variable:
-   its logarithm is h log(1 + exp(-2 s)) less its value at t = 0. That is the transform
+   its logarithm is h log(1 + exp(-2 s)) minus its value at t = 0. That is the transform
    of the measure h exp(-c**2 x / 2) / sqrt(2 pi x**3) sum_{k>=1} (-1)**(k+1) exp(-k**2
-   / (2 x)), which is positive (a theta function) and has the mass h log(1 + exp(-c)).
-   So an inverse Gaussian variable is X plus an independent one that is 0 with
+   / (2 x)), which is positive (a theta function) and has mass h log(1 + exp(-c)). So an
+   inverse Gaussian variable is X plus an independent variable that is 0 with
    probability (1 + exp(-c))**-h, and
 
        f_X(x) <= (1 + exp(-c))**h f_IG(x).
@@ -23,11 +23,11 @@ and shape h**2 / 4. Two things follow.
        A(x) = sum_n (-1)**n Gamma(n + h) (2 n + h) / (n! Gamma(h) h)
               exp(-((2 n + h)**2 - h**2) / (8 x)),
 
-   because exp(-m s) is the transform of m / sqrt(8 pi x**3) exp(-m**2 / (8 x)), but
-   for the tilt exp(-c**2 x / 2) that all have.
+   because exp(-m s) is the transform of m / sqrt(8 pi x**3) exp(-m**2 / (8 x)), apart
+   from the tilt exp(-c**2 x / 2) that all terms have.
 
-Hence an inverse Gaussian draw is one of X if it is kept with probability A(x), which
-happens with probability (1 + exp(-c))**-h.
+So an inverse Gaussian draw, kept with probability A(x), is a draw of X. On average it
+is kept with probability (1 + exp(-c))**-h.
 """
 
 from typing import Any
@@ -38,30 +38,29 @@ import numpy as np
 from jax import Array
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.gamma import standard_gamma
 from jaxlink.numerics.random.standard import open_uniform
 
-Shape = tuple[int, ...]
-
-# The largest h of draws by rejection, a piece for each unit of h.
+# The largest h that is drawn by rejection, with a piece for each unit of h.
 MOST_PIECES = 16
-# Where h log(1 + exp(-c)) is less, an inverse Gaussian draw is one of X, but for a part
-# of this size of all draws.
+# If h log(1 + exp(-c)) is less than this, we use the inverse Gaussian draw itself,
+# which is wrong for at most this part of all draws.
 NEGLIGIBLE = 1e-12
-# Of pieces with h <= 1, a part of about exp(-pi**2 x / 2) is beyond x.
+# For h <= 1, about exp(-pi**2 x / 2) of the pieces lie beyond x.
 PIECES_END = 8.0
-# Terms of A(x) for x up to there; those that follow are below 1e-17.
+# The number of terms of A(x) for x up to PIECES_END. Later terms are below 1e-17.
 TERMS = 26
-# Gamma draws of the series for large h, and terms that are summed of its remainder.
+# The number of gamma draws in the series for large h, and of summed remainder terms.
 SERIES, REMAINDER = 16, 64
 
 
 def polyagamma(key: Array, shape: Shape, dtype: Any, h: Array, z: Array) -> Array:
-    """Rejection (see above) for h up to 16, a sum of gamma draws above.
+    """Rejection (see above) for h up to 16, and a sum of gamma draws for larger h.
 
-    A draw with h > 1 is the sum of ceil(h) independent ones, so that half of the
-    proposals are kept or more. The sum of gamma draws is not exact: its distribution
-    function is off by 2e-8 at most (see `_by_series`).
+    A draw with h > 1 is the sum of ceil(h) independent draws, so that at least half of
+    the proposals are kept. The sum of gamma draws is not exact: its distribution
+    function is off by at most 2e-8 (see `_by_series`).
     """
     h, c = jnp.broadcast_to(h, shape), jnp.broadcast_to(jnp.abs(z), shape)
     pieces_key, series_key = jax.random.split(key)
@@ -85,7 +84,10 @@ def polyagamma(key: Array, shape: Shape, dtype: Any, h: Array, z: Array) -> Arra
 def _by_rejection(
     key: Array, h: Array, c: Array, pieces: Array, certain: Array
 ) -> Array:
-    """Sums of so many independent PG(h, c), h <= 1 or all proposals ``certain``."""
+    """Sums of ``pieces`` independent PG(h, c) draws, for h <= 1.
+
+    Where ``certain``, every proposal is kept, and h may be larger.
+    """
 
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         key, total, left = state
@@ -101,11 +103,12 @@ def _by_rejection(
 
 
 def _inverse_gaussian(key: Array, h: Array, c: Array) -> Array:
-    """Draws of mean h / (2 c) and shape h**2 / 4; for c = 0, of Levy's distribution.
+    """Draws with mean h / (2 c) and shape h**2 / 4. For c = 0, they are Levy draws.
 
-    Of the two roots of Michael, Schucany and Haas (1976), doi:10.2307/2683801, whose
-    product is the squared mean, the smaller one is the mean times ``ratio``. Written so
-    that neither cancels nor c = 0 is special. No draw there (0 / 0) is nan.
+    Michael, Schucany and Haas (1976), doi:10.2307/2683801: the product of their two
+    roots is the squared mean, and the smaller root is the mean times ``ratio``. As
+    written here, neither root cancels, and c = 0 needs no special case: no draw there
+    is nan, as 0 / 0 would be.
     """
     normal_key, uniform_key = jax.random.split(key)
     n = jax.random.normal(normal_key, h.shape, h.dtype)
@@ -116,7 +119,7 @@ def _inverse_gaussian(key: Array, h: Array, c: Array) -> Array:
 
 
 def _acceptance(x: Array, h: Array) -> Array:
-    """A(x), the quotients of whose terms need no exponentials of their own."""
+    """A(x). The ratio of successive terms needs no further exponentials."""
     once = jnp.exp(-(1 + h) / (2 * x))
     twice = jnp.exp(-1 / x)
     term = -(2 + h) * once
@@ -129,14 +132,14 @@ def _acceptance(x: Array, h: Array) -> Array:
 
 
 def _by_series(key: Array, h: Array, c: Array) -> Array:
-    """X = sum_k w_k g_k, w_k = 1 / (2 pi**2 (k - 1/2)**2 + c**2 / 2), of independent
-    gamma draws g_k of shape h.
+    """X = sum_k w_k g_k with w_k = 1 / (2 pi**2 (k - 1/2)**2 + c**2 / 2), where g_k are
+    independent gamma draws of shape h.
 
-    After 16 terms the remainder is a gamma draw, scaled and shifted to have its mean,
-    variance and third cumulant. For h > 16 and c up to where inverse Gaussian draws do
-    as well, that moves the distribution function of X by less than 2e-8: for c = 0 by
-    1e-14, for c = 30 by 1e-8 (from the transforms; it falls with h). A Kolmogorov-
-    Smirnov test would take 1e15 draws to notice.
+    After 16 terms, we replace the remainder with a gamma draw, scaled and shifted to
+    the same mean, variance and third cumulant. For h > 16, and c below the point where
+    inverse Gaussian draws take over, that moves the distribution function of X by less
+    than 2e-8: by 1e-14 for c = 0, and by 1e-8 for c = 30 (from the transforms; it falls
+    with h). A Kolmogorov-Smirnov test would need 1e15 draws to notice.
     """
 
     def weights(start: int, count: int) -> Array:
@@ -146,7 +149,7 @@ def _by_series(key: Array, h: Array, c: Array) -> Array:
 
     first = weights(0, SERIES)
     rest = weights(SERIES, REMAINDER)
-    # What follows them, about 1 / (2 pi**2 k**2), by integrals.
+    # Integrals give the sums of later weights, which are about 1 / (2 pi**2 k**2).
     n = SERIES + REMAINDER
     second = (rest**2).sum(0) + 1 / (2 * np.pi**2) ** 2 / (3 * n**3)
     third = (rest**3).sum(0) + 1 / (2 * np.pi**2) ** 3 / (5 * n**5)

@@ -1,4 +1,4 @@
-"""What samplers share: tails in full precision, open intervals, and rejection."""
+"""Tools for samplers: tails in full precision, open intervals, and rejection."""
 
 import math
 from collections.abc import Callable
@@ -11,28 +11,32 @@ from jax import Array
 from jax.scipy.special import erfcx
 
 from jaxlink.numerics.loops import while_loop
+from jaxlink.numerics.random import Shape
 
-Shape = tuple[int, ...]
-
-# From here on a normal's tail is taken by an expansion of its own.
+# Beyond this point, the tail of a normal has its own expansion.
 FAR = 6
 
 
 def open_uniform(key: Array, shape: Shape, dtype: Any) -> Array:
-    """Uniform draws that are neither 0 nor 1, where quantile functions may have poles:
-    JAX's are multiples of the machine epsilon from 0 on, these lie in between."""
+    """Uniform draws that are neither 0 nor 1, where quantile functions may have poles.
+
+    JAX's uniform draws are multiples of the machine epsilon, including 0. These draws
+    lie halfway between them.
+    """
     half_step = np.finfo(dtype).eps / np.asarray(2, dtype)
     return jax.random.uniform(key, shape, dtype) + half_step
 
 
 def tail_uniform(key: Array, shape: Shape, dtype: Any) -> tuple[Array, Array]:
-    """Uniform draws as the half that they fall into and the distance from its end.
+    """Uniform draws as the half they fall into and the distance from that half's end.
 
-    ``(upper, tail)``: the draw is ``1 - tail`` if ``upper``, else ``tail``, and 0 <
-    tail <= 1/2. No random bit is lost and the tail has its own exponent, so a quantile
-    function of it is as fine in both of its tails as bits allow: 2**-33 in 32 bits,
-    where JAX's uniform draws are multiples of 2**-23, and where the smallest of them
-    stand for all that is below.
+    No random bit is lost, and the tail has its own exponent. So a quantile function is
+    as fine in both tails as the bits allow: 2**-33 in 32 bits, while JAX's uniform
+    draws are multiples of 2**-23.
+
+    Returns:
+        ``(upper, tail)`` with 0 < tail <= 1/2: the draw is ``1 - tail`` where ``upper``
+        and ``tail`` elsewhere.
     """
     bits = np.finfo(dtype).bits
     drawn = jax.random.bits(key, shape, f"uint{bits}")
@@ -42,16 +46,16 @@ def tail_uniform(key: Array, shape: Shape, dtype: Any) -> tuple[Array, Array]:
 
 
 def standard_exponential(key: Array, shape: Shape, dtype: Any) -> Array:
-    """Exponential draws that are fine in both tails, and positive."""
+    """Positive exponential draws that are fine in both tails."""
     upper, tail = tail_uniform(key, shape, dtype)
     return jnp.where(upper, -jnp.log(tail), -jnp.log1p(-tail))
 
 
 def truncated_exponential(upper: Array, tail: Array, bound: Array) -> Array:
-    """The quantile at a `tail_uniform` of the exponential distribution below ``bound``.
+    """The quantile of an exponential distribution truncated at ``bound``.
 
-    Inverts F(x) = expm1(-x) / expm1(-bound). If the bound is far, the upper tail of F
-    is measured from its own end.
+    Inverts F(x) = expm1(-x) / expm1(-bound) at a `tail_uniform`. If the bound is far,
+    the upper tail of F is measured from its own end.
     """
     far = upper & (bound > 1)
     from_above = jnp.exp(-bound) - tail * jnp.expm1(-bound)
@@ -61,7 +65,7 @@ def truncated_exponential(upper: Array, tail: Array, bound: Array) -> Array:
 
 
 def non_negative(x: Array) -> Array:
-    """``x``, or nan where it is negative. NumPy refuses -0 too."""
+    """``x``, or nan where it is negative. Like NumPy, it rejects -0 too."""
     return jnp.where(jnp.signbit(x), jnp.nan, x)
 
 
@@ -71,7 +75,7 @@ def positive(x: Array) -> Array:
 
 
 def hazard_excess(x: Array) -> Array:
-    """What the hazard phi(x) / Phi(-x) of a normal exceeds x by, for x >= 0."""
+    """The hazard of a normal, phi(x) / Phi(-x), minus x, for x >= 0."""
     far = x > FAR
     near = jnp.where(far, 0, x)
     hazard = math.sqrt(2 / math.pi) / erfcx(near * math.sqrt(0.5))
@@ -91,9 +95,9 @@ def far_hazard_excess(x: Array) -> Array:
 def rejection(
     key: Array, propose: Callable[[Array], tuple[Array, Array]], start: Array
 ) -> Array:
-    """Draws of ``propose(key) -> (draw, accepted)``, repeated until all are accepted.
+    """Draws from ``propose(key) -> (draw, accepted)``, repeated until all are accepted.
 
-    Where ``start`` is nan the draw is nan, and nothing is tried.
+    Where ``start`` is nan, the draw is nan and no proposal is needed.
     """
 
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -1,7 +1,7 @@
-"""Samplers of truncated distributions: functions of standard variables between bounds.
+"""Samplers for truncated distributions: functions of standard variables between bounds.
 
-A row is a function ``(key, shape, dtype, *parameters, lower, upper) -> draw``. A
-parameter that is invalid, and bounds between which there is nothing, give nan.
+A sampler is a function ``(key, shape, dtype, *parameters, lower, upper) -> draw``. If a
+parameter is outside its domain, or nothing lies between the bounds, the draw is nan.
 """
 
 import math
@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import expit
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import open_uniform
 from jaxlink.numerics.random.truncated_normal import truncated_normal
 from jaxlink.numerics.random.truncated_standard import (
@@ -26,7 +27,6 @@ from jaxlink.numerics.random.truncated_standard import (
     of_standard,
 )
 
-Shape = tuple[int, ...]
 Sampler = Callable[..., Array]
 
 
@@ -34,7 +34,7 @@ Sampler = Callable[..., Array]
 
 
 def _laplace_to(x: Array, mu: Array, b: Array) -> Array:
-    # P(Z > z) is exp(-z) / 2 above 0, 1 - exp(z) / 2 below.
+    # P(Z > z) is exp(-z) / 2 above 0 and 1 - exp(z) / 2 below.
     z = (x - mu) / b
     below = -jnp.log1p(-jnp.exp(jnp.minimum(z, 0)) / 2)
     return jnp.where(z > 0, z + math.log(2), below)
@@ -115,7 +115,7 @@ log_normal = Transformed(
     (-math.inf, math.inf),
     (1,),
 ).sampler(between_normal)
-# -log(chi-square of one degree of freedom).
+# Minus the logarithm of a chi-square variable with one degree of freedom.
 moyal = Transformed(
     lambda x, mu, sigma: jnp.exp(-(x - mu) / (2 * sigma)),
     lambda z, mu, sigma: (
@@ -177,7 +177,7 @@ beta = of_standard(
     between_logit_beta,
     2,
 )
-# See `jaxlink.numerics.random.truncated_normal.skew_student_t`.
+# See `jaxlink.numerics.random.gamma.skew_student_t`.
 skew_student_t = of_standard(
     lambda a, b: Transformed(
         lambda x, mu, sigma: 2 * jnp.arcsinh((x - mu) / sigma / jnp.sqrt(a + b)),
@@ -223,7 +223,7 @@ def normal(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
 def geometric(
     key: Array, shape: Shape, dtype: Any, p: Array, lower: Array, upper: Array
 ) -> Array:
-    """How many units of the length -log(1 - p) an exponential variable has begun."""
+    """An exponential variable in units of -log(1 - p), rounded up."""
     first, last = jnp.maximum(jnp.ceil(lower), 1), jnp.floor(upper)
     length = -jnp.log1p(-jnp.minimum(p, 1 - np.finfo(dtype).eps))
     e = between_exponential(key, shape, dtype, (first - 1) * length, last * length)

@@ -1,4 +1,4 @@
-"""The truncated normal distribution, by its quantile function in each tail."""
+"""The truncated normal distribution, by its quantile function."""
 
 import math
 from typing import Any
@@ -9,14 +9,13 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import erfc, ndtri
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     FAR,
     far_hazard_excess,
     tail_uniform,
     truncated_exponential,
 )
-
-Shape = tuple[int, ...]
 
 
 def truncated_normal(
@@ -28,7 +27,7 @@ def truncated_normal(
     lower: Array,
     upper: Array,
 ) -> Array:
-    # JAX has no normal quantile in half precision.
+    # JAX has no normal quantile function in half precision.
     dtype = np.promote_types(dtype, np.float32)
     mu, sigma, lower, upper = (p.astype(dtype) for p in (mu, sigma, lower, upper))
     above, tail = tail_uniform(key, shape, dtype)
@@ -44,16 +43,16 @@ def _truncated_normal(
 ) -> Array:
     """The quantile at a `tail_uniform`.
 
-    In units of sigma from mu the interval goes from ``near`` to ``far``, where near is
-    the end with more density; if that is the upper one, all is mirrored. An interval
-    over which the density hardly changes, the tail of the normal and its body each have
-    a way of their own.
+    In units of sigma from mu, the interval goes from ``near`` to ``far``. The density
+    is greater at ``near``; if that is the upper end, everything is mirrored. There are
+    three methods: for the body of the normal, for its tail, and for an interval over
+    which the density hardly changes.
     """
     scale = _not_zero(sigma)
     low, high = (lower - mu) / scale, (upper - mu) / scale
     mirror = low + high < 0
     near, far = jnp.where(mirror, -high, low), jnp.where(mirror, -low, high)
-    # Squares stay finite.
+    # So that squares stay finite.
     most = math.sqrt(np.finfo(tail.dtype).max) / 4
     near = jnp.clip(near, -most, most)
     above = above ^ mirror
@@ -76,7 +75,7 @@ def _not_zero(sigma: Array) -> Array:
 
 
 def _body_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
-    """From the probability on whichever side of the draw has less of it."""
+    """Invert the probability on the side of the draw that has less of it."""
     outside = erfc(jnp.abs(near) * math.sqrt(0.5)) / 2
     beyond = erfc(far * math.sqrt(0.5)) / 2
     below = jnp.where(near > 0, 1 - outside, outside)
@@ -88,11 +87,11 @@ def _body_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
 
 
 def _tail_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
-    """The distance from ``near`` >= FAR, where the hazard is near + e(near).
+    """The distance of the quantile from ``near`` >= FAR.
 
-    Of the tail beyond near, exp(-drop(t)) is beyond near + t, where drop is convex:
-    near t + t**2 / 2 + log(hazard(near + t) / hazard(near)). So Newton steps from a
-    start that is too large go down to the solution.
+    A part exp(-drop(t)) of the tail beyond near is beyond near + t, with drop(t) =
+    near t + t**2 / 2 + log(hazard(near + t) / hazard(near)). drop is convex, so
+    Newton's steps descend to the solution from a start that is too large.
     """
     hazard = near + far_hazard_excess(near)
 
@@ -112,7 +111,7 @@ def _tail_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
 
 
 def _narrow_quantile(above: Array, tail: Array, near: Array, width: Array) -> Array:
-    """The part of the width: its probability is an integral by quadrature."""
+    """The quantile as a part of the width, with its probability by quadrature."""
     nodes, weights = np.polynomial.legendre.leggauss(4)
 
     def density(part: Array) -> Array:

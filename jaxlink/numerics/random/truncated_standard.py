@@ -1,9 +1,9 @@
 """Standard variables between two bounds, and distributions as functions of them.
 
-PyMC inverts F between F(lower) and F(upper). In an upper tail these are 1, and the draw
-is infinite. The variables here keep the digits of both tails: an exponential one, for
-which -log P(E > e) is e itself, a normal and a Cauchy one, and those of which the
-smaller of two tails is inverted.
+PyMC inverts F between F(lower) and F(upper). In an upper tail both are 1, and the draw
+is infinite. The variables here keep the digits of both tails: an exponential, for which
+-log P(E > e) is e itself, a normal, a Cauchy, and a gamma and a beta, for which we
+invert the smaller of the two tails.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import expit
 
+from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     open_uniform,
     tail_uniform,
@@ -34,7 +35,6 @@ __all__ = [
     "of_standard",
 ]
 
-Shape = tuple[int, ...]
 Sampler = Callable[..., Array]
 
 
@@ -43,11 +43,12 @@ class Transformed:
     """A distribution as a monotonic function of a standard one.
 
     Arguments:
-        to: the standard variable of a value inside the support and the parameters.
-        back: its inverse.
-        support: of the parameters: the ends, and a value between them.
+        to: from a value inside the support, and the parameters, to the standard
+            variable.
+        back: the inverse of ``to``.
+        support: from the parameters to the ends of the support and a value between.
         ends: the standard variable at the ends of the support.
-        positive: the indices of the parameters that must be.
+        positive: the indices of the parameters that must be positive.
     """
 
     to: Callable[..., Array]
@@ -64,7 +65,7 @@ class Transformed:
             low, high, between = self.support(*parameters)
 
             def at(bound: Array) -> Array:
-                # What an end is mapped to has no derivative, so no end gets there.
+                # `to` has no derivative at the ends, so it never gets an end.
                 inside = (bound > low) & (bound < high)
                 value = self.to(jnp.where(inside, bound, between), *parameters)
                 return jnp.where(inside, value, jnp.where(bound <= low, *self.ends))
@@ -84,7 +85,7 @@ class Transformed:
 def between_exponential(
     key: Array, shape: Shape, dtype: Any, low: Array, high: Array
 ) -> Array:
-    # Beyond its lower bound it is what it was, for it has no memory.
+    # An exponential variable is memoryless: beyond its lower bound it starts again.
     return low + truncated_exponential(*tail_uniform(key, shape, dtype), high - low)
 
 
@@ -98,8 +99,11 @@ def between_normal(
 def between_cauchy(
     key: Array, shape: Shape, dtype: Any, low: Array, high: Array
 ) -> Array:
-    """The cotangent of a uniform angle, which keeps its digits in the upper tail: the
-    interval is mirrored if more of it lies below."""
+    """The cotangent of a uniform angle.
+
+    It keeps its digits in the upper tail, so the interval is mirrored if more of it
+    lies below zero.
+    """
     mirror = low + high < 0
     low, high = jnp.where(mirror, -high, low), jnp.where(mirror, -low, high)
 
@@ -134,7 +138,7 @@ def between_gamma(
 def between_logit_beta(
     key: Array, shape: Shape, dtype: Any, a: Array, b: Array, low: Array, high: Array
 ) -> Array:
-    """The logit of a beta variable, which is between ``low`` and ``high``."""
+    """The logit of a beta variable, where the logit is between ``low`` and ``high``."""
 
     def tails(y: Array) -> tuple[Array, Array]:
         inside = jnp.isfinite(y)
@@ -161,7 +165,7 @@ def _tails_between(
     low: tuple[Array, Array],
     high: tuple[Array, Array],
 ) -> tuple[Array, Array]:
-    """P and Q of a draw, given those of the bounds. Both keep their digits."""
+    """P and Q of a draw, given P and Q of the bounds. Both keep their digits."""
     is_upper, tail = tail_uniform(key, shape, dtype)
     below = jnp.where(is_upper, 1 - tail, tail)
     above = jnp.where(is_upper, tail, 1 - tail)
@@ -173,7 +177,13 @@ def _tails_between(
 def of_standard(
     transformed: Callable[..., Transformed], core: Sampler, shapes: int
 ) -> Sampler:
-    """Likewise if the standard distribution has ``shapes`` parameters of its own."""
+    """Like `Transformed.sampler`, for a standard distribution with its own parameters.
+
+    Arguments:
+        transformed: from the standard distribution's parameters to a `Transformed`.
+        core: the sampler of the truncated standard distribution.
+        shapes: the number of the standard distribution's parameters, which come first.
+    """
 
     def draw(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
         own, rest = operands[:shapes], operands[shapes:]

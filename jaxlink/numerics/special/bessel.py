@@ -1,15 +1,15 @@
 """Modified Bessel functions of any real order, exponentially scaled.
 
-Both are integrals along a contour through the saddle point t0 = asinh(v / x) on which
-the integrand is positive, so that nothing cancels (Gil, Segura and Temme, Numerical
-Methods for Special Functions, SIAM 2007, chapter 5; DLMF 10.32.9 and 10.32.12). With
-w = sqrt(x^2 + v^2) and the exponent at the saddle taken out,
+Both are integrals along a contour through the saddle point t0 = asinh(v / x). The
+integrand is positive there, so nothing cancels (Gil, Segura and Temme, Numerical
+Methods for Special Functions, SIAM 2007, chapter 5; DLMF 10.32.9 and 10.32.12). Let
+w = sqrt(x^2 + v^2), and factor out the exponent at the saddle:
 
     K_v(x) = 1/2 exp(v t0 - w) int exp(-w (cosh t - 1) - v (sinh t - t)) dt,
     I_v(x) = 1/pi exp(w - v t0) int exp(x cosh(u) cos(h) - v u - (w - v t0)) dh,
 
 where t runs over all reals, h from 0 to pi, and u(h) = asinh(v / x * h / sin(h)).
-For small x, I is its power series, DLMF 10.25.2.
+For small x, we sum the power series of I, DLMF 10.25.2.
 """
 
 import math
@@ -58,15 +58,15 @@ def _saddle(v: Any, x: Any) -> tuple[Any, Any, Any]:
 
 def _kve(v: Any, x: Any) -> Any:
     """K_v(x) exp(x) for v >= 0 and 0 < x < inf."""
-    # The order acts by the factor exp(v (t + t0)) alone. To differentiate that, and not
-    # the saddle and what is taken out there, avoids their cancellation for small x.
+    # The order acts only through the factor exp(v (t + t0)). We differentiate that
+    # factor, and not the saddle and its exponent, which would cancel for small x.
     order, v = v, lax.stop_gradient(v)
     t0, w, exponent = _saddle(v, x)
     t0 = lax.stop_gradient(t0)
     less = x * (x / (w + v))  # w - v
     # The exponent is the negative of w (cosh t - 1) + v (sinh t - t) for t > 0, and of
-    # (w - v) (cosh t - 1) + v (|t| - 1 + exp(-|t|)) for t < 0: all terms are positive.
-    # From t^2 / (2 + t) <= t - 1 + exp(-t) follows where the last is negligible.
+    # (w - v) (cosh t - 1) + v (|t| - 1 + exp(-|t|)) for t < 0. All terms are positive.
+    # t^2 / (2 + t) <= t - 1 + exp(-t) bounds the range on the left.
     e = negligible(x.dtype)
     right = 2 * jnp.arcsinh(jnp.sqrt(e / (2 * w)))
     c = e / jnp.maximum(v, 1e-30)
@@ -122,13 +122,13 @@ def _ive_contour(v: Any, x: Any) -> Any:
     width = 1 / jnp.sqrt(w)
     stop = jnp.minimum(math.pi, 1.2 * math.sqrt(2 * e) * width)
     step = lax.stop_gradient(jnp.minimum(0.2, width / 3))
-    # The integrand is even: the node at zero counts half.
+    # The integrand is even, so the node at zero counts half.
     total = trapezoid(integrand, 0 * step, stop, step) - step / 2
     return jnp.exp(exponent + jnp.log(total / math.pi))
 
 
 def _sin_pi(v: Any) -> Any:
-    """sin(pi v), exactly zero at whole numbers."""
+    """sin(pi v), exactly zero at integers."""
     whole = jnp.round(v)
     sign = 1 - 2 * jnp.mod(whole, 2)
     return lax.stop_gradient(sign) * jnp.sin(math.pi * (v - lax.stop_gradient(whole)))
@@ -178,8 +178,8 @@ def _ive_everywhere(v: Any, x: Any) -> Any:
 def _ive_by_x(v: Any, x: Any) -> Any:
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
     slope = jax.jvp(_ive_everywhere, (v, x), (zero, one))[1]
-    # At zero that of (x / 2)^v / Gamma(v + 1); for order zero that of exp(-|x|) from
-    # the left, as in PyTensor.
+    # At zero, the slope of (x / 2)^v / Gamma(v + 1). For order zero, the slope of
+    # exp(-|x|) from the left, as in PyTensor.
     sign = jnp.where(jnp.mod(jnp.floor(v), 2) == 0, 1, -1)
     steep = (abs(v) < 1) | ((v < 0) & (v != jnp.floor(v)))
     steep_slope = jnp.where(v < 0, sign, 1) * jnp.inf
@@ -189,9 +189,9 @@ def _ive_by_x(v: Any, x: Any) -> Any:
 
 
 def of_order(fn: Any) -> Any:
-    """The derivative with respect to the order.
+    """The derivative of ``fn`` with respect to the order.
 
-    There is none where the orders next to ``v`` have no value, or an infinite one.
+    It is nan where the orders next to ``v`` have no value, or an infinite one.
     """
 
     def derivative(v: Any, x: Any) -> Any:

@@ -1,17 +1,17 @@
 """Bessel functions of the first kind of any real order.
 
-For v >= 0 and x > 0, with v = m + f, m whole and 0 <= f < 1:
+For v >= 0 and x > 0, let v = m + f with m an integer and 0 <= f < 1:
 
-* where x is small beside v, the power series, DLMF 10.2.2;
+* if x is small relative to v, the power series, DLMF 10.2.2;
 * for x < 25, Miller's backward recurrence, normalized by Neumann's expansion of
   (x / 2)^f, DLMF 10.23.15 and 3.6(iii);
-* up to the turning point, Hankel's expansion of orders f and f + 1, DLMF 10.17.3, and
-  forward recurrence, which is stable there;
-* beyond it, the integral along the contour of steepest descent, where the integrand is
-  positive (DLMF 10.9.17; Gil, Segura and Temme, Numerical Methods for Special
-  Functions, SIAM 2007, chapter 5).
+* for larger x, up to the turning point v = x, Hankel's expansion of orders f and f + 1,
+  DLMF 10.17.3, and forward recurrence, which is stable there;
+* for orders beyond it, the integral along the contour of steepest descent, where the
+  integrand is positive (DLMF 10.9.17; Gil, Segura and Temme, Numerical Methods for
+  Special Functions, SIAM 2007, chapter 5).
 
-Negative orders are reached from f and f + 1 by downward recurrence.
+Downward recurrence from f and f + 1 gives negative orders.
 """
 
 import math
@@ -28,15 +28,15 @@ from jaxlink.numerics.special.log_gamma import log_gamma_1p
 
 __all__ = ["j0", "j1", "jv"]
 
-# Hankel's expansion reaches full precision from here on, Miller's algorithm up to here
-# with these many orders.
+# From FAR on, Hankel's expansion reaches full precision. Up to FAR, Miller's algorithm
+# does, with this many orders.
 FAR, ORDERS = 25, 110
-# As many steps as a recurrence may take: a loop takes those of the longest in a batch.
+# The most steps a recurrence may take. The longest in a batch decides for all elements.
 LONGEST = 10**8
 
 
 def _series(v: Any, x: Any) -> Any:
-    """For x^2 <= 4 (v + 1), or v > 40 and x < 25."""
+    """J for x^2 <= 4 (v + 1), or for v > 40 and x < 25."""
     q = x * x / 4
 
     def body(k: Any, state: Any) -> Any:
@@ -51,7 +51,7 @@ def _series(v: Any, x: Any) -> Any:
 
 
 def _miller(m: Any, f: Any, x: Any) -> Any:
-    """For m <= 40 and 1 < x < 25: orders f + n with n from `ORDERS` down to 0.
+    """J for m <= 40 and 1 < x < 25, by orders f + n with n from `ORDERS` down to 0.
 
     With h_1 = 1 and h_k = h_{k-1} (f + k - 1) / k, Neumann's expansion is
     (x / 2)^f / Gamma(f + 1) = J_f + sum_k h_k (f + 2 k) J_{f + 2 k}.
@@ -68,7 +68,7 @@ def _miller(m: Any, f: Any, x: Any) -> Any:
         total = total + jnp.where(even, h * (f + n) * this, 0)
         h = jnp.where(even & (n > 2), h * k / (f + k - 1), h)
         below = 2 * (f + n) / x * this - above
-        # As long as numbers grow, keep them from overflow.
+        # Scale down large numbers, so that they do not overflow.
         scale = jnp.where(abs(below) > 1e12, 1e-12, 1.0).astype(x.dtype)
         state = below, this, wanted, total
         return *(z * scale for z in state), h
@@ -81,7 +81,7 @@ def _miller(m: Any, f: Any, x: Any) -> Any:
 
 
 def _hankel(f: Any, x: Any) -> Any:
-    """For orders below 2 and x >= `FAR`."""
+    """J for orders below 2 and x >= `FAR`."""
 
     def body(k: Any, state: Any) -> Any:
         term, p, q = state
@@ -104,7 +104,7 @@ def _hankel(f: Any, x: Any) -> Any:
 
 
 def _recur(m: Any, first: Any, second: Any, factor: Callable[[Any], Any]) -> Any:
-    """Element m of the sequence y_{n+1} = factor(n) y_n - y_{n-1}; nan if it is beyond
+    """Element m of the sequence y_{n+1} = factor(n) y_n - y_{n-1}, or nan beyond
     `LONGEST`."""
     too_long = m > LONGEST
     m = jnp.where(too_long, 0, m)
@@ -123,7 +123,7 @@ def _recur(m: Any, first: Any, second: Any, factor: Callable[[Any], Any]) -> Any
 
 
 def _contour(v: Any, x: Any) -> Any:
-    """For v > x >= `FAR`, as in `_ive_contour` with cosh and sinh exchanged.
+    """J for v > x >= `FAR`, like `bessel._ive_contour` with cosh and sinh swapped.
 
     The integrand is exp(x sinh(u) cos(h) - v u), with cosh(u) = v / x * h / sin(h).
     """
@@ -141,8 +141,8 @@ def _contour(v: Any, x: Any) -> Any:
         value = value - v * jnp.log1p((c0 * q + more) / (c0 + s0))
         return jnp.where(outside, -jnp.inf, value)
 
-    # Negligible beyond the width of the saddle, and that of the turning point (Watson,
-    # A Treatise on the Theory of Bessel Functions, 8.31).
+    # The integrand is negligible beyond the width of the saddle, and beyond that of the
+    # turning point (Watson, A Treatise on the Theory of Bessel Functions, 8.31).
     e = negligible(x.dtype)
     wide = jnp.minimum(
         1.2 * jnp.sqrt(2 * e / (x * s0)),
@@ -154,7 +154,7 @@ def _contour(v: Any, x: Any) -> Any:
 
 
 def _near(f: Any, x: Any) -> Any:
-    """For orders below 3, x > 0 and x < `FAR`."""
+    """J for orders below 3 and 0 < x < `FAR`."""
     m = jnp.floor(f)
     small = x * x < 4 * (f + 1)
     return jnp.where(
@@ -205,8 +205,9 @@ def _jv(v: Any, x: Any) -> Any:
     y = jnp.where(inside, jnp.where(x < 0, -x, x), 1)
     odd = jnp.mod(v1, 2) == 1
     value = _positive(jnp.where(v1 < 0, -v1, v1), y)
-    # The recurrence differentiates to Y as it should, but is of use for a whole order
-    # only there: Y drowns its value.
+    # At an integer order, the recurrence has the right derivative, which contains Y.
+    # But its rounding errors grow like Y and swamp the value, so only the derivative is
+    # used.
     m = lax.stop_gradient(jnp.floor(v1))
     f = v1 - m
     steps = jnp.where(v1 < 0, -m, 0)
@@ -231,7 +232,7 @@ jv: Callable[..., Any] = smooth(
 
 
 def _of_whole_order(n: int) -> Callable[[Any], Any]:
-    """J_n for n = 0, 1, 2, which needs no recurrence from order to order."""
+    """J_n for n = 0, 1, 2, which needs no recurrence over orders."""
 
     def value(x: Any) -> Any:
         inside = (x != 0) & (abs(x) < jnp.inf)

@@ -1,12 +1,12 @@
 """The regularized incomplete beta function and its inverse.
 
-With t = x exp(-s) in DLMF 8.17.1, r = x / (1 - x), and a decreasing integrand up to the
-mean x = a / (a + b) (beyond it, 1 - I_{1-x}(b, a) is the form to take),
+Up to the mean x = a / (a + b), where the integrand decreases, substitute t = x exp(-s)
+in DLMF 8.17.1. (Beyond the mean, use 1 - I_{1-x}(b, a).) With r = x / (1 - x),
 
     I_x(a, b) = x^a (1 - x)^b / B(a, b) M,
     M = (1 + r) int exp(-a s + (b - 1) log1p(-r expm1(-s))) ds  over s > 0.
 
-In y = logit(x), d log I / dy = 1 / M. M increases with x: log I is concave in y.
+In y = logit(x), d log I / dy = 1 / M. M increases with x, so log I is concave in y.
 """
 
 import math
@@ -32,7 +32,7 @@ from jaxlink.numerics.special.log_gamma import (
 
 __all__ = ["betainc", "betaincinv"]
 
-# JAX's derivative of it, x (1 - x), loses what is left to one.
+# JAX's derivative, x (1 - x), loses the digits of 1 - x.
 expit: Callable[..., Any] = smooth(jax.nn.sigmoid, {0: lambda y: expit(y) * expit(-y)})
 
 
@@ -55,8 +55,9 @@ def _integral(a: Any, b: Any, y: Any) -> Any:
     steep = jnp.maximum(b - 1, 0) * r
     bounds = [(e + jnp.maximum(b - 1, 0) * jnp.log1p(r)) / a]
     bounds += [jnp.where(steep < a, e / (a - steep), jnp.inf)]
-    # For b > 1 and t = r (1 - exp(-s)), the exponent is a log(1 - t / r) + (b - 1)
-    # log1p(t), at most -a t^2 / (2 r^2) or -(b - 1) t^2 / (2 + 2 t), up to the mean.
+    # For b > 1 and t = r (1 - exp(-s)), the exponent is
+    # a log(1 - t / r) + (b - 1) log1p(t). Up to the mean it is at most
+    # -a t^2 / (2 r^2) or -(b - 1) t^2 / (2 + 2 t).
     c = 2 * e / jnp.maximum(b - 1, 1e-30)
     part = jnp.minimum(jnp.sqrt(2 * e / a), (c + jnp.sqrt(c * c + 4 * c)) / (2 * r))
     curved = (b > 1) & (steep <= a) & (part < 1)
@@ -79,14 +80,14 @@ def _betainc(a: Any, b: Any, x: Any) -> Any:
     bad |= ((a == 0) & (b == 0)) | ((a == jnp.inf) & (b == jnp.inf))
     none = (x == 0) | ((x < 1) & ((b == 0) | (a == jnp.inf)))
     all_ = (x == 1) | ((x > 0) & ((a == 0) | (b == jnp.inf)))
-    # An order of zero has a derivative: next to zero that is the same.
+    # The derivative at order zero is the same as next to zero.
     at_order_zero = ~bad & (x > 0) & (x < 1) & ((a == 0) | (b == 0))
     at_order_zero &= (a < jnp.inf) & (b < jnp.inf)
     a, b = (jnp.where(at_order_zero & (z == 0), z + 1e-30, z) for z in (a, b))
     inside = ~(bad | none | all_) | at_order_zero
     a, b, x = (jnp.where(inside, z, 0.5) for z in (a, b, x))
     # For b < 1 the integrand decreases for all x, and beyond the mean the other tail
-    # can be the larger one: it is about w^b a / (a + b).
+    # may be the larger one. It is about w^b a / (a + b).
     w = jnp.minimum((1 - x) * (1 + a / b), 1)
     mean = a / (a + b)
     upper = (x > mean) & ((b >= 1) | (b * jnp.log(w) + jnp.log(mean) < -0.7))
@@ -113,7 +114,7 @@ def _density(a: Any, b: Any, x: Any) -> Any:
     near, far = jnp.where(x == 0, a, b), jnp.where(x == 0, b, a)
     edge = jnp.where(near < 1, jnp.inf, jnp.where(near == 1, far, 0))
     outside = jnp.where((x == 0) | (x == 1), edge, jnp.nan)
-    # With one of the orders zero or infinite, the function is 0 or 1.
+    # If one of the orders is zero or infinite, the function is 0 or 1.
     small, large = jnp.minimum(a, b), jnp.maximum(a, b)
     flat = (small >= 0) & (large > 0) & (small < jnp.inf) & (x > 0) & (x < 1)
     outside = jnp.where(flat, 0, outside)
@@ -124,11 +125,11 @@ density = smooth(_density)
 betainc = smooth(_betainc, {2: density})
 
 
-# The inverse: Newton's method for log I in y converges from below, since log I is
+# The inverse: Newton's method for log I in y converges from below, because log I is
 # concave. I <= r^a / (a B(a, b)), the integral of r^(a - 1) (1 + r)^(-a - b), gives a
-# start. The logarithm of a tail small enough is solved for: p, or else 1 - p.
+# start. We solve for the logarithm of a small tail: p or 1 - p.
 
-# Below this, it is p.
+# Below this, the tail is p.
 FEW = 0.05
 
 
@@ -162,7 +163,7 @@ def _logit_by(i: int) -> Callable[..., Any]:
         tail = jnp.where(upper, b, a), jnp.where(upper, a, b), jnp.where(upper, -y, y)
         if i == 2:
             return _integral(*tail) / jnp.where(upper, 1 - p, p)
-        # The logarithm of the tail stays what it is, and its slope in y is 1 / M.
+        # The logarithm of the tail stays fixed, and its slope in y is 1 / M.
         by_first = upper ^ (i == 0)
         along = by_first.astype(a.dtype), (~by_first).astype(a.dtype), jnp.zeros_like(a)
         m, of_m = jax.jvp(_integral, tail, along)
@@ -177,7 +178,7 @@ logit = smooth(_logit, LOGIT_BY)
 
 
 def _with_edges(fn: Callable[..., Any], a: Any, b: Any, p: Any, edge: Any) -> Any:
-    """``fn``, but ``edge`` where x is 0 or 1, and nan where there is no x."""
+    """``fn``, but ``edge`` where the inverse is 0 or 1, and nan where there is none."""
     good = (a > 0) & (b > 0) & (p >= 0) & (p <= 1)
     good &= (a < jnp.inf) | (b < jnp.inf) | (p == 0) | (p == 1)
     inside = good & (a < jnp.inf) & (b < jnp.inf) & (p > 0) & (p < 1)

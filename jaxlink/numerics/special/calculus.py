@@ -1,9 +1,9 @@
-"""Calculus that the special functions share: derivatives, quadrature, Newton's method.
+"""Calculus for the special functions: derivatives, quadrature, Newton's method.
 
-A special function is written here as a plain algorithm: a series, a recurrence, a sum
-over nodes. JAX differentiates any of them in forward mode, loops included, and forward
-mode selects the tangent of the branch that `where` takes, so that a branch which is not
-taken cannot spoil it. `smooth` makes of that a function that has all derivatives.
+We write a special function as a plain algorithm: a series, a recurrence, a sum over
+nodes. JAX differentiates all of them in forward mode, loops included. Forward mode
+selects the tangent of the branch that `where` takes, so the other branch cannot affect
+it. `smooth` turns such an algorithm into a function that has all derivatives.
 """
 
 import math
@@ -23,11 +23,11 @@ Function = Callable[..., Any]
 
 
 def smooth(fn: Function, partials: dict[int, Function] | None = None) -> Function:
-    """``fn`` of floats that broadcast, differentiable in every mode and order.
+    """``fn``, differentiable in every mode and order. Its float arguments broadcast.
 
-    Its partial derivative with respect to argument ``i`` is ``partials[i]``, or else
-    that of ``fn`` in forward mode; it is `smooth` in turn, and computed only where the
-    argument has a tangent. So reverse mode never meets the loops of ``fn``.
+    The partial derivative with respect to argument ``i`` is ``partials[i]``, or if that
+    is missing, forward mode through ``fn``, made `smooth` in turn. It is computed only
+    if the argument has a tangent. So reverse mode never sees the loops in ``fn``.
     """
     known = partials or {}
     wrapped = jax.custom_jvp(fn)
@@ -59,16 +59,16 @@ def smooth(fn: Function, partials: dict[int, Function] | None = None) -> Functio
     return call
 
 
-# A slope can be infinite, or nan where there is none. 0 * nan would then spoil the
-# derivative along other arguments, and that of a `where` in reverse mode. To select by
-# t == 0 is not linear in t; to multiply by the largest number twice is: it leaves zero
-# and overflows for anything else. It is done before and after inf - inf makes nan of
-# it, since reverse mode goes through the steps from last to first.
+# A slope can be infinite, or nan where there is none. 0 * nan would then make the
+# derivative along other arguments nan, and that of a `where` in reverse mode. Selecting
+# by t == 0 is not linear in t. Multiplying by the largest number twice is linear: zero
+# stays zero, and anything else overflows. Then inf - inf gives nan. We multiply both
+# before and after that step, because reverse mode runs the steps from last to first.
 
 
 @jax.custom_jvp
 def _bounded(slope: Any) -> Any:
-    """The largest number in place of infinity and nan."""
+    """``slope`` with the largest number in place of infinity and nan."""
     huge = float(np.finfo(slope.dtype).max)
     return jnp.where(jnp.isnan(slope), huge, jnp.clip(slope, -huge, huge))
 
@@ -79,7 +79,7 @@ def _bounded_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def _times(t: Any, slope: Any) -> Any:
-    """``t * slope``, linear in t, and zero where t is, whatever the slope."""
+    """``t * slope``, linear in t, and zero where t is zero, whatever the slope."""
     huge = float(np.finfo(slope.dtype).max)
     scale = jnp.where(jnp.isfinite(slope), 1, huge)
     t = t * scale * scale
@@ -96,7 +96,7 @@ def horner(coefficients: list[float], x: Any) -> Any:
 
 
 def negligible(dtype: Any) -> float:
-    """The exponent E for which exp(-E) is lost beside one."""
+    """An exponent E such that exp(-E) is negligible beside one."""
     return 4 - math.log(float(np.finfo(dtype).eps))
 
 
@@ -104,8 +104,8 @@ def trapezoid(fn: Function, start: Any, stop: Any, step: Any) -> Any:
     """The trapezoidal rule for a function that vanishes, or is flat, at both ends.
 
     It converges geometrically in 1 / step: Trefethen and Weideman, The exponentially
-    convergent trapezoidal rule, SIAM Review 56 (2014). All elements take as many steps
-    as the longest range needs.
+    convergent trapezoidal rule, SIAM Review 56 (2014). Every element takes as many
+    steps as the longest range needs.
     """
     start, stop, step = lax.stop_gradient((start, stop, step))
     steps = jnp.ceil((stop - start) / step)
@@ -123,8 +123,9 @@ def decaying_integral(exponent: Function, smallest: Any, largest: Any) -> Any:
     """The integral of exp(exponent(s)) over s > 0, for an exponent that is 0 at 0.
 
     Arguments:
-        smallest: below this, the exponent is linear or flat.
-        largest: from here on, exp(exponent(s)) is negligible.
+        exponent: a function of s.
+        smallest: below this s, the exponent is linear or flat.
+        largest: beyond this s, exp(exponent(s)) is negligible.
 
     The double-exponential rule for a decaying integrand: s = exp(u - exp(u0 - u)).
     Takahasi and Mori, Double exponential formulas for numerical integration, Publ.
@@ -136,7 +137,7 @@ def decaying_integral(exponent: Function, smallest: Any, largest: Any) -> Any:
     def node(u: Any) -> Any:
         lower = jnp.exp(start - u)
         s = jnp.exp(u - lower)
-        # Nodes past an element's own range are there for the sake of other elements.
+        # Nodes beyond an element's own range are for the other elements.
         inside = u <= stop
         value = jnp.exp(exponent(jnp.where(inside, s, 0))) * s * (1 + lower)
         return jnp.where(inside, value, 0)
@@ -146,9 +147,9 @@ def decaying_integral(exponent: Function, smallest: Any, largest: Any) -> Any:
 
 
 def newton(step: Function, start: Any, tolerance: float, most: int = 100) -> Any:
-    """Repeat y += step(y) until the steps are small, for each element."""
+    """Repeat y += step(y) until every element's step is small."""
 
-    def go_on(state: Any) -> Any:
+    def unfinished(state: Any) -> Any:
         i, _, active = state
         return (i < most) & active.any()
 
@@ -160,4 +161,4 @@ def newton(step: Function, start: Any, tolerance: float, most: int = 100) -> Any
         return i + 1, y, active
 
     active = jnp.ones_like(start, bool)
-    return while_loop(go_on, body, (jnp.asarray(0), start, active))[1]
+    return while_loop(unfinished, body, (jnp.asarray(0), start, active))[1]

@@ -19,7 +19,7 @@ def erfcx(x: Any) -> Any:
     """JAX's; far out the series DLMF 7.12.1."""
     # jax < 0.12: its erfcx has a gap far out.
     far = x > 8
-    # One by one: JAX 0.12 cannot take the second derivative for an array.
+    # Element by element, because JAX 0.12 has no second derivative for an array.
     near = jnp.vectorize(special.erfcx)(jnp.where(far, 0, x))
     y = jnp.where(far, x, 8)
     z = 1 / (2 * y * y)
@@ -30,9 +30,9 @@ def erfcx(x: Any) -> Any:
 
 
 # With erfcx(x) = exp(x^2) erfc(x), which does not underflow,
-#     log(erfc(x)) = log(erfcx(x)) - x^2,
-# with the derivative s(x) = -2 / (sqrt(pi) erfcx(x)), whose own is -s(x) (s(x) + 2x).
-# On the left erfcx overflows; s is zero there, as it should be.
+#     log(erfc(x)) = log(erfcx(x)) - x^2.
+# Its derivative is s(x) = -2 / (sqrt(pi) erfcx(x)), and s'(x) = -s(x) (s(x) + 2x).
+# For very negative x erfcx overflows, and s is zero, as it should be.
 
 
 def _log_erfc(x: Any) -> Any:

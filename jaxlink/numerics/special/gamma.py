@@ -4,14 +4,15 @@ With P = 1 - Q, D(u) = u - log(1 + u) and the gamma density's peak factor
 
     F(k, x) = x^k exp(-x) / Gamma(k + 1) = exp(-k D(x / k - 1) - r(k)) / sqrt(2 pi k),
 
-r the remainder of Stirling's series, both tails are F times an integral over s > 0:
+and the remainder r of Stirling's series, both tails are k F times an integral over
+s > 0:
 
     P = k F I,  I = int exp(-k s - x expm1(-s)) ds       (t = x exp(-s) in DLMF 8.2.1)
     Q = k F I,  I = int exp((k - 1) log1p(s) - x s) ds   (t = x (1 + s) in DLMF 8.2.2)
 
-Each integrand decreases from one where its tail is the smaller one, about, so that the
-integral is well conditioned however large k and x are. And I is the reciprocal of the
-tail's logarithmic derivative: d log P / d log x = 1 / I = -d log Q / d log x.
+Roughly where its tail is the smaller one, each integrand starts at one and decreases.
+So the integral is well conditioned however large k and x are. And I is the reciprocal
+of the tail's logarithmic derivative: d log P / d log x = 1 / I = -d log Q / d log x.
 """
 
 import math
@@ -49,7 +50,7 @@ def log_peak(k: Any, x: Any, log_x: Any) -> Any:
 
 
 def lower_integral(k: Any, x: Any) -> Any:
-    """I of P. From s^2 / (2 + s) <= s + expm1(-s) follows where it is negligible."""
+    """The integral I for P. s^2 / (2 + s) <= s + expm1(-s) bounds its range."""
     e = negligible(x.dtype)
     excess, least = jnp.maximum(x - k, 0), jnp.minimum(k, x)
     b = e + 2 * excess
@@ -61,7 +62,7 @@ def lower_integral(k: Any, x: Any) -> Any:
 
 
 def upper_integral(k: Any, x: Any) -> Any:
-    """I of Q. From s^2 / (2 + 2 s) <= s - log1p(s) follows where it is negligible."""
+    """The integral I for Q. s^2 / (2 + 2 s) <= s - log1p(s) bounds its range."""
     e = negligible(x.dtype)
     c = 2 * e / jnp.maximum(k - 1, 1e-30)
     largest = jnp.minimum(
@@ -76,7 +77,7 @@ def upper_integral(k: Any, x: Any) -> Any:
 
 
 def _small(k: Any, x: Any, log_x: Any) -> tuple[Any, Any]:
-    """s and c with P = exp(s) (1 + c), for x <= 1 and k <= 1: DLMF 8.7.1.
+    """s and c such that P = exp(s) (1 + c), for x <= 1 and k <= 1: DLMF 8.7.1.
 
     Both are proportional to k near zero, so that Q = -expm1(s) - exp(s) c is exact.
     """
@@ -131,10 +132,10 @@ gammainc = smooth(lambda k, x: _tails(k, x)[0], {1: density})
 gammaincc = smooth(lambda k, x: _tails(k, x)[1], {1: lambda k, x: -density(k, x)})
 
 
-# The inverses. In y = log x, log P and log Q are concave (1 / I above is monotonic), so
-# that Newton's method converges from one side of the root: from below for P, where
-# P <= x^k / Gamma(k + 1) gives a start, from above for Q, where the Chernoff bound
-# -log Q >= x - k - k log(x / k) >= (x - k)^2 / (2 x) does. It needs no bracket.
+# The inverses. In y = log x, log P and log Q are concave (1 / I above is monotonic). So
+# Newton's method converges from one side of the root and needs no bracket. For P it
+# starts from below, at P <= x^k / Gamma(k + 1). For Q it starts from above, at the
+# Chernoff bound -log Q >= x - k - k log(x / k) >= (x - k)^2 / (2 x).
 
 
 def _slope(k: Any, y: Any, upper: Any) -> Any:
@@ -171,7 +172,7 @@ def _root(k: Any, log_p: Any, upper: Any) -> Any:
 
 
 def _by_order(k: Any, y: Any, upper: Any) -> Any:
-    # The tail's logarithm stays what it is: dy = -d(log tail)/dk / (d(log tail)/dy).
+    # The tail's logarithm stays fixed: dy = -d(log tail)/dk / (d(log tail)/dy).
     one = jnp.ones_like(k)
     (_, slope), (by_k, _) = jax.jvp(lambda k: _log_tail(k, y, upper), (k,), (one,))
     return jnp.where(upper > 0, 1, -1) * by_k / slope
@@ -190,12 +191,17 @@ root = smooth(_root, {0: smooth(_root_by_order), 1: smooth(_root_by_target)})
 
 
 def solve(k: Any, p: Any, q: Any) -> tuple[Any, Any, Any, Any]:
-    """Where there is a root, the order there, the root and of which tail it is."""
+    """Solve P = p and Q = q for y = log x.
+
+    Returns:
+        Whether there is a root, the order (0.5 where there is none), the root, and 1
+        where it was solved from Q or 0 where it was solved from P.
+    """
     inside = (k > 0) & (k < jnp.inf) & (p > 0) & (q > 0)
     k1, p1, q1 = (jnp.where(inside, z, 0.5) for z in (k, p, q))
     log_p = jnp.where(p1 < q1, jnp.log(p1), jnp.log1p(-q1))
     log_q = jnp.where(p1 < q1, jnp.log1p(-p1), jnp.log(q1))
-    # Where the start for P is small it is the root, about, however small Q is.
+    # If the start for P is small, it is nearly the root, however small Q is.
     is_upper = (q1 < 0.1) & (log_p + log_gamma_1p(k1) > -2 * k1)
     upper = is_upper.astype(k.dtype)
     return inside, k1, root(k1, jnp.where(is_upper, log_q, log_p), upper), upper
@@ -214,7 +220,7 @@ def _inverse_by_order(k: Any, p: Any, q: Any) -> Any:
 
 
 def _inverse_by_p(k: Any, p: Any, q: Any) -> Any:
-    """Inside not 1 / density, which overflows for a value that underflows."""
+    """Not 1 / density where there is a root, because that overflows if x underflows."""
     inside, k1, y, upper = solve(k, p, q)
     tail = jnp.where(inside, jnp.where(upper > 0, q, p), 1)
     slope = jnp.exp(y) / (_slope(k1, y, upper) * tail)
@@ -223,7 +229,7 @@ def _inverse_by_p(k: Any, p: Any, q: Any) -> Any:
 
 
 def _of_tails(lower: bool, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of P and Q as one of P, or of Q, alone."""
+    """A function of P and Q as a function of P alone, or of Q alone."""
     return lambda k, p: fn(k, p, 1 - p) if lower else fn(k, 1 - p, p)
 
 

@@ -1,13 +1,14 @@
 """Gauss's hypergeometric function of real arguments: DLMF chapter 15.
 
-Below z = 0, Pfaff's transformation (15.8.1) leads to z / (z - 1) in [0, 1). There,
-Euler's (15.8.1) keeps the parameters from being very negative, where the terms of the
-series would cancel. From 0 to 0.5 the series (15.2.1) converges fast. Beyond it, the
-differential equation (15.10.1) gives the Taylor series about any point of (0, 1) by a
-recurrence of three terms, and each step halves the distance to one. So no case is
-special: neither whole differences of the parameters, where the connection formulas for
-z near one break down, nor derivatives with respect to parameters. (Johansson, Computing
-hypergeometric functions rigorously, ACM TOMS 45 (2019), section 4.3.)
+For z < 0, Pfaff's transformation (15.8.1) maps z to z / (z - 1) in [0, 1). There,
+Euler's transformation (15.8.1) avoids very negative parameters, for which the terms of
+the series would cancel. From 0 to 0.5 the series (15.2.1) converges fast. Beyond 0.5,
+the differential equation (15.10.1) gives the Taylor series about any point of (0, 1) by
+a three-term recurrence, and each step halves the distance to one. So there are no
+special cases: not for integer differences of the parameters, where the connection
+formulas for z near one break down, and not for derivatives with respect to parameters.
+(Johansson, Computing hypergeometric functions rigorously, ACM TOMS 45 (2019), section
+4.3.)
 """
 
 from collections.abc import Callable
@@ -22,20 +23,20 @@ from jaxlink.numerics.special.calculus import smooth
 
 __all__ = ["hyp2f1"]
 
-# A term is at most about half of the one before it, so that after the first number of
-# terms the tail of a derivative is negligible too, where the series itself terminates.
+# Each term is at most about half the previous one. After FEWEST terms, the tail of a
+# derivative is negligible too, even if the series itself terminates earlier.
 FEWEST, MOST = 60, 5000
 
 
 def _sum(term_after: Callable[..., Any], first: Any, second: Any) -> tuple[Any, Any]:
-    """The sums of y_n and of n y_n, from a recurrence of three terms.
+    """The sums of y_n and of n y_n, from a three-term recurrence.
 
-    ``term_after(n, y_n, y_{n-1})`` is y_{n+1}. All elements go on until the last of
-    them has converged.
+    ``term_after(n, y_n, y_{n-1})`` is y_{n+1}. All elements continue until the last one
+    has converged.
     """
     eps = float(np.finfo(first.dtype).eps) / 8
 
-    def go_on(state: Any) -> Any:
+    def unfinished(state: Any) -> Any:
         n, y, before, total, _ = state
         size = jnp.maximum(abs(y), abs(before)) * n.astype(y.dtype)
         open_ = (size > eps * abs(total)) & jnp.isfinite(size)
@@ -48,11 +49,11 @@ def _sum(term_after: Callable[..., Any], first: Any, second: Any) -> tuple[Any, 
         return n + 1, after, y, total + after, weighted + (k + 1) * after
 
     start = (jnp.asarray(1), second, first, first + second, second)
-    return while_loop(go_on, body, start)[3:]
+    return while_loop(unfinished, body, start)[3:]
 
 
 def _series(a: Any, b: Any, c: Any, z: Any) -> tuple[Any, Any]:
-    """F and z dF/dz. A series that terminates does so before it meets a pole."""
+    """F and z dF/dz. A terminating series ends before it reaches a pole."""
 
     def term_after(n: Any, y: Any, _: Any) -> Any:
         pole = c + n == 0
@@ -66,7 +67,7 @@ def _series(a: Any, b: Any, c: Any, z: Any) -> tuple[Any, Any]:
 def _toward_one(a: Any, b: Any, c: Any, d: Any, f: Any, slope: Any) -> Any:
     """F at 1 - d, from F and dF/dz at 1 - max(d, 0.5)."""
 
-    def go_on(state: Any) -> Any:
+    def unfinished(state: Any) -> Any:
         i, at, *_ = state
         return (i < 1100) & (at > d).any()
 
@@ -91,7 +92,7 @@ def _toward_one(a: Any, b: Any, c: Any, d: Any, f: Any, slope: Any) -> Any:
         return i + 1, to, jnp.where(going, value, f), slope
 
     start = (jnp.asarray(0), jnp.full_like(d, 0.5), f, slope)
-    return while_loop(go_on, body, start)[2]
+    return while_loop(unfinished, body, start)[2]
 
 
 def _unit_interval(a: Any, b: Any, c: Any, z: Any, d: Any) -> Any:
@@ -119,17 +120,17 @@ def _at_one(a: Any, b: Any, c: Any) -> Any:
 
 
 def _pole(x: Any) -> Any:
-    """Whether the gamma function has a pole there."""
+    """Whether the gamma function has a pole at x."""
     return (x <= 0) & (x == jnp.floor(x))
 
 
 def _hyp2f1(a: Any, b: Any, c: Any, z: Any) -> Any:
-    # So that the first parameter is the one by which the series terminates, or else the
-    # smaller one.
+    # Order the parameters: first the one that terminates the series, or if none does,
+    # the smaller one.
     swap = jnp.where(_pole(a) == _pole(b), b < a, _pole(b))
     swap = jnp.where(_pole(a) & _pole(b), b > a, swap)
     a, b = jnp.where(swap, b, a), jnp.where(swap, a, b)
-    # By convention F(a, b; b; z) is (1 - z)^-a also where b is a pole.
+    # By convention F(a, b; b; z) is (1 - z)^-a, even where b is a pole.
     power = (a == c) | (b == c)
     polynomial = _pole(a)
     undefined = _pole(c) & ~(polynomial & (a >= c)) & ~power & (z != 0)

@@ -1,10 +1,10 @@
 """Owen's T function.
 
-For h, a >= 0, and p and q the normal tails beyond h and a h,
+Let h, a >= 0, and let p and q be the normal tails beyond h and a h. For a > 1,
 
-    T(h, a) = (p + q) / 2 - p q - T(a h, 1 / a)  for a > 1,
+    T(h, a) = (p + q) / 2 - p q - T(a h, 1 / a),
 
-where nothing cancels, since T(a h, 1 / a) < q / 2; for a <= 1 it is the integral
+where nothing cancels, because T(a h, 1 / a) < q / 2. For a <= 1 it is the integral
 
     T(h, a) = exp(-h^2 / 2) / (2 pi) int exp(-h^2 t^2 / 2) / (1 + t^2) dt, 0 < t < a.
 

@@ -1,7 +1,7 @@
-"""The gamma function, its logarithm, and that one's derivatives.
+"""The gamma function, its logarithm, and the logarithm's derivatives.
 
-JAX's own `gammaln` and `digamma` are right but at a few points; its `polygamma` is not
-right for negative arguments.
+JAX's own `gammaln` and `digamma` are right except at a few points. Its `polygamma` is
+wrong for negative arguments.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ SHIFT = 12
 def _zeta(s: Any, q: Any) -> Any:
     """Hurwitz's zeta function for s >= 2 and 0 < q < inf.
 
-    The first terms of the sum, and Euler and Maclaurin's formula for the rest: DLMF
+    Sums the first terms, and uses the Euler-Maclaurin formula for the rest: DLMF
     25.11.5 and 2.10.1.
     """
     total = jnp.zeros_like(q)
@@ -52,11 +52,13 @@ def _zeta(s: Any, q: Any) -> Any:
 
 
 def _polygamma(n: Any, x: Any) -> Any:
-    """For whole n >= 1: DLMF 5.15.1, and below zero by the sum over all integers,
+    """The polygamma function of integer order n >= 1: DLMF 5.15.1.
 
-    sum_k (x + k)^-s = zeta(s, f) + (-1)^s (zeta(s, 1 - f) - zeta(s, 1 - x)), k >= 0,
+    For negative x, with f = x - floor(x), sum over all integers k >= 0:
 
-    with f = x - floor(x): the reflection formula 5.15.6 without its derivatives.
+    sum_k (x + k)^-s = zeta(s, f) + (-1)^s (zeta(s, 1 - f) - zeta(s, 1 - x)),
+
+    which is the reflection formula 5.15.6 without its derivatives.
     """
     s = n + 1
     whole = x == jnp.floor(x)
@@ -78,7 +80,7 @@ def _polygamma(n: Any, x: Any) -> Any:
 def _psi(x: Any) -> Any:
     pole = (x <= 0) & (x == jnp.floor(x))
     value = special.digamma(jnp.where(pole, 1, x))
-    # SciPy's signs of the pole at zero, and nan at the others.
+    # At the pole at zero, SciPy's sign. At the other poles, nan.
     at_zero = jnp.where(jnp.signbit(x), jnp.inf, -jnp.inf)
     return jnp.where(pole, jnp.where(x == 0, at_zero, jnp.nan), value)
 
@@ -96,7 +98,7 @@ def _any_order(n: Any, x: Any) -> Any:
 
 def _of_no_order(n: Any, x: Any) -> Any:
     raise TypeError(
-        "polygamma has no derivative with respect to its order, an integer."
+        "polygamma has no derivative with respect to its order, which is an integer."
     )
 
 
@@ -107,8 +109,8 @@ polygamma: Callable[..., Any] = smooth(
 
 
 def _gammaln(x: Any) -> Any:
-    # Not JAX's lgamma at -inf, nor below 1e-30, where its reflection overflows float32,
-    # nor near its zeros at one and two.
+    # JAX's gammaln is wrong at -inf, below 1e-30 (its reflection overflows float32),
+    # and near its zeros at one and two.
     tiny = abs(x) < 1e-30
     at_one, at_two = abs(x - 1) < 0.25, abs(x - 2) < 0.25
     zero = at_one | at_two
