@@ -3,6 +3,7 @@ which Ops the tests compare with PyTensor."""
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,13 @@ os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 ).strip()
+# Compiling takes most of the time of the tests, so JAX keeps programs for the next run,
+# each under a hash of the program, its options and XLA's version. The folder may be
+# deleted at any time; JAX_ENABLE_COMPILATION_CACHE=0 runs the tests without it.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jaxlink-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # PyTensor's values are the reference: take them from NumPy, without compiling C.
 os.environ["PYTENSOR_FLAGS"] = ",".join(
     filter(None, [os.environ.get("PYTENSOR_FLAGS"), "cxx=", "linker=py"])

@@ -31,15 +31,13 @@ from pytensor.conditional.op import ifelse
 from pytensor.scalar import math as psm
 from pytensor.scan.utils import until
 from pytensor.tensor.elemwise import Elemwise
-from support import SCALAR_OPS, grid
+from support import SCALAR_OPS, grid, unoptimized
 
 import jaxlink
 import jaxlink.pymc as jlpm
 
 KEY = jax.random.key(20)
 INTEGERS = (ps.AND, ps.OR, ps.XOR, ps.Invert)
-# Compiling takes nearly all of the time, and optimizing most of that.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 Results = Iterator[tuple[str, Callable[[], Any]]]
 
@@ -66,7 +64,7 @@ def distribution(name: str) -> Any:
     values = case.values if case.batched else [v[0] for v in case.values]
     wrt = tuple(i + 1 for i in case.slopes)
 
-    @jit
+    @unoptimized
     def run(key, *args):
         results = {"draw": fn(key, *args)}
         results["batch"] = jax.vmap(lambda k: fn(k, *args))(jax.random.split(key, 3))
@@ -87,14 +85,14 @@ def model(name: str) -> Any:
         logdensity = jlpm.logdensity(built)
         key = (KEY,) if logdensity.takes_key else ()
         slopes = jax.value_and_grad(logdensity, len(key), allow_int=True)
-        results["logdensity"] = jit(slopes)(*key, start)
+        results["logdensity"] = unoptimized(slopes)(*key, start)
         if entry.no_prior is None:
-            results["prior"] = jit(jlpm.prior(built))(KEY)
+            results["prior"] = unoptimized(jlpm.prior(built))(KEY)
         if entry.no_predictive is None and built.observed_RVs:
             predictive = jlpm.posterior_predictive(built)
             constrain = jlpm.constrain(built)
             values = constrain(*((KEY,) if constrain.takes_key else ()), start)
-            draws = jit(predictive)(KEY, values)
+            draws = unoptimized(predictive)(KEY, values)
             results["predictive"] = draws
     return results
 
@@ -116,7 +114,7 @@ def scalar(scalar_op: ps.ScalarOp) -> Any:
     smooth = [i for i, o in enumerate(outputs) if o.type.dtype == "float64"]
     wrt = tuple(i for i, dtype in enumerate(dtypes) if dtype == "float64")
 
-    @jit
+    @unoptimized
     def run(*args):
         results = {"value": fn(*args)}
         if smooth and wrt:
@@ -137,7 +135,7 @@ def graph(build: Callable[[Any, Any], Any]) -> Any:
     a = rng.normal(size=(4, 4))
     args = rng.normal(size=4), a @ a.T + np.eye(4)
 
-    @jit
+    @unoptimized
     def run(*args):
         value = fn(*args)
         return value, jax.grad(lambda *a: fn(*a).sum(), (0, 1))(*args)

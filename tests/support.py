@@ -1,7 +1,8 @@
-"""One helper for every test: a graph means in JAX what it means in PyTensor."""
+"""What many tests share: `check`, that a graph means in JAX what it means in PyTensor;
+`assert_same`, for results of any structure; and what keeps the default run short."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytensor
 import pytensor.scalar as ps
 import pytensor.tensor as pt
+import pytest
+import scipy.sparse
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
 from pytensor.graph.op import HasInnerGraph
@@ -54,6 +57,50 @@ SCALAR_OPS = {
     if isinstance(op, ps.ScalarOp)
 }
 SCALAR_OPS[type(mul_without_zeros)] = mul_without_zeros
+
+
+# Compiling is most of what a test costs. `unoptimized` compiles in a third of the time,
+# but large arrays then take three times as long, and cost more than that saves: `quick`
+# is for those, and compiles in two thirds of the time.
+unoptimized = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
+
+
+def others_are_slow(names: Iterable[str], by_default: Iterable[str]) -> list[object]:
+    """The names as parameters of a test; all but those of the default run are slow."""
+    names, by_default = list(names), set(by_default)
+    assert by_default <= set(names), by_default - set(names)
+    return [
+        name if name in by_default else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
+
+
+def assert_same(got: Any, wanted: Any, rtol: float = 0, atol: float = 0) -> None:
+    """That arrays have the same dtype, shape and values; to the bit by default.
+
+    Arguments:
+        got, wanted: arrays, sparse matrices, None, or mappings and sequences of these.
+            A list may stand for a tuple, and an array of NumPy's for one of JAX's.
+        rtol, atol: how far values may differ.
+    """
+    if isinstance(wanted, Mapping):
+        assert set(got) == set(wanted)
+        for name in wanted:
+            assert_same(got[name], wanted[name], rtol, atol)
+    elif isinstance(wanted, list | tuple):
+        for a, b in zip(got, wanted, strict=True):
+            assert_same(a, b, rtol, atol)
+    elif wanted is None:
+        assert got is None
+    elif scipy.sparse.issparse(wanted):
+        assert got.dtype == wanted.dtype
+        assert got.shape == wanted.shape
+        assert (got != wanted).nnz == 0
+    elif rtol or atol:
+        np.testing.assert_allclose(got, wanted, rtol, atol, strict=True)
+    else:
+        np.testing.assert_array_equal(got, wanted, strict=True)
 
 
 def grid(dtype: str) -> np.ndarray:

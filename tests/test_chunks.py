@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jax.tree_util import Partial
+from support import assert_same
 
 from jaxlink.pymc.batched import memory
 from jaxlink.pymc.batched.chunks import Chunks, evaluate, held_interrupts
@@ -64,13 +65,6 @@ def whole(samples, **options):
 @pytest.fixture(scope="module")
 def reference():
     return whole(grid())
-
-
-def assert_same(arrays, expected):
-    assert arrays.keys() == expected.keys()
-    for name, array in arrays.items():
-        assert array.dtype == expected[name].dtype
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 def test_results_are_those_of_one_call_a_sample(reference):

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pytest
-from distributions.harness import quick
 from models.compare import PYTHON
 from scipy import optimize, stats
 from scipy.special import log_ndtr
+from support import quick
 
 import jaxlink
 import jaxlink.pymc as jlpm

@@ -14,11 +14,9 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from support import DEFAULT
+from support import DEFAULT, unoptimized
 
 import jaxlink
-
-unoptimized = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 LOG_SCALES = np.linspace(-1, 1, 41)
 POINTS = np.linspace(0, 5, 8)[:, None]

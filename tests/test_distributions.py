@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distributions import CASES, others_are_slow
+from distributions import CASES, first_of_each_sampler
 from distributions.harness import (
     COMPARISONS,
     KEY,
@@ -17,18 +17,17 @@ from distributions.harness import (
     moment_slopes_p_value,
     moments_p_value,
     p_value,
-    quick,
 )
 from scipy import stats
 from scipy.special import expit
+from support import others_are_slow, quick
 from support import reference as in_pytensor
 
 import jaxlink
 
 PAGE = distribution_page.lines_of_page()
-SLOPES = [name for name, case in CASES.items() if case.slopes]
-# What the default run draws of PyMC's.
-EVERYDAY = (
+# The default run takes the first case of each sampler, but only these of PyMC's.
+OF_PYMC = (
     "pymc_mixture_of_a_list",
     "pymc_censored_normal",
     "pymc_truncated_exponential",
@@ -38,7 +37,13 @@ EVERYDAY = (
     "pymc_truncated_normal",
     "pymc_polyagamma",
 )
-SELDOM = [n for n in CASES if n.startswith("pymc") and n not in EVERYDAY]
+EVERYDAY = [
+    name
+    for name in first_of_each_sampler()
+    if name in OF_PYMC or not name.startswith("pymc")
+]
+SLOPES = [name for name, case in CASES.items() if case.slopes]
+EVERYDAY_SLOPES = [name for name in EVERYDAY if CASES[name].slopes]
 NO_SLOPE = [(name, i) for name, case in CASES.items() for i in case.no_slope]
 
 
@@ -53,7 +58,7 @@ def test_the_false_alarm_rate_holds():
         assert lengths.pop() >= 3, name
 
 
-@pytest.mark.parametrize("name", others_are_slow(CASES, *SELDOM))
+@pytest.mark.parametrize("name", others_are_slow(CASES, EVERYDAY))
 def test_draws_of_a_size(name):
     case = CASES[name]
     n_points = len(case.points[0])
@@ -69,7 +74,7 @@ def test_draws_of_a_size(name):
 
 
 @pytest.mark.filterwarnings("ignore::jaxlink.PrecisionWarning")
-@pytest.mark.parametrize("name", others_are_slow(CASES, *SELDOM))
+@pytest.mark.parametrize("name", others_are_slow(CASES, EVERYDAY))
 def test_draws_mapped_over_keys_in_32_bits(name):
     case = CASES[name]
     in_axes = (0, *[None] * len(case.points))
@@ -104,7 +109,7 @@ def loops_over(length, jaxpr):
     return False
 
 
-@pytest.mark.parametrize("name", others_are_slow(CASES, *SELDOM))
+@pytest.mark.parametrize("name", others_are_slow(CASES, EVERYDAY))
 def test_batches_are_pytensors(name):
     """Shapes and dtypes, for parameters that broadcast, with a size, and for none."""
     case = CASES[name]
@@ -124,7 +129,7 @@ def test_batches_are_pytensors(name):
         assert ours.dtype == theirs.dtype
 
 
-@pytest.mark.parametrize("name", others_are_slow(SLOPES, *SELDOM))
+@pytest.mark.parametrize("name", others_are_slow(SLOPES, EVERYDAY_SLOPES))
 def test_slopes(name):
     """d E[g(X)] / d parameter = E[g'(X) dX / d parameter], for a sigmoid g about the
     median and its square: bounded, so that all means exist, and smooth beyond the

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from support import others_are_slow
 from xarray import DataArray, Dataset, DataTree
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -27,13 +28,6 @@ pytestmark = [
         r"ignore:Estimated shape parameter of Pareto:UserWarning:arviz_stats\."
     ),
 ]
-
-
-def cases(names):
-    return [
-        name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow)
-        for name in names
-    ]
 
 
 @pytest.fixture
@@ -74,7 +68,7 @@ def run(load, tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("name", cases(NAMES))
+@pytest.mark.parametrize("name", others_are_slow(NAMES, BY_DEFAULT))
 def test_main(name, run):
     run(name)
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pytest
-from distributions.harness import quick
 from foreign import MODELS
 from foreign.bambi import frame
 from models.compare import PYTHON, assert_agree, only_chain, samples_p_values
+from support import quick
 
 import jaxlink
 import jaxlink.pymc as jlpm

@@ -5,7 +5,6 @@ ours, difference quotients in high precision decide (see `high_precision`).
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import high_precision
@@ -21,15 +20,12 @@ from pytensor.compile.builders import OpFromGraph
 from pytensor.gradient import NullTypeGradError
 from pytensor.scalar import math as psm
 from pytensor.tensor.elemwise import Elemwise
-from support import DEFAULT, SCALAR_OPS, reference
+from support import DEFAULT, SCALAR_OPS, reference, unoptimized
 from tails import FUNCTIONS, INDETERMINATE, ROUNDING, TAILS, WITHOUT_SLOPE
 
 import jaxlink
 from jaxlink import rewrites
 from jaxlink.rewrites.derivatives import settle_derivatives
-
-# To compile is most of what a test costs.
-quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 # --- distributions -------------------------------------------------------------------
 
@@ -89,7 +85,7 @@ def assert_slopes(inputs, output, points, wrt, where, known):
         value, pullback = jax.vjp(fn, *args)
         return value, pullback(jnp.ones_like(value))
 
-    value, slopes = quick(value_and_slopes)(*points)
+    value, slopes = unoptimized(value_and_slopes)(*points)
     in_pytensor = pytensors(inputs, output, points, wrt)
     single = points[0].dtype == np.float32
     rtol, atol = (2e-3, 1e-5) if single else (1e-6, 1e-12)
@@ -214,8 +210,8 @@ def test_elementwise_in_a_branch_that_is_not_taken(row, dtype):
     cost = sum(out.astype("float64").sum() for out in outs)
     fn = jaxlink.function([*inputs, chosen], cost, on_unused_input="ignore")
     gradient = jax.grad(fn, tuple(range(len(inputs))))
-    got = quick(gradient)(*values, np.zeros(values[0].shape[1], bool))
-    ours = np.asarray(quick(jaxlink.function(inputs, f))(*values))[0]
+    got = unoptimized(gradient)(*values, np.zeros(values[0].shape[1], bool))
+    ours = np.asarray(unoptimized(jaxlink.function(inputs, f))(*values))[0]
     for k, (form, (_, slope)) in enumerate(NOT_TAKEN.items()):
         for i, g in enumerate(got):
             wanted = slope if i == 0 else 0
@@ -305,7 +301,7 @@ def test_all_orders(name, inside):
     def cost(x):
         return fn(x).sum()
 
-    @quick
+    @unoptimized
     def everything(points):
         several = jnp.stack([points, points])
         once = {d.__name__: d(cost)(points) for d in BOTH}
@@ -340,5 +336,5 @@ def test_log_of_erfc_in_32_bits(points):
     with jax.enable_x64(False):
         x = pt.dvector("x")
         fn = jaxlink.function([x], pt.log(pt.erfc(x)))
-        got = quick(jax.grad(lambda x: fn(x).sum()))(jnp.array(points))
+        got = unoptimized(jax.grad(lambda x: fn(x).sum()))(jnp.array(points))
     np.testing.assert_allclose(got, wanted, rtol=1e-4)

@@ -9,7 +9,6 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
-from distributions.harness import quick
 from models import MODELS
 from models.compare import (
     PYTHON,
@@ -21,6 +20,7 @@ from models.compare import (
 )
 from models.data import BATCH, NEW_FEATURES, of_rows
 from scipy import stats
+from support import others_are_slow, quick
 
 import jaxlink.pymc as jlpm
 
@@ -31,15 +31,6 @@ ignores_freezing = pytest.mark.filterwarnings(
     "ignore::pymc.exceptions.ImplicitFreezeWarning"
 )
 ignores_potentials = pytest.mark.filterwarnings("ignore:.*[pP]otentials:UserWarning")
-
-
-def others_are_slow(names, *by_default):
-    """The names as parameters; those not listed are left to the slow run."""
-    assert set(by_default) <= set(MODELS)
-    return [
-        name if name in by_default else pytest.param(name, marks=pytest.mark.slow)
-        for name in names
-    ]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +99,7 @@ LIGHT = (
 FIXED = [name for name in MODELS if name != "minibatch"]
 
 
-@pytest.mark.parametrize("name", others_are_slow(FIXED, *LIGHT))
+@pytest.mark.parametrize("name", others_are_slow(FIXED, LIGHT))
 def test_densities(name):
     model = built(name)
     logp, dlogp = model.compile_logp(mode=PYTHON), model.compile_dlogp(mode=PYTHON)
@@ -135,7 +126,7 @@ def test_densities(name):
         assert_near(likelihoods, pointwise(point))
 
 
-@pytest.mark.parametrize("name", others_are_slow(MODELS, *LIGHT))
+@pytest.mark.parametrize("name", others_are_slow(MODELS, LIGHT))
 def test_transforms(name):
     model = built(name)
     constrain, unconstrain = jlpm.constrain(model), jlpm.unconstrain(model)
@@ -155,7 +146,7 @@ def test_transforms(name):
         assert_near(back, point, rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", others_are_slow(MODELS, *LIGHT))
+@pytest.mark.parametrize("name", others_are_slow(MODELS, LIGHT))
 def test_initial_position(name):
     model = built(name)
     start = quick(jlpm.initial_position(model))
@@ -181,7 +172,7 @@ def pymcs_prior(name):
     "name",
     others_are_slow(
         [name for name, entry in MODELS.items() if not entry.no_prior],
-        *("eight_schools", "missing"),
+        ("eight_schools", "missing"),
     ),
 )
 @ignores_potentials
@@ -242,7 +233,7 @@ def as_posterior(name):
     "name",
     others_are_slow(
         [name for name, entry in MODELS.items() if not entry.no_predictive],
-        *("eight_schools_centred", "ordinal"),
+        ("eight_schools_centred", "ordinal"),
     ),
 )
 @ignores_freezing
@@ -255,7 +246,7 @@ def test_posterior_predictive(name):
 @pytest.mark.parametrize(
     "name",
     others_are_slow(
-        [name for name, entry in MODELS.items() if entry.predict], "out_of_sample"
+        [name for name, entry in MODELS.items() if entry.predict], ["out_of_sample"]
     ),
 )
 @ignores_freezing

@@ -14,7 +14,7 @@ from distributions import CASES
 from distributions.harness import KEY, compiled, inputs_of
 from pymc.distributions.dist_math import SplineWrapper
 from scipy.interpolate import InterpolatedUnivariateSpline
-from support import check
+from support import check, others_are_slow
 
 import jaxlink
 from jaxlink import pymc as jp
@@ -60,10 +60,7 @@ BY_DEFAULT = ("normal", "pymc_mv_student_t")
 @pytest.mark.filterwarnings("ignore:pytensor.tensor.linalg.trace:FutureWarning")
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(set(CASES) - set(WITHOUT))
-    ],
+    others_are_slow(sorted(set(CASES) - set(WITHOUT)), BY_DEFAULT),
 )
 def test_density(name):
     case = CASES[name]

@@ -1,10 +1,5 @@
-"""Predictive sampling and pointwise functions of PyMC models: the trees that PyMC
-returns, which draws are in them, on disk as in memory, and what is said of mistakes."""
-
-import logging
-import signal
-import warnings
-from contextlib import contextmanager
+"""Predictive sampling of PyMC models: the trees that PyMC returns, which draws are in
+them, and what is said of mistakes."""
 
 import jax
 import numpy as np
@@ -15,107 +10,49 @@ import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pymc.backends import NDArray
 from pymc.backends.base import MultiTrace
-from pymc.exceptions import ImplicitFreezeWarning, ImputationWarning
+from pymc.exceptions import ImplicitFreezeWarning
+from pymc_support import (
+    KEY,
+    QUIET,
+    assert_identical,
+    assert_same_structure,
+    drawn_for_wide_model,
+    prior_of_wide_model,
+    shared_wide_model,
+    trace_of_wide_model,
+    wide_model,
+)
 
-import jaxlink
-from benchmarks import predictive
 from jaxlink import ArgumentError
-from jaxlink.pymc.batched import memory
-from jaxlink.pymc.batched import runner as runs
 from jaxlink.pymc.model.predictive import posterior_predictive, prior
 from jaxlink.pymc.predict.compute import (
     compute_deterministics,
     compute_log_likelihood,
-    compute_log_prior,
 )
 from jaxlink.pymc.predict.forward import (
     sample_posterior_predictive,
     sample_prior_predictive,
 )
-from jaxlink.pymc.shared.datatree import predictive_tree, prior_tree
-
-KEY = jax.random.key(11)
-QUIET = {"progressbar": False}
-
-
-def wide_model():
-    """A bit of all that a result can hold."""
-    coords = {"city": ["Rome", "Oslo", "Bonn"], "year": [2001, 2002]}
-    with pm.Model(coords=coords) as model:
-        x = pm.Data("x", [0.5, 1.0, 2.0], dims="city")
-        pm.Data("unit", 3)
-        mu = pm.Normal("mu", dims=("year", "city"))
-        pm.HalfNormal("sigma")
-        raw = pm.Normal("raw[0]", shape=2)
-        rate = pm.Deterministic("rate", mu * x + raw[0], dims=("year", "city"))
-        pm.Deterministic("scaled", raw * model["unit"])
-        shift = pm.DiscreteUniform("shift", 0, 5)
-        pm.Normal("y", rate + shift, model["sigma"], observed=np.ones((2, 3)))
-        pm.Bernoulli("flag", 0.5, observed=[1, 0], dims="year")
-        with pm.Model("part"):
-            pm.Normal("z", mu.sum(), 1.0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImputationWarning)
-            pm.Normal("gap", raw, 1.0, observed=[0.5, np.nan])
-    return model
 
 
 @pytest.fixture(scope="module")
 def model():
-    return wide_model()
+    return shared_wide_model()
 
 
 @pytest.fixture(scope="module")
-def from_prior(model):
-    return sample_prior_predictive(12, model, key=KEY, **QUIET)
+def from_prior():
+    return prior_of_wide_model()
 
 
 @pytest.fixture(scope="module")
-def trace(model, from_prior):
-    """Three chains of four draws of the free variables and deterministics."""
-    draws = from_prior["prior"].to_dataset()
-    parts = [draws.isel(draw=slice(4 * i, 4 * i + 4)) for i in range(3)]
-    parts = [
-        part.assign_coords(chain=[i], draw=range(4)) for i, part in enumerate(parts)
-    ]
-    posterior = xr.concat(parts, "chain").drop_vars("gap")
-    data = {name: from_prior[name] for name in ("constant_data", "observed_data")}
-    return xr.DataTree.from_dict({"posterior": posterior, **data})
+def trace():
+    return trace_of_wide_model()
 
 
-def assert_same_structure(ours, theirs, *, ordered=True):
-    """All but the numbers and the order of variables: groups, names, dimensions,
-    coordinates, dtypes, attributes."""
-    assert list(ours.children) == list(theirs.children)
-    for name, group in theirs.children.items():
-        mine, group = ours[name].to_dataset(), group.to_dataset()
-        assert_same_datasets(mine, group, ordered=ordered)
-
-
-def assert_same_datasets(mine, group, *, ordered=True):
-    names, expected = list(mine.data_vars), list(group.data_vars)
-    assert (names == expected) if ordered else (sorted(names) == sorted(expected))
-    assert dict(mine.sizes) == dict(group.sizes)
-    for name, variable in group.variables.items():
-        assert mine[name].dims == variable.dims, name
-        assert mine[name].dtype == variable.dtype, name
-    assert sorted(mine.coords) == sorted(group.coords)
-    for name in group.coords:
-        assert mine[name].identical(group[name]), name
-    attributes = dict(mine.attrs)
-    assert attributes.pop("jaxlink_version") == jaxlink.__version__
-    assert list(attributes) == list(group.attrs)
-    for name in set(group.attrs) - {"created_at"}:
-        assert attributes[name] == group.attrs[name], name
-
-
-def without_attributes(tree):
-    return tree.map_over_datasets(lambda dataset: dataset.drop_attrs())
-
-
-def assert_identical(tree, other):
-    """To the bit, but for times in attributes."""
-    xr.testing.assert_identical(without_attributes(tree), without_attributes(other))
+@pytest.fixture(scope="module")
+def drawn():
+    return drawn_for_wide_model()
 
 
 # The trees that PyMC returns
@@ -334,12 +271,6 @@ def test_key_of_each_draw(model, trace):
     )
 
 
-@pytest.fixture(scope="module")
-def drawn(model, trace):
-    options = {"var_names": ["y", "flag", "mu"], **QUIET}
-    return sample_posterior_predictive(trace, model, key=KEY, **options)
-
-
 @pytest.mark.parametrize("batch_size", [1, 3, 12])
 def test_same_draws_for_any_batch_size(model, trace, drawn, batch_size):
     options = {"var_names": ["y", "flag", "mu"], "batch_size": batch_size, **QUIET}
@@ -384,264 +315,6 @@ def test_seeds(model):
 
     assert draw(random_seed=3) == draw(key=jax.random.key(3)) != draw(random_seed=4)
     assert draw() != draw()
-
-
-# On disk
-
-
-def test_store_holds_the_same(model, trace, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "BLOCK_BYTES", 700)  # two draws of three chains
-    options = {"var_names": ["y", "flag", "mu"], "key": KEY, **QUIET}
-    path = tmp_path / "pp.zarr"
-    ours = sample_posterior_predictive(
-        trace, model, store=path, batch_size=5, **options
-    )
-    assert_same_structure(ours, drawn_like(drawn))
-    assert not ours["posterior_predictive"]["y"].variable._in_memory
-    assert ours["posterior_predictive"]["y"].encoding["chunks"] == (3, 2, 2, 3)
-    assert_identical(ours.load(), drawn)
-    assert_identical(xr.open_datatree(path, engine="zarr", consolidated=False), ours)
-    with pytest.raises(FileExistsError, match='store_mode="w"'):
-        sample_posterior_predictive(trace, model, store=path, **options)
-    shorter = trace.isel(draw=slice(2))
-    again = sample_posterior_predictive(
-        shorter, model, store=str(path), store_mode="w", **options
-    )
-    assert_identical(again.load(), drawn.isel(draw=slice(2)))
-
-
-def drawn_like(tree):
-    """A tree without the mark of jaxlink, as PyMC's."""
-    tree = tree.copy()
-    for group in tree.children.values():
-        del group.attrs["jaxlink_version"]
-    return tree
-
-
-def test_store_of_prior_and_extended_trace(model, trace, from_prior, tmp_path):
-    options = {"key": KEY, **QUIET}
-    names = ["mu", "flag"]
-    ours = sample_prior_predictive(5, model, names, store=tmp_path / "a", **options)
-    for group, name in [("prior", "mu"), ("prior_predictive", "flag")]:
-        assert not ours[group][name].variable._in_memory
-        xr.testing.assert_equal(ours[group][name], from_prior[group][name][:, :5])
-    mine = trace.copy()
-    ours = sample_posterior_predictive(
-        mine,
-        model,
-        var_names=["flag"],
-        store=tmp_path / "b",
-        extend_inferencedata=True,
-        **options,
-    )
-    assert ours is mine
-    assert not mine["posterior_predictive"]["flag"].variable._in_memory
-    # What is on disk is a trace too, read as it is needed.
-    trace.to_zarr(tmp_path / "c", consolidated=False)
-    lazy = xr.open_datatree(tmp_path / "c", engine="zarr", consolidated=False)
-    options |= {"var_names": ["gap_observed", "mu"]}
-    first = sample_posterior_predictive(lazy, model, batch_size=2, **options)
-    second = sample_posterior_predictive(trace, model, **options)
-    assert_identical(first, second)
-
-
-def test_memory_limit(model, tmp_path):
-    options = {"var_names": ["mu"], "key": KEY, "memory_limit": 1000, **QUIET}
-    with pytest.raises(
-        MemoryError, match=r"takes 4.69 KiB \(4,800 bytes\).*store=PATH"
-    ):
-        sample_prior_predictive(100, model, **options)
-    ours = sample_prior_predictive(100, model, store=tmp_path / "a", **options)
-    assert ours["prior"].sizes["draw"] == 100
-    assert sample_prior_predictive(20, model, **options)["prior"].sizes["draw"] == 20
-
-
-def test_results_are_not_copied(model):
-    arrays = {"flag": np.zeros((2, 3, 2)), "mu": np.zeros((2, 3, 2, 3))}
-    coords = {"chain": np.arange(2), "draw": np.arange(3)}
-    for predictions, group in [(False, "posterior_predictive"), (True, "predictions")]:
-        tree = predictive_tree(arrays, coords, model, {}, predictions=predictions)
-        for name, array in arrays.items():
-            assert np.shares_memory(tree[group][name].values, array)
-    one = {name: array[:1] for name, array in arrays.items()}
-    tree = prior_tree(one, {"chain": [0], "draw": np.arange(3)}, model, {})
-    assert np.shares_memory(tree["prior"]["mu"].values, arrays["mu"])
-    assert np.shares_memory(tree["prior_predictive"]["flag"].values, arrays["flag"])
-
-
-@pytest.mark.slow
-def test_memory_of_4000_draws_of_1000_observations():
-    size, grown = predictive.memory(draws=1000, on_disk=False)
-    assert size == 4000 * 1000 * 8
-    assert grown < 2 * (size + memory.budget("cpu"))
-
-
-def test_store_without_zarr(model, monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "zarr", None)
-    with pytest.raises(ImportError, match="pip install zarr"):
-        sample_prior_predictive(3, model, ["mu"], key=KEY, store=tmp_path / "a")
-
-
-# Ctrl-C, the progress bar and the log
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """Ctrl-C comes when a number of chunks are done."""
-
-    def after(chunks):
-        @contextmanager
-        def bar(show, total, unit, description):
-            del show, total, unit, description
-            left = [chunks]
-
-            def advance(count, standing):
-                del standing
-                left[0] -= count > 0
-                if not left[0]:
-                    signal.raise_signal(signal.SIGINT)
-
-            yield advance
-
-        monkeypatch.setattr(runs, "progress_bar", bar)
-
-    return after
-
-
-def test_interrupted(model, trace, drawn, interrupt, tmp_path):
-    interrupt(3)
-    options = {"var_names": ["y", "flag", "mu"], "key": KEY, "batch_size": 3}
-    with pytest.warns(UserWarning, match="3 of 4 along `draw` were finished") as record:
-        ours = sample_posterior_predictive(trace, model, **options)
-    assert record[0].filename == __file__
-    assert_identical(ours, drawn.isel(draw=slice(3)))
-    with pytest.warns(UserWarning, match="3 of 4"):
-        ours = sample_posterior_predictive(
-            trace, model, store=tmp_path / "a", **options
-        )
-    assert_identical(ours.load(), drawn.isel(draw=slice(3)))
-    with pytest.warns(UserWarning, match="3 of 4"):
-        arrays = sample_posterior_predictive(
-            trace, model, return_inferencedata=False, **options
-        )
-    assert {name: x.shape[:2] for name, x in arrays.items()} == dict.fromkeys(
-        ["y", "flag", "mu"], (3, 3)
-    )
-
-
-def test_interrupted_with_nothing_to_return(model, trace, interrupt):
-    interrupt(1)
-    with pytest.raises(KeyboardInterrupt):
-        sample_posterior_predictive(
-            trace, model, var_names=["flag"], key=KEY, batch_size=2
-        )
-    with pytest.raises(KeyboardInterrupt):
-        sample_prior_predictive(9, model, ["flag"], key=KEY, batch_size=4)
-
-
-def test_progress_bar(model, trace, capsys):
-    options = {"var_names": ["flag"], "key": KEY}
-    sample_posterior_predictive(trace, model, **options, progressbar=False)
-    assert capsys.readouterr() == ("", "")
-    sample_posterior_predictive(trace, model, **options)
-    out, err = capsys.readouterr()
-    assert out == ""
-    for text in ("Sampling ...", "12/12", "draws/s", "0:00:00"):
-        assert text in err
-
-
-def test_log_says_what_is_sampled(model, trace, caplog):
-    options = {"key": KEY, **QUIET}
-    with caplog.at_level(logging.INFO, "pymc"):
-        sample_posterior_predictive(
-            trace, model, var_names=["flag", "gap_observed"], **options
-        )
-        sample_posterior_predictive(trace, model, var_names=["mu"], **options)
-        sample_prior_predictive(2, model, ["rate"], **options)
-    assert [(r.name, r.getMessage()) for r in caplog.records] == [
-        ("pymc.sampling.forward", "Sampling: [flag, gap_observed]"),
-        ("pymc.sampling.forward", "Sampling: []"),
-        ("pymc.sampling.forward", "Sampling: [mu, raw[0]]"),
-    ]
-
-
-def test_potentials_are_ignored():
-    with pm.Model() as model:
-        a = pm.Normal("a")
-        pm.Potential("soft", -(a**2))
-        pm.Normal("y", a, 1.0, observed=0.0)
-    with pytest.warns(UserWarning, match="soft"):
-        sample_prior_predictive(2, model, key=KEY, **QUIET)
-    with pytest.warns(UserWarning, match="soft"):
-        sample_posterior_predictive([{"a": 0.0}], model, key=KEY, **QUIET)
-
-
-# Pointwise
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "group", "names"),
-    [
-        (compute_log_likelihood, pm.compute_log_likelihood, "log_likelihood", None),
-        (compute_log_likelihood, pm.compute_log_likelihood, "log_likelihood", ["y"]),
-        (compute_log_prior, pm.stats.compute_log_prior, "log_prior", None),
-        (compute_log_prior, pm.stats.compute_log_prior, "log_prior", ["mu", "sigma"]),
-    ],
-)
-def test_log_densities(model, trace, ours, theirs, group, names):
-    options = {"var_names": names, "model": model, **QUIET}
-    expected = theirs(trace, extend_inferencedata=False, **options)
-    result = ours(trace, extend_inferencedata=False, **options)
-    assert_same_datasets(result, expected)
-    for name in expected:
-        np.testing.assert_allclose(result[name], expected[name], rtol=1e-9)
-    mine = trace.copy()
-    assert ours(mine, batch_size=5, **options) is mine
-    assert mine[group].to_dataset().drop_attrs().identical(result.drop_attrs())
-
-
-def test_deterministics(model, trace):
-    # PyMC draws the masked observations of `gap` here.
-    names = ["scaled", "rate"]
-    options = {"var_names": names, "model": model, **QUIET}
-    expected = pm.compute_deterministics(trace, **options)
-    result = compute_deterministics(trace, **options)
-    assert_same_datasets(result, expected)
-    xr.testing.assert_allclose(result, expected, rtol=1e-13)
-    everything = compute_deterministics(trace, model=model, **QUIET)
-    assert list(everything.data_vars) == [var.name for var in model.deterministics]
-    assert np.all(everything["gap"][..., 0] == 0.5)
-    mine = trace.copy()
-    del mine["posterior"]["scaled"]
-    assert compute_deterministics(mine, extend_dataset=True, **options) is mine
-    xr.testing.assert_equal(mine["posterior"]["scaled"], trace["posterior"]["scaled"])
-    as_prior = xr.DataTree.from_dict({"prior": trace["posterior"].to_dataset()})
-    for group in (None, "prior"):
-        again = compute_deterministics(as_prior, group=group, **options)
-        xr.testing.assert_equal(again, result)
-
-
-def test_single_point(model, trace):
-    point = trace["posterior"].to_dataset().isel(chain=1, draw=2)
-    options = {"model": model, "sample_dims": (), **QUIET}
-    expected = pm.compute_deterministics(point, var_names=["rate"], **options)
-    result = compute_deterministics(point, var_names=["rate"], **options)
-    assert_same_datasets(result, expected)
-    xr.testing.assert_allclose(result, expected, rtol=1e-13)
-    with pytest.raises(ValueError, match="sample_dims along which it can grow"):
-        compute_deterministics(point, store="somewhere", **options)
-
-
-def test_pointwise_on_disk_and_two_devices(model, trace, tmp_path):
-    options = {"model": model, "var_names": ["y"], "extend_inferencedata": False}
-    expected = compute_log_likelihood(trace, **options, **QUIET)
-    mesh = Mesh(np.array(jax.devices()), ("draws",))
-    sharding = NamedSharding(mesh, PartitionSpec("draws"))
-    result = compute_log_likelihood(
-        trace, store=tmp_path / "a", sharding=sharding, **options, **QUIET
-    )
-    assert not result["y"].variable._in_memory
-    xr.testing.assert_equal(result, expected)
 
 
 # What is wrong
@@ -716,32 +389,6 @@ def test_lengths_that_do_not_go_together(trace):
         pytest.raises(ArgumentError, match=r"`mu` is of shape .* needs 2 .*`city`"),
     ):
         sample_posterior_predictive(trace, model, var_names=["rate"], key=KEY, **QUIET)
-
-
-def test_pointwise_mistakes(model, trace):
-    options = {"model": model, **QUIET}
-    few = xr.DataTree.from_dict(
-        {"posterior": trace["posterior"].to_dataset().drop_vars(["mu", "sigma"])}
-    )
-    with pytest.raises(ValueError, match="lacks `mu`, `sigma`"):
-        compute_log_likelihood(few, **options)
-    with pytest.raises(ValueError, match="with a posterior"):
-        compute_log_likelihood(trace["posterior"], **options)
-    with pytest.raises(ValueError, match=r"`shfit` .*mean `shift`"):
-        compute_log_prior(trace, var_names=["shfit"], **options)
-    with pytest.raises(ValueError, match=r"`rte` .*mean `rate`"):
-        compute_deterministics(trace, var_names=["rte"], **options)
-    with pytest.raises(ValueError, match="group of the DataTree is called `postrior`"):
-        compute_deterministics(trace, group="postrior", **options)
-    with pytest.raises(ValueError, match="not with a group"):
-        compute_deterministics(trace["posterior"], group="posterior", **options)
-    with pytest.raises(ValueError, match="neither a posterior nor a prior"):
-        compute_deterministics(xr.DataTree.from_dict({"x": xr.Dataset()}), **options)
-    with pm.Model() as random:
-        batch = pm.Minibatch(np.arange(10.0), batch_size=2)
-        pm.Normal("y", pm.Normal("mu"), 1.0, observed=batch, total_size=10)
-    with pytest.raises(ValueError, match="build the model with the data themselves"):
-        compute_log_likelihood(trace, model=random, **QUIET)
 
 
 def test_no_model_and_no_draws(model):

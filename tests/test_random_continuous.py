@@ -8,17 +8,10 @@ import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
 from distributions import CASES
-from distributions.harness import (
-    KEY,
-    REJECT,
-    compiled,
-    mean_p_value,
-    of,
-    p_value,
-    quick,
-)
+from distributions.harness import KEY, REJECT, compiled, mean_p_value, of, p_value
 from distributions.pymc_continuous import HEIGHTS, LATTICE, PiecewiseLinear, points_of
 from scipy import special, stats
+from support import quick
 
 import jaxlink
 from jaxlink.numerics.random.standard import tail_uniform

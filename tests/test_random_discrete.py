@@ -13,9 +13,10 @@ import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
 from distributions.choices import orders_of_choice
-from distributions.harness import KEY, REJECT, chi_square, p_value, quick
+from distributions.harness import KEY, REJECT, chi_square, p_value
 from jax.experimental import checkify
 from scipy import stats
+from support import quick
 
 import jaxlink
 from jaxlink.numerics.random.integers import double_width_product

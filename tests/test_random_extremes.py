@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from distributions.extremes import EXTREMES, Inflated, p_value
-from distributions.harness import quick
 from scipy import stats
+from support import quick
 
 import jaxlink
 

@@ -8,9 +8,10 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
-from distributions.harness import KEY, REJECT, mean_p_value, quick
+from distributions.harness import KEY, REJECT, mean_p_value
 from distributions.polyagamma import PolyaGamma
 from scipy import special, stats
+from support import quick
 
 import jaxlink
 from jaxlink.numerics.random.gamma import log_gamma, log_odds_of_beta, standard_gamma

@@ -8,10 +8,11 @@ import pytensor
 import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
-from distributions.harness import KEY, of, quick
+from distributions.harness import KEY, of
 from jax.experimental import checkify
 from pymc.exceptions import TruncationError
 from scipy import stats
+from support import quick
 
 import jaxlink
 from jaxlink import pymc as jp

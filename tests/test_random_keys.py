@@ -16,7 +16,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from distributions import CASES, first_of_each_sampler, op_of, others_are_slow
+from distributions import CASES, first_of_each_sampler, op_of
 from distributions.harness import REJECT, inputs_of
 from jax.random import fold_in
 from pytensor.compile.builders import OpFromGraph
@@ -26,6 +26,7 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 from scipy import stats
+from support import assert_same, others_are_slow, unoptimized
 
 import jaxlink
 from jaxlink.dispatch.random.registry import find_row
@@ -66,9 +67,8 @@ LOOPED = (
     "pymc_truncated_wald",
 )
 SYMBOLIC = [name for name in CASES if name not in (*ROWS, *LOOPED)]
-# Samplers of several primitive draws, in a loop or not, and distributions of several
-# random variables, in all ways in which PyMC makes one of others.
-BY_DEFAULT = (
+# Samplers of several primitive draws, in a loop or not.
+ROWS_BY_DEFAULT = (
     "normal",
     "wald",
     "vonmises",
@@ -83,17 +83,14 @@ BY_DEFAULT = (
     "multivariate_normal_cholesky",
     "dirichlet",
     "pymc_polyagamma",
+)
+# Distributions of several random variables, in all ways in which PyMC makes one of
+# others.
+SYMBOLIC_BY_DEFAULT = (
     "pymc_mixture_of_a_list",
     "pymc_hurdle_gamma",
     "pymc_dirichlet_multinomial",
 )
-
-
-def some_by_default(names):
-    return [
-        name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow)
-        for name in names
-    ]
 
 
 # --- the law -------------------------------------------------------------------------
@@ -121,21 +118,12 @@ def draw_by_row(node, key, parameters, size=None):
     return jnp.asarray(sampler(key, shape, dtype, *parameters), dtype)
 
 
-# Compilation is most of the cost of these tests, and what it optimizes none of theirs.
-quick = partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
-
-
 @pytest.mark.parametrize(
     "counts", [(2,), pytest.param((0, 2), marks=pytest.mark.slow)], ids=str
 )
 @pytest.mark.parametrize(
-    "name", some_by_default([n for n in first_of_each_sampler() if n in ROWS])
+    "name",
+    others_are_slow([n for n in first_of_each_sampler() if n in ROWS], ROWS_BY_DEFAULT),
 )
 def test_the_law_for_every_row(name, counts):
     out, inputs, values = drawn_by(name)
@@ -149,7 +137,7 @@ def test_the_law_for_every_row(name, counts):
     )(*values)
     static = find_row(first.op).static_parameters(first.op)
 
-    @quick
+    @unoptimized
     def by_the_row(key, *given_dynamic):
         dynamic = iter(given_dynamic)
         parameters = [p if i in static else next(dynamic) for i, p in enumerate(given)]
@@ -158,7 +146,9 @@ def test_the_law_for_every_row(name, counts):
         ]
 
     wanted = by_the_row(KEY, *(p for i, p in enumerate(given) if i not in static))
-    got = quick(jaxlink.function(inputs, [draws[t] for t in counts]))(KEY, *values)
+    got = unoptimized(jaxlink.function(inputs, [draws[t] for t in counts]))(
+        KEY, *values
+    )
     for ours, theirs in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -185,7 +175,9 @@ def by_the_law(out, inputs, values, key):
             if isinstance(node.op, RandomVariable):
                 (i, t), size, *parameters = operands
                 folded = fold_in(fold_in(key, i), t)
-                draw = quick(partial(draw_by_row, node, size=size))(folded, parameters)
+                draw = unoptimized(partial(draw_by_row, node, size=size))(
+                    folded, parameters
+                )
                 results = [(i, t + 1), np.asarray(draw)]
                 counts[i] = max(counts[i], t + 1)
             elif isinstance(node.op, OpFromGraph):
@@ -200,14 +192,14 @@ def by_the_law(out, inputs, values, key):
     return evaluate(fgraph, [*values, *streams])[0], counts
 
 
-@pytest.mark.parametrize("name", some_by_default(SYMBOLIC))
+@pytest.mark.parametrize("name", others_are_slow(SYMBOLIC, SYMBOLIC_BY_DEFAULT))
 def test_the_law_for_symbolic_distributions(name):
     out, inputs, values = drawn_by(name)
     wanted, counts = by_the_law(out, inputs, values, KEY)
-    got = quick(jaxlink.function(inputs, out))(KEY, *values)
+    got = unoptimized(jaxlink.function(inputs, out))(KEY, *values)
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
     assert sum(counts) > 0
-    if name in BY_DEFAULT:
+    if name in SYMBOLIC_BY_DEFAULT:
         assert sum(counts) > 1
     # Another key gives other draws, so this could have failed.
     other, _ = by_the_law(out, inputs, values, jax.random.key(34))
@@ -349,11 +341,6 @@ def fn():
         return several()
 
 
-def assert_same(ours, theirs):
-    for name in theirs:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-
-
 def test_calls_pickles_and_an_outer_jit(fn):
     wanted = fn(KEY, X)
     assert_same(fn(KEY, X), wanted)
@@ -407,8 +394,8 @@ def test_vmap_over_keys_is_a_loop(name):
     out, inputs, values = drawn_by(name)
     fn = jaxlink.function(inputs, out)
     keys = jax.random.split(KEY, 25)
-    mapped = quick(jax.vmap(fn, (0, *[None] * len(values))))(keys, *values)
-    one = quick(fn)
+    mapped = unoptimized(jax.vmap(fn, (0, *[None] * len(values))))(keys, *values)
+    one = unoptimized(fn)
     loop = np.array([one(key, *values) for key in keys])
     if loop.dtype.kind == "f":
         np.testing.assert_allclose(mapped, loop, rtol=1e-9, atol=1e-12)
@@ -511,7 +498,7 @@ def test_no_key_gives_its_bits_twice(fn):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", others_are_slow(CASES))
+@pytest.mark.parametrize("name", others_are_slow(CASES, first_of_each_sampler()))
 def test_no_key_is_used_twice(name):
     """What JAX's own checker of programs finds: a key consumed, and then again."""
     out, inputs, values = drawn_by(name)

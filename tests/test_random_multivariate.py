@@ -16,7 +16,6 @@ from distributions.harness import (
     mean_p_value,
     moments_p_value,
     p_value,
-    quick,
 )
 from distributions.multivariate import COV, dirichlet_moments
 from distributions.pymc_multivariate import (
@@ -30,6 +29,7 @@ from distributions.pymc_multivariate import (
 )
 from jax.experimental import checkify
 from scipy import special, stats
+from support import quick
 from support import reference as in_pytensor
 
 import jaxlink

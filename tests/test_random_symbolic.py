@@ -17,11 +17,11 @@ from distributions.harness import (
     mean_p_value,
     moments_p_value,
     p_value,
-    quick,
 )
 from distributions.symbolic import Cut, CutCounts, Folded, kumaraswamy
 from pymc.distributions.distribution import create_partial_observed_rv
 from scipy import special, stats
+from support import quick
 
 import jaxlink
 

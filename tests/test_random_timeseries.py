@@ -13,7 +13,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytensor.tensor.random.basic as ptr
 import pytest
-from distributions.harness import REJECT, mean_p_value, numpy_rng, p_value, quick
+from distributions.harness import REJECT, mean_p_value, numpy_rng, p_value
 from distributions.timeseries import (
     DT,
     STEPS,
@@ -31,6 +31,7 @@ from jax.random import fold_in
 from pytensor import ifelse
 from pytensor.compile.builders import OpFromGraph
 from scipy import stats
+from support import quick
 
 import jaxlink
 from jaxlink.dispatch.random.registry import find_row

@@ -23,7 +23,7 @@ from sparse_support import (
     evaluate,
     to_jax,
 )
-from support import compared
+from support import compared, others_are_slow
 from test_sparse import (
     BINARY,
     D34,
@@ -205,10 +205,7 @@ OFTEN = (
 )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in FROM_DENSE],
-)
+@pytest.mark.parametrize("name", others_are_slow(FROM_DENSE, OFTEN))
 def test_from_dense(name):
     output, values = FROM_DENSE[name](_from_dense(name))
     inputs = [y, *([v] if values and values[0].ndim == 1 else [z] * len(values))]

@@ -7,10 +7,8 @@ writes docs/distributions.md from them.
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
 from functools import cache
 
-import pytest
 from pytensor.graph.op import Op
 from pytensor.tensor.random.op import RandomVariable
 
@@ -51,12 +49,3 @@ def first_of_each_sampler() -> list[str]:
             drawn_by = (row.draw, row.reads_op and op)
         names.setdefault(drawn_by, name)
     return list(names.values())
-
-
-def others_are_slow(names: Iterable[str], *also_slow: str) -> list[object]:
-    """The names as parameters of a test; the default run takes one of each sampler."""
-    by_default = set(first_of_each_sampler()) - set(also_slow)
-    return [
-        name if name in by_default else pytest.param(name, marks=pytest.mark.slow)
-        for name in names
-    ]

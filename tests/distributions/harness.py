@@ -12,7 +12,6 @@ anew, any p-value of any test would be below `REJECT` with a probability of at m
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -33,10 +32,6 @@ KEYS = 20_000
 FALSE_ALARMS = 1e-3
 COMPARISONS = 10_000
 REJECT = FALSE_ALARMS / COMPARISONS
-
-# To compile is most of what a test costs. This does no less of XLA's own optimization,
-# but less of LLVM's.
-quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 
 
 @dataclass(frozen=True)
