@@ -213,13 +213,15 @@ def test_negative_powers_of_integers():
         reference([n, k], [n**k], [np.array([2]), np.array([-1])])
     checked = checkify.checkify(fn)
     error, _ = checked(jnp.array([2, 3]), jnp.array([3, -1]))
-    with pytest.raises(checkify.JaxRuntimeError, match="negative power is no integer"):
+    with pytest.raises(
+        checkify.JaxRuntimeError, match="negative power is not an integer"
+    ):
         error.throw()
     error, out = checked(jnp.array([2, 3]), jnp.array([3, 0]))
     error.throw()
     assert out.tolist() == [8, 1]
     known = jaxlink.function([n], n ** np.array([-1, -3]))
-    with pytest.raises(ValueError, match="negative power is no integer"):
+    with pytest.raises(ValueError, match="negative power is not an integer"):
         known(jnp.array([2, 3]))
 
 
@@ -441,7 +443,7 @@ class Unknown(ps.UnaryScalarOp):
 def test_unknown_scalar_ops_are_named():
     x = pt.vector("x")
     y = Elemwise(Unknown(ps.upgrade_to_float, name="unknown"))(x)
-    with pytest.raises(UnsupportedOpError, match="no function for the scalar Op unkn"):
+    with pytest.raises(UnsupportedOpError, match="no rule for the scalar Op unkn"):
         jaxlink.function([x], y)
 
 

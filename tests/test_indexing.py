@@ -283,9 +283,7 @@ def test_traced_indices_out_of_bounds_raise_under_checkify(name):
     checked = checkify.checkify(jax.jit(fn.checked))
     checked(value, 2)[0].throw()
     error, plain = checked(value, 3)
-    with pytest.raises(
-        checkify.JaxRuntimeError, match=r"out of bounds|sticks out|none"
-    ):
+    with pytest.raises(checkify.JaxRuntimeError, match=r"out of bounds"):
         error.throw()
     # What the plain function returns: nothing written, nan or the least integer read.
     np.testing.assert_array_equal(plain, fn(value, 3))

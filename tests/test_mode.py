@@ -398,7 +398,7 @@ def test_an_op_that_is_called_in_python():
 
 def test_shapes_that_do_not_fit():
     f = pytensor.function([x, y], x + y, mode=MODE)
-    with pytest.raises(ValueError, match="do not go together"):
+    with pytest.raises(ValueError, match="do not broadcast together"):
         f(XS, XS[:2])
     np.testing.assert_array_equal(f(XS, XS), 2 * XS)
 

@@ -114,5 +114,5 @@ def test_types_of_different_shapes_make_a_condition_static():
     assert fn(0, np.ones(2), np.zeros(3)).tolist() == [0, 0, 0]
     might = jaxlink.function([c, v, w], ifelse(c, v, w))
     assert might.static_argnums == ()
-    with pytest.raises(jaxlink.ArgumentError, match="condition is static"):
+    with pytest.raises(jaxlink.ArgumentError, match="condition is then static"):
         might(1, np.ones(2), np.ones(3))

@@ -199,7 +199,7 @@ def test_shapes_inside_that_are_operands():
     np.testing.assert_allclose(solution, [8, 10, 12], rtol=1e-7)
     first = v[0].astype("int64")
     whole = pt.cumsum(pt.ones(first))[-1] + (v**2).sum()
-    with pytest.raises(DynamicShapeError, match="the value of what is solved for"):
+    with pytest.raises(DynamicShapeError, match="which it solves for"):
         jaxlink.function([v], minimize(whole, v, jac=False)[0])
 
 

@@ -147,7 +147,7 @@ def test_integers_of_an_empty_range():
     np.testing.assert_array_equal(
         drawn(ptr.integers, np.array([4, 4]), np.array([4, -9]), size=None), [4, 4]
     )
-    assert "low below its high" in error_of(rv(ptr.integers, 4, 4))
+    assert "low < high" in error_of(rv(ptr.integers, 4, 4))
     assert drawn(pmd.discrete_uniform, 3, 1, size=None) == 3
     assert "lower <= upper" in error_of(rv(pmd.discrete_uniform, 3, 1))
     assert not error_of(rv(pmd.discrete_uniform, 3, 3))
@@ -456,7 +456,7 @@ def test_choice_of_more_than_are_possible():
     draws = np.asarray(fn(jax.random.split(KEY, 200)))
     assert {tuple(sorted(x)) for x in draws[:, :2]} == {(1, 3)}
     np.testing.assert_array_equal(draws[:, 2:], [[0, 2]] * 200)
-    message = "as many probabilities above zero"
+    message = "at least one above zero"
     assert message in error_of(choose(4, (3,), p))
     assert not error_of(choose(4, (2,), p))
     with pytest.raises(ValueError, match="Cannot take a larger sample"):

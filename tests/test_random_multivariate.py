@@ -380,7 +380,7 @@ def test_autoregressions_that_are_none():
     checked = checkify.checkify(fn)
     for outside in (-1.0, -1.5, 1.0, 1.5, np.nan):
         assert np.isnan(fn(KEY, triangle, outside)).all()
-        with pytest.raises(checkify.JaxRuntimeError, match="alpha not between"):
+        with pytest.raises(checkify.JaxRuntimeError, match="alpha is not between"):
             checked(KEY, triangle, outside)[0].throw()
     checked(KEY, triangle, -0.99)[0].throw()
     with pytest.raises(checkify.JaxRuntimeError, match="not symmetric"):

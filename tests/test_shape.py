@@ -155,7 +155,7 @@ def test_filled_diagonals_of_more_dimensions():
     x = pt.tensor3("x", dtype="int8")
     check([x], pt.fill_diagonal(x, 7), [np.zeros((3, 3, 3))])
     fn = jaxlink.function([x], pt.fill_diagonal(x, 7))
-    with pytest.raises(ValueError, match="must be of one length"):
+    with pytest.raises(ValueError, match="must have the same length"):
         fn(np.zeros((3, 3, 2), "int8"))
 
 

@@ -95,7 +95,9 @@ def test_elements_are_found_by_value(elements):
     np.testing.assert_array_equal(chosen, A)
     # Elements of another shape are not equal, and not to be chosen by a traced index.
     assert jaxlink.function([elements, x], elements.count(x))([B, A], A) == 1
-    with pytest.raises(jaxlink.UnsupportedOpError, match="must be of one shape"):
+    with pytest.raises(
+        jaxlink.UnsupportedOpError, match="must then have the same shape"
+    ):
         fn([A, B], A, 0)
 
 
