@@ -187,6 +187,9 @@ def row_of(rv_type: type) -> Row | None:
 
 
 def _own_row(rv_type: Any) -> Row | None:
+    if isinstance(rv_type, str):
+        named = {_dotted(known): row for known, row in _ROWS.items()}
+        return named.get(rv_type)
     return _ROWS.get(rv_type) or _ROWS.get(_dotted(rv_type))
 
 
