@@ -67,7 +67,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
     # A batch of values is of no use to a rule that prefers one value.
     preferred = (
         i
-        for i in core.better_static
+        for i in core.preferred_static
         if all(node.inputs[i].type.broadcastable[: -core_ndims[i] or None])
     )
     return Linked(run, tuple(core.static), tuple(preferred))
