@@ -1,4 +1,4 @@
-"""Where an extremum is attained, for its derivative."""
+"""Where an array attains its extremum, for the derivative."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from jaxlink.values.evaluate import evaluate
 
 
 def attained_at(x: Any, extremum: Any, axis: Any) -> Any:
-    """Where ``x`` is its extremum over ``axis``."""
+    """Where ``x`` equals ``extremum``, its maximum or minimum over ``axis``."""
     over = tuple(range(x.ndim)) if axis is None else axis
     return x == jnp.expand_dims(extremum, over)
 
 
 class Attained(Op):
-    """Where an operand attains its extremum, which ``reduction`` computes."""
+    """Where an operand attains the extremum that ``reduction`` computes."""
 
     __props__ = ("reduction",)
 
@@ -35,7 +35,7 @@ class Attained(Op):
 
 
 class ReadAttained(Op):
-    """The maximum or minimum of the first operand, with `Attained` for its
+    """The first operand's maximum or minimum. The second, an `Attained`, chooses its
     derivative."""
 
     __props__ = ("reduction",)
