@@ -146,7 +146,7 @@ def _apply_givens(
             raise TypeError(f"givens replaces variables, not {var!r}.")
         if var in inputs:
             raise ValueError(
-                f"givens cannot replace {name_of(var)}, because it is an input."
+                f"{name_of(var)} is an input, so givens cannot replace it."
             )
         if not isinstance(new, Variable):
             new = var.type.constant_type(var.type, var.type.filter(new))

@@ -7,8 +7,8 @@ from pytensor.graph.op import Op
 
 
 class Decide(Op):
-    """The first operand, computed once. If there are other operands, that is needed
-    only when one of them is differentiated."""
+    """The first operand, computed once. If there are other operands, it must be
+    computed once only when one of them is differentiated."""
 
     __props__ = ()
 
