@@ -1,7 +1,7 @@
 """jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function.
 
 The names in ``__all__`` here and in `jaxlink.pymc` are public. All other modules are
-internal, and may change in any release.
+internal and may change in any release.
 """
 
 from importlib import import_module as _import_module
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _ModuleType:
-    """`jaxlink.pymc`, which is loaded when it is asked for."""
+    """Load `jaxlink.pymc` on first use."""
     if name == "pymc":
         return _import_module("jaxlink.pymc")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

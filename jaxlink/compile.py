@@ -16,12 +16,12 @@ from jaxlink.call.graph_spec import (
     refuse_updates,
 )
 from jaxlink.call.jax_function import JAXFunction
-from jaxlink.call.precision import compiling_for, warn_of_64_bit
+from jaxlink.call.precision import compiling_for, warn_about_64_bit
 from jaxlink.call.program import Code, Program
 from jaxlink.call.signature import Data, Labels, Parameter, Signature, identifier
 from jaxlink.link.linker import Linker
 from jaxlink.ops.streams import PRNGKeyType
-from jaxlink.rewrites import rewrite, settle
+from jaxlink.rewrites import rewrite, rewrite_inner
 from jaxlink.rewrites.random_key import collapse_to_key
 from jaxlink.values.types import describe, kind_of
 
@@ -41,39 +41,52 @@ def function(
 ) -> JAXFunction:
     """Compile a PyTensor graph to a JAX function.
 
-    The function takes one PRNG key first if the graph is random, then the inputs. It
-    returns JAX arrays only, updates nothing, and goes into any JAX transformation. The
-    *t*-th draw along the *i*-th random generator uses the key
-    ``fold_in(fold_in(key, i), t)``; generators are numbered in the order in which a
-    walk from the first output to the last meets them.
+    The function takes the inputs, after one PRNG key if the graph is random. It returns
+    JAX arrays, mutates nothing, and works under every JAX transformation.
+
+    The *t*-th draw along the *i*-th random generator uses the key
+    ``fold_in(fold_in(key, i), t)``. A walk from the first output to the last numbers
+    the generators as it meets them.
 
     Arguments:
-        inputs: the arguments, in order: any variables of the graph. A random generator
-            among them (``pt.random.rng()``) is one more key, at its place. An integer
-            input on which a shape depends becomes a static argument.
-        outputs: one variable, for a function that returns an array; a list or tuple,
-            for one that returns a tuple; a dict with string keys, for one that returns
-            a dict (whose keys JAX sorts). A random generator comes back as a fresh key.
-        givens: variables to replace in the graph, each with a variable or a value.
-        rngs: the random generators in the order of their numbers, to fix these by hand.
-            All of the graph's must be there; others just take up a number.
-        name: the function's ``__name__``; default: the name of the first output.
-        on_unused_input: what to do about an input that no output depends on.
-        host_callback: whether an Op without a rule runs in Python, on the host, called
-            from the JAX program (`jax.pure_callback`). Slow, but it works under
-            ``jit``, ``vmap`` and, if PyTensor has a gradient for the Op, ``grad``. Else
-            such an Op is an error.
-        updates: refused. Write the state as an input and as an output.
+        inputs: variables of the graph, in the order of the function's arguments. Each
+            argument has the rank and the fixed dimensions of its variable, and a dtype
+            that converts to the variable's without loss. An integer input that fixes a
+            shape becomes a static argument. A random generator (``pt.random.rng()``)
+            becomes one more key argument.
+        outputs: a variable (the function returns an array), a list or tuple of
+            variables (it returns a tuple), or a dict from strings to variables (it
+            returns a dict, whose keys JAX sorts). Each array has the shape and dtype
+            of its variable. A random generator is returned as a fresh key.
+        givens: variables to replace in the graph, each by a variable or a value.
+        rngs: the random generators, numbered by their position in this list. The list
+            must contain every generator of the graph; any other generator just takes
+            up a number.
+        name: the function's ``__name__``. The default is the first output's name.
+        on_unused_input: what to do if no output depends on an input.
+        host_callback: run Ops without a rule in Python, through `jax.pure_callback`.
+            This is slow, but works under ``jit``, ``vmap`` and, if the Op has a
+            gradient in PyTensor, ``grad``. By default, such an Op is an error.
+        updates: must be ``None``. Pass the state as an input and return it as an
+            output instead.
 
     Returns:
         A `JAXFunction`.
 
     Raises:
-        MissingInputError: the outputs depend on variables that are not inputs.
-        UnsupportedOpError: an Op of the graph has no rule.
-        DynamicShapeError: a shape depends on what is not known before the call.
-        CompileError: base class of these; ``obstacles`` lists all that was found.
-        TypeError, ValueError: the arguments of this call are wrong.
+        MissingInputError: the outputs depend on a variable that is not an input.
+        UnsupportedOpError: an Op of the graph has no rule, or its rule does not cover
+            this use.
+        DynamicShapeError: a shape depends on a value that is unknown before the call.
+        CompileError: base class of these; ``obstacles`` lists every problem found.
+        PrecisionError: x64 is off, and a captured integer does not fit 32 bits.
+        TypeError: an argument has the wrong type, an input is a constant, or
+            ``updates`` is given.
+        ValueError: an input is repeated, unused or also in ``givens``, or ``rngs``
+            repeats a generator or lacks one.
+
+    Warns:
+        PrecisionWarning: x64 is off, so 64-bit variables become 32-bit.
 
     Example:
         >>> import jax, jaxlink
@@ -94,7 +107,7 @@ def function(
     if not isinstance(host_callback, bool):
         raise TypeError(f"host_callback must be True or False, not {host_callback!r}.")
     spec = read_graph_spec(inputs, outputs, givens, rngs, on_unused_input)
-    return compile_graph(spec, name, Linker(settle, host_callback))
+    return compile_graph(spec, name, Linker(rewrite_inner, host_callback))
 
 
 def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunction:
@@ -135,15 +148,15 @@ def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunct
     if spec.form.form == "dict":
         names = list(spec.form.labels)
     with compiling_for(fn_name if name else "jaxlink.function"):
-        warn_of_64_bit(fgraph, names, static)
+        warn_about_64_bit(fgraph, names, static)
     signature = Signature(fn_name, tuple(parameters))
     code = Code(signature, fgraph, spec.form, tuple(data), linker, linked)
     return JAXFunction(Program(code, tuple(fixed)), tuple(dynamic))
 
 
 def _clone(spec: GraphSpec) -> tuple[FunctionGraph, dict[Any, Any]]:
-    """A graph of our own to rewrite, rooted at plain variables, and what stands in it
-    for each variable of the user's."""
+    """A copy of the graph that we may rewrite, and a map from the user's variables to
+    their copies. Inputs, shared variables and roots become plain variables."""
     leaves = [*spec.inputs, *spec.shared, *spec.roots]
     memo: dict[Any, Any] = {var: var.type(name=var.name) for var in leaves}
     clone_get_equiv(leaves, spec.outputs, False, False, memo=memo)
@@ -157,7 +170,7 @@ def _parameters(
     static: Collection[Variable],
     labels: Labels,
 ) -> list[Parameter]:
-    """The arguments of the function: the key, if there is one, and the inputs."""
+    """The parameters of the function: the key, if it takes one, and the inputs."""
 
     def kind_of_input(var: Variable) -> Literal["rng", "static", "array"]:
         if isinstance(var.type, RandomType):
@@ -171,7 +184,7 @@ def _parameters(
         for var in spec.inputs
     ]
     if spec.roots:
-        # Named after the inputs, so that it gives way to one that is called "key".
+        # Labelled last: an input named "key" keeps its name.
         label = labels.unique("key")
         parameters.insert(0, Parameter(label, label, PRNGKeyType(), "key"))
     return parameters

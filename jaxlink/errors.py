@@ -1,4 +1,4 @@
-"""Every exception of jaxlink. Each message says what failed, where, and what to do."""
+"""Every jaxlink exception. Each message says what failed, where, and what to do."""
 
 from collections.abc import Sequence
 
@@ -33,55 +33,55 @@ class CompileError(JaxlinkError):
 
 
 class MissingInputError(CompileError, ValueError):
-    """The outputs depend on variables that are not among the inputs."""
+    """The outputs depend on variables that are not inputs."""
 
 
 class UnsupportedOpError(CompileError, NotImplementedError):
-    """An Op has no rule, or its rule does not cover the way in which it is used."""
+    """An Op has no rule, or its rule does not cover this use of it."""
 
 
 class DynamicShapeError(CompileError, TypeError):
-    """A shape (or another value that JAX needs before the call) is not known then."""
+    """A shape, or another value that JAX needs before the call, is unknown then."""
 
 
 class OutOfBoundsError(CompileError, IndexError):
-    """An index that is known lies outside of the array that it indexes."""
+    """An index known at compile time is out of bounds."""
 
 
 class _MixedError(UnsupportedOpError, DynamicShapeError):
-    """Obstacles of both kinds, so that ``except`` on either kind catches it."""
+    """Obstacles of both kinds; ``except`` on either kind catches it."""
 
 
 class RuleError(JaxlinkError, ValueError):
-    """A rule is registered twice, or returns what its Op does not promise."""
+    """A rule is registered twice, or its results do not match its Op's outputs."""
 
 
 class ArgumentError(JaxlinkError, TypeError):
-    """A compiled function was called with arguments that do not fit its inputs."""
+    """A compiled function got arguments that do not fit its inputs."""
 
 
 class BranchShapeError(ArgumentError):
-    """The branches of an ``ifelse`` turned out to have different shapes."""
+    """The branches of an ``ifelse`` have different shapes."""
 
 
 class KeyArgumentError(ArgumentError):
-    """The PRNG key is missing, or something else stands in its place."""
+    """The PRNG key is missing, or another value is in its place."""
 
 
 class StaticArgumentError(ArgumentError):
-    """An argument that fixes a shape was traced, so its value is not known."""
+    """An argument that fixes a shape was traced, so its value is unknown."""
 
 
 class PrecisionError(JaxlinkError, OverflowError):
-    """A 64-bit value cannot be represented while ``jax_enable_x64`` is off."""
+    """A value needs 64 bits, but ``jax_enable_x64`` is off."""
 
 
 class PrecisionWarning(UserWarning):
-    """64-bit types of the graph become 32-bit because ``jax_enable_x64`` is off."""
+    """64-bit variables become 32-bit because ``jax_enable_x64`` is off."""
 
 
 def raise_all(obstacles: Sequence[CompileError]) -> None:
-    """Raise one error for all ``obstacles``; return if there are none."""
+    """Raise one error that lists all ``obstacles``, if there are any."""
     if not obstacles:
         return
     if len(obstacles) == 1:

@@ -1,4 +1,4 @@
-"""Packages that only a part of jaxlink needs."""
+"""Packages that only some parts of jaxlink need."""
 
 from importlib import import_module
 from typing import Any
@@ -7,14 +7,17 @@ __all__ = ["load"]
 
 
 def load(package: str, what: str) -> Any:
-    """The module of an optional package.
+    """Import an optional package.
 
     Arguments:
-        package: its name.
-        what: what needs it, for the error.
+        package: the package's name.
+        what: the feature that needs it, named in the error.
+
+    Returns:
+        The module.
 
     Raises:
-        ImportError: it is not installed, with how to install it.
+        ImportError: the package is not installed. The message says how to install it.
     """
     try:
         return import_module(package)

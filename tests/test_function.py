@@ -85,7 +85,7 @@ def test_compiling_twice_gives_two_equal_functions():
         (
             pytensor.tensor.type_other.NoneConst,
             jaxlink.UnsupportedOpError,
-            "no JAX data",
+            "which JAX does not have",
         ),
     ],
 )

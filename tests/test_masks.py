@@ -316,7 +316,7 @@ DECLINED = {
     "no rule": (lambda x, y: pt.linalg.det(pt.outer(x[x > 0], y)), "needs it as it is"),
     "reshaped": (
         lambda x, y: x[x > 0].reshape((2, -1)).sum(axis=0),
-        "rearranges what is selected",
+        "rearranges the selected elements",
     ),
     "other arrays": (
         lambda x, y: pt.outer(x, y)[x > 0, [1, 2]].sum(),
@@ -324,7 +324,7 @@ DECLINED = {
     ),
     "written elsewhere": (
         lambda x, y: pt.set_subtensor(x[:2], x[x > 0]),
-        "writes it elsewhere",
+        "does not write it back where it was read",
     ),
     "other values": (
         lambda x, y: pt.set_subtensor(x[x > 0], y),

@@ -134,7 +134,7 @@ def _without_dims():
 def test_data_that_fix_a_shape_cannot_be_traced():
     n = pytensor.shared(3, name="n")
     fn = jaxlink.function([], pt.zeros(n))
-    with pytest.raises(jaxlink.StaticArgumentError, match=r"`n` of fn.*outside of"):
+    with pytest.raises(jaxlink.StaticArgumentError, match=r"`n` of fn.*outside the"):
         jax.jit(lambda n: fn.with_data(n=n)())(4)
 
 

@@ -1,1 +1,1 @@
-"""What a user holds: a compiled function, its signature, its program and its data."""
+"""The objects a user holds: compiled functions, signatures, programs and data."""

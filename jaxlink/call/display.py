@@ -1,4 +1,4 @@
-"""How functions show what they take and what they captured."""
+"""Reprs and docstrings of compiled functions: arguments and captured data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,8 +7,8 @@ __all__ = ["OwnDoc", "leaves_doc", "sections", "type_of", "with_data"]
 
 
 class OwnDoc:
-    """The docstring of a class whose instances have docstrings of their own, which
-    ``help(fn)`` shows."""
+    """A ``__doc__`` that differs between a class and its instances, so that
+    ``help(fn)`` describes ``fn``."""
 
     def __init__(self, of_class: str | None, of_instance: Callable[[Any], str]):
         self._of_class, self._of_instance = of_class, of_instance
@@ -18,7 +18,7 @@ class OwnDoc:
 
 
 def sections(title: str, parts: Mapping[str, Sequence[str]]) -> str:
-    """A docstring: a line, and the sections that are not empty."""
+    """A docstring: a title line, then every section that is not empty."""
     text = [
         "\n".join([f"{name}:", *(f"    {line}" for line in lines)])
         for name, lines in parts.items()
@@ -28,14 +28,13 @@ def sections(title: str, parts: Mapping[str, Sequence[str]]) -> str:
 
 
 def with_data(data: Mapping[str, Any]) -> str:
-    """Captured data, or what stands in their places in a pytree, as the end of a
-    repr."""
+    """The end of a repr: the captured data, or the leaves in their place."""
     named = ", ".join(f"{name}: {type_of(leaf)}" for name, leaf in data.items())
     return f" with {named}" if named else ""
 
 
 def type_of(leaf: Any) -> str:
-    """An array as ``float64[3]``, anything else as it is."""
+    """An array as ``float64[3]``, any other leaf as its repr."""
     shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
     if shape is None or dtype is None:
         return repr(leaf)
@@ -43,9 +42,9 @@ def type_of(leaf: Any) -> str:
 
 
 def leaves_doc(title: str, data: Mapping[str, Any], kwargs: Any) -> Any:
-    """The document of a pytree of captured data, for ``__pdoc__`` methods: what
-    wadler_lindig, and so ``eqx.tree_pformat``, asks for."""
-    import wadler_lindig as wl  # it is there, as it is what calls this
+    """The result of ``__pdoc__`` for a pytree of captured data. wadler_lindig, and so
+    ``eqx.tree_pformat``, calls that method."""
+    import wadler_lindig as wl  # installed, because it is the caller
 
     leaves = wl.named_objs(data.items(), **kwargs)
     begin, end = wl.TextDoc(f"{title} with ("), wl.TextDoc(")")

@@ -1,4 +1,4 @@
-"""What the user asked for, checked before anything is built."""
+"""The arguments of `jaxlink.function`, checked before anything is built."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,14 @@ Givens = Mapping[Variable, Any] | Iterable[tuple[Variable, Any]]
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """A graph to compile: its ``inputs`` and ``outputs``, the ``form`` in which these
-    come back, its random generators (``roots``, in the order of their numbers), and the
-    ``shared`` variables that hold data."""
+    """A graph to compile.
+
+    Attributes:
+        inputs, outputs: its variables.
+        form: whether the outputs are returned as an array, a tuple or a dict.
+        roots: the random generators that become streams of the key, by number.
+        shared: the shared variables that hold data.
+    """
 
     inputs: list[Variable]
     outputs: list[Variable]
@@ -40,7 +45,7 @@ def read_graph_spec(
     rngs: Sequence[Variable] | None = None,
     on_unused_input: str = "raise",
 ) -> GraphSpec:
-    """The arguments of `jaxlink.function` as a graph; it says what they raise."""
+    """Check the arguments of `jaxlink.function`, which documents what this raises."""
     variables = _as_inputs(inputs)
     form, outs = _as_outputs(outputs)
     outs = _apply_givens(outs, variables, givens)
@@ -50,19 +55,18 @@ def read_graph_spec(
 
 
 def refuse_updates(updates: Any) -> None:
-    """Raise unless ``updates`` is ``None``."""
+    """Raise a TypeError unless ``updates`` is ``None``."""
     if updates is None:
         return
     pairs = updates.items() if isinstance(updates, Mapping) else updates
     names = [var.name or "state" for var, _ in pairs] or ["state"]
     state, new = names[0], f"new_{names[0]}"
     raise TypeError(
-        "jaxlink.function takes no `updates`, because a JAX function changes nothing. "
-        "Write the state as an input and its new value as an output, and carry it "
-        "yourself:\n"
+        "jaxlink.function takes no `updates`, because a JAX function mutates nothing. "
+        "Make the state an input and its new value an output, and carry it yourself:\n"
         f"    step = jaxlink.function([{state}, ...], [{new}, ...])\n"
         f"    {state}, ... = step({state}, ...)\n"
-        "(Random generators need no updates: pass another key.)"
+        "(Random generators need no updates: pass a new key.)"
     )
 
 
@@ -79,11 +83,13 @@ def _as_inputs(inputs: Any) -> list[Variable]:
                 f"({var!r})."
             )
         if isinstance(var, Constant):
-            raise TypeError(f"input {i} is the constant {var}, which is no argument.")
+            raise TypeError(
+                f"input {i} is the constant {var}, which is not an argument."
+            )
         _check_type(f"input {i}", var)
     repeated = {name_of(var) for i, var in enumerate(inputs) if var in inputs[:i]}
     if repeated:
-        raise ValueError(f"inputs holds {', '.join(repeated)} more than once.")
+        raise ValueError(f"inputs contains {', '.join(repeated)} more than once.")
     return list(inputs)
 
 
@@ -122,7 +128,7 @@ def _check_type(label: str, var: Variable) -> None:
         element = element.ttype
     if kind_of(element) == "other":
         raise UnsupportedOpError(
-            f"{label}, {name_of(var)}, is of type {var.type}, which is no JAX data. "
+            f"{label}, {name_of(var)}, has type {var.type}, which JAX does not have. "
             "A compiled function takes and returns tensors (dense, sparse or with "
             "named dimensions), scalars, lists of these, and random generators."
         )
@@ -139,7 +145,9 @@ def _apply_givens(
         if not isinstance(var, Variable):
             raise TypeError(f"givens replaces variables, not {var!r}.")
         if var in inputs:
-            raise ValueError(f"{name_of(var)} is an input and replaced by givens too.")
+            raise ValueError(
+                f"{name_of(var)} is an input, so givens cannot replace it."
+            )
         if not isinstance(new, Variable):
             new = var.type.constant_type(var.type, var.type.filter(new))
         replacements[var] = var.type.filter_variable(new)
@@ -174,22 +182,22 @@ def _numbered_roots(
         return found
     for var in rngs:
         if not isinstance(var, Variable) or not isinstance(var.type, RandomType):
-            raise TypeError(f"rngs lists random generators, and {var!r} is none.")
+            raise TypeError(f"rngs must list random generators, not {var!r}.")
     if len(set(rngs)) < len(rngs):
-        raise ValueError("rngs holds a random generator more than once.")
+        raise ValueError("rngs contains a random generator more than once.")
     missing = ", ".join(name_of(var) for var in found if var not in rngs)
     if missing:
         raise ValueError(
-            f"rngs must list every random generator of the graph, but lacks {missing}."
+            f"rngs must list every random generator in the graph; {missing} is missing."
         )
     return list(rngs) if found else []
 
 
 def _shared_data(outs: list[Variable], inputs: list[Variable]) -> list[Variable]:
-    """The shared variables that are data, in the order of the walk from the outputs.
+    """The shared variables that hold data, in the order of a walk from the outputs.
 
     Raises:
-        MissingInputError: the walk meets variables that have no value.
+        MissingInputError: the outputs depend on variables that have no value.
     """
     shared, missing = [], []
     for var in graph_inputs(list(reversed(outs)), inputs):
@@ -204,7 +212,7 @@ def _shared_data(outs: list[Variable], inputs: list[Variable]) -> list[Variable]
     if missing:
         names = ", ".join(f"{name_of(v)} ({describe(v.type)})" for v in missing)
         raise MissingInputError(
-            f"the outputs depend on {names}, not among the inputs and without a value. "
-            "Add to `inputs` what is missing, or replace it by `givens`."
+            f"the outputs depend on {names}, neither an input nor a shared variable. "
+            "Add what is missing to `inputs`, or replace it with `givens`."
         )
     return shared

@@ -1,12 +1,12 @@
 """JAXFunction: the callable, its signature, repr, pytree and pickle forms.
 
 Two objects share the work. A `Program` is code: the linked graph and its ``jax.jit``. A
-`JAXFunction` is a program together with the data that the graph captured, which it
-passes to the program at each call. So new data of the same shapes needs no new code,
-and all that JAX does with a pytree works on the data.
+`JAXFunction` is a program plus the data that the graph captured, and passes the data to
+the program at each call. So new data of the same shape reuses the compiled code, and
+every JAX pytree operation works on the data.
 
-A call that is right pays for none of the checks: they run while JAX traces, and JAX
-traces again whenever the number, types or shapes of the arguments are new.
+Argument checks cost a correct call nothing: they run while JAX traces, and JAX traces
+again whenever the number, types or shapes of the arguments change.
 """
 
 import difflib
@@ -30,9 +30,9 @@ __all__ = ["JAXFunction"]
 class JAXFunction:
     """A PyTensor graph as a JAX function, made by `jaxlink.function`.
 
-    Call it with the inputs by position or by name (the key first, if the graph is
-    random), or hand it to any JAX transformation. It is a pytree whose leaves are the
-    captured data, and hashes by identity.
+    Call it with its inputs by position or by name (first the key, if the graph is
+    random), or pass it to any JAX transformation. It is a pytree whose leaves are the
+    captured data, and it hashes by identity.
 
     Example:
         >>> import jax, jaxlink, pytensor.tensor as pt
@@ -57,6 +57,22 @@ class JAXFunction:
         self._call = self._call_prepared if prepared else program.jitted
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs.
+
+        Arguments:
+            args, kwargs: the key, if the graph is random, and the inputs, with the
+                dtypes and shapes that ``repr(fn)`` shows.
+
+        Returns:
+            JAX arrays: one, a tuple or a dict of them, as the outputs were given to
+            `jaxlink.function`.
+
+        Raises:
+            ArgumentError: the number or a name of the arguments is wrong, or one has
+                the wrong type, shape or dtype.
+            KeyArgumentError: the key is missing, or is not a PRNG key.
+            StaticArgumentError: an argument that fixes a shape is traced.
+        """
         if kwargs:
             args = self._positional(args, kwargs)
         try:
@@ -65,8 +81,8 @@ class JAXFunction:
                 return self.checked(*args)
             return out
         except TypeError as error:
-            # What is no array at all, JAX refuses before it traces, and our checks with
-            # it. All other errors pass as they are.
+            # JAX rejects a value that is not an array before it traces, and so before
+            # our checks run. All other errors pass unchanged.
             if isinstance(error, ArgumentError):
                 raise
             if (reason := self._program.signature.explain(args)) is None:
@@ -78,13 +94,13 @@ class JAXFunction:
 
     def _needs_checks(self, out: Any, args: Sequence[Any]) -> bool:
         if isinstance(out, jax.Array) and not isinstance(out, jax.core.Tracer):
-            return False  # the usual case: this is asked at each call
+            return False  # the usual case, and this runs at each call
         return under_checkify(out, (self._data, args))
 
     def _positional(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Any, ...]:
-        """All arguments by position."""
+        """The arguments by position, those in ``kwargs`` included."""
         signature = self._program.signature
         if len(args) > len(signature.parameters):
             signature.check_count(args)
@@ -119,21 +135,24 @@ class JAXFunction:
     def with_data(
         self, data: Mapping[Any, Any] | None = None, /, **named: Any
     ) -> "JAXFunction":
-        """The same function with other values of its captured shared variables.
+        """The same function with new values for captured shared variables.
 
-        Nothing is compiled again as long as shapes and dtypes agree, and this function
-        is left as it is.
+        Nothing is recompiled as long as the shapes stay the same. This function does
+        not change.
 
         Arguments:
-            data: new values by name, where a name is no Python identifier.
-            named: new values by the shared variable's name, arrays of its rank. They
-                are converted to its dtype, unless that would make integers of floats.
-                They may be traced, and keep their sharding.
+            data: new values by name, for names that are not Python identifiers.
+            named: new values by the shared variable's name: arrays of its rank, in any
+                dtype that converts to its own (floats do not convert to integers). They
+                may be traced, and they keep their sharding.
+
+        Returns:
+            A new `JAXFunction`.
 
         Raises:
-            ArgumentError: there is no captured data of that name, or the value does not
-                fit its type.
-            StaticArgumentError: a shape depends on a value that is traced.
+            ArgumentError: no captured variable, or more than one, has that name, or
+                the value does not fit its type.
+            StaticArgumentError: the value fixes a shape, but is traced.
 
         Example:
             >>> import jaxlink, numpy as np, pytensor
@@ -171,12 +190,15 @@ class JAXFunction:
 
     @property
     def checked(self) -> "JAXFunction":
-        """This function with the checks of its graph (``Assert``, PyMC's parameter
-        checks), to go under ``jax.experimental.checkify.checkify``.
+        """This function with its graph's checks enabled (``Assert``, PyMC's parameter
+        checks), for use under ``jax.experimental.checkify.checkify``.
 
-        ``checkify(fn)`` makes the checks too, and so does ``checkify`` of its ``vmap``
-        or ``grad``. Only if other code stands between, as in
-        ``checkify(jax.jit(fn.checked))``, must it be said.
+        ``checkify(fn)`` runs the checks by itself, also around ``vmap`` or ``grad``.
+        Write ``fn.checked`` only where other code stands between the two, as in
+        ``checkify(jax.jit(fn.checked))``.
+
+        Returns:
+            A new `JAXFunction`.
 
         Example:
             >>> import jax, jaxlink, pytensor.tensor as pt
@@ -202,14 +224,13 @@ class JAXFunction:
 
     @property
     def leaves(self) -> dict[str, Any]:
-        """Those captured data on which no shape depends, which are the leaves of this
-        function as a pytree."""
+        """The pytree leaves by name: the captured data that do not fix a shape."""
         names = [name for name, spec in self._program.named_data if not spec.static]
         return dict(zip(names, self._data, strict=True))
 
     @property
     def fgraph(self) -> FunctionGraph:
-        """A copy of the rewritten PyTensor graph; ``fn.fgraph.dprint()`` prints it."""
+        """A copy of the rewritten PyTensor graph. ``fn.fgraph.dprint()`` prints it."""
         return unpack(pack(self._program.fgraph))
 
     @property
@@ -218,11 +239,13 @@ class JAXFunction:
         return self._program.signature.static
 
     def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
-        """The jaxpr that these arguments (or ``jax.ShapeDtypeStruct``) give."""
+        """The function's jaxpr for these arguments (arrays or
+        ``jax.ShapeDtypeStruct``)."""
         return self._stage("trace", args, kwargs).jaxpr
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
-        """Lowered for these arguments, as ``jax.jit(f).lower`` does."""
+        """Lower the function for these arguments (arrays or
+        ``jax.ShapeDtypeStruct``), as ``jax.jit(f).lower`` does."""
         lowered: jax.stages.Lowered = self._stage("lower", args, kwargs)
         return lowered
 
@@ -253,7 +276,7 @@ class JAXFunction:
         )
 
     def described(self) -> dict[str, list[str]]:
-        """Arguments, results and captured data with their types, for docstrings."""
+        """The arguments, outputs and captured data with their types, for docstrings."""
         program = self._program
         outs = [describe(var.type) for var in program.fgraph.outputs]
         if program.outputs.form != "one":
@@ -274,7 +297,7 @@ class JAXFunction:
     def __reduce__(self) -> tuple[Any, ...]:
         return JAXFunction, (self._program, self._data)
 
-    # Nothing in it can change, so a copy is the function itself.
+    # It is immutable, so a copy is the function itself.
     def __copy__(self) -> "JAXFunction":
         return self
 

@@ -1,8 +1,8 @@
-"""The warning that 64-bit types become 32-bit ones: once for each call of the user's.
+"""Warn once per user call that 64-bit variables become 32-bit.
 
-One call may compile several graphs, which have names and variables of their own that no
-user ever wrote. So the outermost call that says so gives the name, and what a variable
-is called there.
+One user call may compile several graphs, with names and variables that the user never
+wrote. So the warning names the outermost call, and uses the names that variables have
+there.
 """
 
 import warnings
@@ -19,14 +19,14 @@ from pytensor.graph.fg import FunctionGraph
 from jaxlink.errors import PrecisionWarning
 from jaxlink.values.types import dtype_of
 
-__all__ = ["compiling_for", "naming", "warn_of_64_bit"]
+__all__ = ["compiling_for", "naming", "warn_about_64_bit"]
 
 _WIDE = ("float64", "complex128", "int64", "uint64")
 
 
 @dataclass
 class _Call:
-    """A call of the user's, and whether it was warned."""
+    """A user's call, and whether it has warned."""
 
     name: str
     warned: bool = False
@@ -38,8 +38,8 @@ _names: ContextVar[Mapping[str, str] | None] = ContextVar("_names", default=None
 
 @contextmanager
 def compiling_for(name: str) -> Iterator[None]:
-    """All that is compiled inside is for one call of the user's, to the function
-    ``name``, unless this is inside of such a call already."""
+    """Everything compiled inside belongs to one user call of the function ``name``,
+    unless an outer call is already active."""
     if _call.get() is not None:
         yield
         return
@@ -52,7 +52,7 @@ def compiling_for(name: str) -> Iterator[None]:
 
 @contextmanager
 def naming(names: Mapping[str, str]) -> Iterator[None]:
-    """Variables that the user knows, by the names that they have in graphs."""
+    """``names`` maps names in graphs to the names that the user knows."""
     token = _names.set(names)
     try:
         yield
@@ -60,17 +60,18 @@ def naming(names: Mapping[str, str]) -> Iterator[None]:
         _names.reset(token)
 
 
-def warn_of_64_bit(
+def warn_about_64_bit(
     fgraph: FunctionGraph, labels: Sequence[str | None], known: Collection[Variable]
 ) -> None:
-    """Say what is about to lose precision, unless this call was warned already.
+    """Warn about the variables that lose precision, unless this call already has.
 
-    Integers inside the graph are shapes and indices nearly always, so only those that
-    come in or go out count, but for inputs that are known before the call.
+    Integers inside a graph are nearly always shapes and indices. So integers count only
+    if they are inputs or outputs.
 
     Arguments:
-        fgraph: the graph, whose outputs are called ``labels``.
-        known: inputs that stay as they are.
+        fgraph: the graph.
+        labels: the names of its outputs.
+        known: inputs with values known before the call; these keep 64 bits.
     """
     call = _call.get()
     if jax.config.jax_enable_x64 or call is None or call.warned:
@@ -83,11 +84,11 @@ def warn_of_64_bit(
         return
     call.warned = True
     named = _named(wide) or _named(inside)
-    shown = ", ".join(f"`{name}`" for name in named[:3]) or "unnamed variables"
+    first = ", ".join(f"`{name}`" for name in named[:3]) or "unnamed variables"
     more = ", ..." if len(named) > 3 else ""
     warnings.warn(
         f"jax_enable_x64 is off, so 64-bit variables of {call.name}() become 32-bit: "
-        f"{shown}{more}. Either call "
+        f"{first}{more}. Either call "
         'jax.config.update("jax_enable_x64", True) first, or build the graph in 32 '
         'bits (pytensor.config.floatX = "float32").',
         PrecisionWarning,
@@ -96,8 +97,8 @@ def warn_of_64_bit(
 
 
 def _named(names: Iterable[str | None]) -> list[str]:
-    """What the user calls variables of these names."""
-    # Names that begin like this are PyMC's own, such as `__logp`.
+    """The user's names for variables of these names."""
+    # PyMC's own names, such as `__logp`, begin with underscores.
     found = sorted({name for name in names if name and not name.startswith("__")})
     known = _names.get()
     if known is not None:

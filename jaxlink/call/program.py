@@ -1,4 +1,4 @@
-"""Program: the code of a compiled graph, as ``jax.jit`` has it."""
+"""Program: a compiled graph's code, as ``jax.jit`` holds it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from jaxlink.call.serialize import pack, unpack
 from jaxlink.call.signature import Data, Signature
 from jaxlink.errors import PrecisionError
 from jaxlink.link.linker import GraphFunction, Linker
-from jaxlink.values.runtime_checks import Checks, making
+from jaxlink.values.runtime_checks import Checks, using_checks
 from jaxlink.values.static import StaticValue, to_dynamic
 from jaxlink.values.streams import Stream
 from jaxlink.values.types import describe, dtype_of
@@ -22,7 +22,7 @@ __all__ = ["Code", "Outputs", "Program"]
 
 @dataclass(frozen=True)
 class Outputs:
-    """The form in which the outputs come back, with their names (keys of a dict)."""
+    """Whether outputs are returned as an array, a tuple or a dict, and their names."""
 
     form: Literal["one", "tuple", "dict"]
     labels: tuple[str, ...]
@@ -36,11 +36,11 @@ class Outputs:
 
 
 class Code:
-    """A linked graph, and what goes in and comes out.
+    """A linked graph, with its signature, outputs and captured data.
 
     The graph's inputs are the arguments, in the order of ``signature``, then the
-    captured data, in the order of ``data``. All programs of it are cached: there is one
-    for each value of the data on which shapes depend, and for each choice of checks.
+    captured data, in the order of ``data``. Its programs are cached: one for each value
+    of the shape-fixing data and each choice of checks.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Code:
     def program(
         self, static_data: tuple[StaticValue, ...], enabled: bool, silent: bool
     ) -> "Program":
-        """The program whose shapes follow from ``static_data``, with these checks."""
+        """The program for these values of the shape-fixing data, with these checks."""
         known = static_data, enabled, silent
         if known not in self.programs:
             Program(self, static_data, Checks(enabled, silent))
@@ -83,7 +83,7 @@ class Code:
 
 
 class Program:
-    """Code with the values of the captured data on which its shapes depend."""
+    """Code, with values for the captured data that fix shapes."""
 
     def __init__(
         self,
@@ -106,12 +106,12 @@ class Program:
         self.jitted: Any = jax.jit(run, static_argnums=static)
 
     def run(self, data: Sequence[Any], *args: Any) -> Any:
-        """Trace the graph."""
+        """Run the linked graph, while JAX traces."""
         name, code = self.signature.name, self.code
         if jax.config.jax_enable_x64 and not code.x64 and code.holds_64_bit_data:
             raise PrecisionError(
                 f"{name}() was compiled while jax_enable_x64 was off, so its data lost "
-                "their 64-bit precision. Compile it again with x64 on."
+                "64-bit precision. Compile it again with x64 on."
             )
         operands = self.signature.bind(args)
         dynamic, static = iter(data), iter(self.static_data)
@@ -119,15 +119,15 @@ class Program:
             next(static).value if spec.static else spec.bind(name, next(dynamic))
             for spec in self.data
         ]
-        with making(self.checks):
+        with using_checks(self.checks):
             values = code.linked(*operands, *captured)
         pairs = zip(values, self.fgraph.outputs, strict=True)
         return self.outputs.pack([_as_output(value, var) for value, var in pairs])
 
     @property
     def named_data(self) -> list[tuple[str, Data]]:
-        """The captured data, each with its variable's name, or with its label if it has
-        none or shares it."""
+        """The captured data by their variables' names, or by label where a name is
+        missing or not unique."""
         names = [spec.name for spec in self.data]
         return [
             (
@@ -138,11 +138,11 @@ class Program:
         ]
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
-        """The program whose shapes follow from ``values``."""
+        """The program for other ``values`` of the shape-fixing data."""
         return self.code.program(values, self.checks.enabled, self.checks.silent)
 
     def with_checks(self, checks: Checks) -> "Program":
-        """The program that makes these checks."""
+        """The program with these checks."""
         return self.code.program(self.static_data, checks.enabled, checks.silent)
 
     def __str__(self) -> str:
@@ -173,7 +173,7 @@ def _link_again(
 
 
 def _as_output(value: Any, var: Variable) -> Any:
-    """JAX data, whatever the value of an output was while tracing."""
+    """An output's value as JAX data."""
     if isinstance(value, Stream):
         return value.fresh_key()
     return to_dynamic(value, f"the output `{var}`")

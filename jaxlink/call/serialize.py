@@ -1,4 +1,4 @@
-"""A graph as flat data that pickles: no recursion, however deep the graph."""
+"""Pickle a graph as flat lists, so that deep graphs need no recursion."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["pack", "unpack"]
 
 
 def pack(fgraph: FunctionGraph) -> dict[str, list[Any]]:
-    """``fgraph`` as lists, in which a variable is its number."""
+    """``fgraph`` as lists in which numbers stand for variables."""
     numbers: dict[Variable, int] = {}
 
     def number(var: Variable) -> int:
@@ -37,7 +37,7 @@ def pack(fgraph: FunctionGraph) -> dict[str, list[Any]]:
 
 
 def unpack(packed: dict[str, list[Any]]) -> FunctionGraph:
-    """The graph that `pack` made flat."""
+    """Rebuild the graph that `pack` flattened."""
     variables: dict[int, Variable] = dict(packed["constants"])
     inputs = []
     for number, type_, name in packed["inputs"]:

@@ -1,4 +1,4 @@
-"""What a compiled function takes and captures, and the errors for anything else."""
+"""A compiled function's parameters and captured data, and how they are checked."""
 
 import re
 from collections.abc import Sequence
@@ -12,15 +12,21 @@ from jaxlink.errors import ArgumentError, KeyArgumentError
 from jaxlink.values import boundary as values
 from jaxlink.values.static import StaticValue
 from jaxlink.values.streams import as_key
-from jaxlink.values.types import describe, dtype_of, held_by, kind_of
+from jaxlink.values.types import describe, dtype_of, element_type, kind_of
 
 __all__ = ["Data", "Labels", "Parameter", "Signature", "identifier"]
 
 
 @dataclass(frozen=True)
 class Data:
-    """A piece of captured data. ``name`` is what ``with_data`` calls it, if anything;
-    ``static`` says that shapes depend on its value."""
+    """A captured shared variable or constant.
+
+    Attributes:
+        name: its name in ``with_data``, or ``None`` if it has none.
+        label: a unique identifier.
+        type: its PyTensor type.
+        static: whether its value fixes a shape.
+    """
 
     name: str | None
     label: str
@@ -28,16 +34,16 @@ class Data:
     static: bool = False
 
     def capture(self, function: str, value: Any) -> Any:
-        """``value`` on the device, in the type that the graph declares."""
+        """``value`` on the device, converted to the graph's type."""
         return values.capture(self._what(function), self.type, value)
 
     def bind(self, function: str, value: Any) -> Any:
-        """A leaf, as it comes back from whatever was done to the pytree."""
+        """Check and convert a pytree leaf, which a transformation may have changed."""
         return values.bind(self._what(function), self.type, value)
 
     def fix(self, function: str, value: Any) -> StaticValue:
-        """``value`` as a part of the program's identity."""
-        way_out = " Call with_data outside of the transformation that traces it."
+        """``value`` as part of the program's identity."""
+        way_out = " Call with_data outside the transformation that traces it."
         return values.fix(self._what(function), self.type, value, way_out)
 
     def _what(self, function: str) -> str:
@@ -46,7 +52,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument. ``label`` is a unique identifier, made from ``name``."""
+    """One parameter. ``label`` is a unique identifier made from ``name``."""
 
     name: str | None
     label: str
@@ -60,7 +66,7 @@ class Parameter:
         return f"{self.label}: {static}{describe(self.type)}"
 
     def bind(self, function: str, value: Any) -> Any:
-        """The argument as the linked graph wants it, while JAX traces the call."""
+        """Check and convert an argument for the linked graph, while JAX traces."""
         if self.kind in ("key", "rng"):
             return as_key(value, self.label)
         if isinstance(value, StaticValue):
@@ -69,35 +75,35 @@ class Parameter:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether a value must be seen before JAX traces it: one that fixes a shape, a
-        Python int for a type in which it could wrap around, what may be of a library
-        that JAX does not know."""
+        """Whether `prepare` must see a value before JAX does: it fixes a shape, it is a
+        Python int that could wrap around, or it may belong to a library that JAX does
+        not know."""
         if self.kind != "array":
             return self.kind == "static"
         dtype = dtype_of(self.type)
         narrow = dtype.startswith(("int", "uint")) and dtype != "int64"
-        held = held_by(self.type)
-        return narrow or hasattr(held, "dims") or kind_of(held) == "sparse"
+        element = element_type(self.type)
+        return narrow or hasattr(element, "dims") or kind_of(element) == "sparse"
 
     def prepare(self, function: str, value: Any) -> Any:
-        """``value`` as it goes to ``jax.jit``."""
+        """``value`` in a form that ``jax.jit`` takes."""
         what = self._what(function)
         if self.kind != "static":
             if type(value) is int:
                 return values.within(what, self.type, value)
             return values.plain(what, self.type, value)
         way_out = (
-            " Under jax.jit name it in static_argnums or static_argnames, under "
-            "jax.vmap give it in_axes=None, and do not differentiate with respect to "
+            " Under jax.jit, list it in static_argnums or static_argnames; under "
+            "jax.vmap, give it in_axes=None; and do not differentiate with respect to "
             "it."
         )
         return values.fix(what, self.type, value, way_out)
 
     def explain(self, function: str, value: Any) -> ArgumentError | None:
-        """Why JAX refused ``value`` before it traced anything, if it is to blame."""
+        """The error if JAX rejected ``value`` before tracing, or ``None``."""
         if self.kind == "static":
             return None
-        return values.refusal(self._what(function), self.type, value)
+        return values.rejection(self._what(function), self.type, value)
 
     def _what(self, function: str) -> str:
         return f"argument `{self.label}` of {function}()"
@@ -105,7 +111,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of the function called ``name``."""
+    """The parameters of the function ``name``."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -122,7 +128,7 @@ class Signature:
         return f"{self.name}({', '.join(map(str, self.parameters))})"
 
     def check_count(self, args: Sequence[Any]) -> None:
-        """Raise unless there are as many ``args`` as parameters."""
+        """Raise unless ``args`` has one value per parameter."""
         if len(args) == len(self.parameters):
             return
         takes_key = bool(self.parameters) and self.parameters[0].kind == "key"
@@ -135,8 +141,8 @@ class Signature:
             )
         if not takes_key and len(args) == len(self.parameters) + 1 and is_key(args[0]):
             raise ArgumentError(
-                f"{self.name}() takes no key, because the graph is not random: leave "
-                f"out the first argument. It takes {self}."
+                f"{self.name}() takes no key, because the graph is not random: omit "
+                f"the first argument. It takes {self}."
             )
         if too_few:
             raise self.missing(self.parameters[len(args) :])
@@ -147,25 +153,26 @@ class Signature:
 
     def missing(self, parameters: Sequence[Parameter]) -> ArgumentError:
         kind = KeyArgumentError if parameters[0].kind == "key" else ArgumentError
+        what = "arguments" if len(parameters) > 1 else "argument"
         names = ", ".join(f"`{p.label}`" for p in parameters)
-        return kind(f"{self.name}() lacks its argument {names}. It takes {self}.")
+        return kind(f"{self.name}() is missing {what} {names}. It takes {self}.")
 
     def bind(self, args: Sequence[Any]) -> list[Any]:
-        """All arguments as the linked graph wants them."""
+        """Check and convert all arguments for the linked graph."""
         self.check_count(args)
         first = self.parameters[0] if self.parameters else None
         if first and first.kind == "key" and not is_key(args[0]):
             for parameter, value in zip(self.parameters[1:], args[1:], strict=True):
                 if parameter.kind == "array" and values.is_typed_key(value):
                     raise KeyArgumentError(
-                        f"the PRNG key comes first: it stands in the place of "
-                        f"`{parameter.label}`. {self.name} takes {self}."
+                        f"the PRNG key must come first, but is in the place of "
+                        f"`{parameter.label}`. {self.name}() takes {self}."
                     )
         pairs = zip(self.parameters, args, strict=True)
         return [parameter.bind(self.name, value) for parameter, value in pairs]
 
     def prepare(self, args: Sequence[Any]) -> Sequence[Any]:
-        """``args`` as they go to ``jax.jit``."""
+        """``args`` in a form that ``jax.jit`` takes."""
         if not self.is_prepared:
             return args
         self.check_count(args)
@@ -173,14 +180,14 @@ class Signature:
         return [p.prepare(self.name, v) if p.is_prepared else v for p, v in pairs]
 
     def explain(self, args: Sequence[Any]) -> ArgumentError | None:
-        """Why JAX refused ``args`` before it traced anything, if they are to blame."""
+        """The error if JAX rejected one of ``args`` before tracing, or ``None``."""
         pairs = zip(self.parameters, args, strict=False)
         found = (parameter.explain(self.name, value) for parameter, value in pairs)
         return next(filter(None, found), None)
 
 
 class Labels:
-    """Unique identifiers for variables, whose names are anything or nothing."""
+    """Unique identifiers for variables, whose names may be missing or repeated."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()

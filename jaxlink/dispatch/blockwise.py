@@ -66,7 +66,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
     # A preferred static operand is a single value. A batch of values does not help.
     preferred = (
         i
-        for i in core.better_static
+        for i in core.preferred_static
         if all(node.inputs[i].type.broadcastable[: -core_ndims[i] or None])
     )
     return Linked(run, tuple(core.static), tuple(preferred))

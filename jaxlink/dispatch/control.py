@@ -122,7 +122,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
     """Each branch is an inner graph. Only the chosen branch is computed."""
     branches = [link.link(op.true_branch.fgraph), link.link(op.false_branch.fgraph)]
     static = {i + 1 for branch in branches for i in branch.static}
-    preferred = {i + 1 for branch in branches for i in branch.better_static}
+    preferred = {i + 1 for branch in branches for i in branch.preferred_static}
 
     def select(condition: Any, *operands: Any) -> tuple[Any, ...]:
         if is_static(condition):

@@ -27,7 +27,7 @@ Run = Callable[..., Any]
 @rule(OpFromGraph, inner=True)
 def op_from_graph(op: Any, node: Any, link: Any) -> Linked:
     inner = link.link(op.fgraph)
-    forward = Linked(inner, inner.static, inner.better_static)
+    forward = Linked(inner, inner.static, inner.preferred_static)
     if op.pullback_overrides is None:
         return forward
     return with_pullback(op, node, forward, link)

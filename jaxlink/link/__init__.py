@@ -1,1 +1,1 @@
-"""From a graph to a function of values: one rule a node, in topological order."""
+"""From a graph to a function of values: one rule per node, in topological order."""

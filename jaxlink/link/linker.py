@@ -1,10 +1,10 @@
-"""Turn a graph into a function of values: one rule a node, in topological order.
+"""Turn a graph into a function of values: one rule per node, in topological order.
 
-Linking has three parts. Stage one of each node's rule runs first and yields a function
-of values. Then the operands that must be static are followed backwards through the
-graph, up to a constant, a shape or an input that can be static. Obstacles of both parts
-are collected, and raised together. The third part, walking the steps with values,
-happens whenever JAX traces the function.
+First, stage one of each node's rule runs and returns a function of values. Then the
+linker follows the operands that must be static backwards through the graph, to
+constants, shapes or inputs that can be static. It collects the obstacles of both parts
+and raises them together. The last part, walking the steps with values, runs whenever
+JAX traces the function.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -38,8 +38,8 @@ class GraphFunction:
     Attributes:
         inputs, outputs, steps: the graph.
         required: the variables that must be static, each with the node and the operand
-            that require it.
-        preferred: the variables that some node prefers to be static, and that can be.
+            number that require it.
+        preferred: the variables that some node prefers static, and that can be.
     """
 
     inputs: Sequence[Variable]
@@ -54,8 +54,8 @@ class GraphFunction:
         return tuple(i for i, var in enumerate(self.inputs) if var in self.required)
 
     @property
-    def better_static(self) -> tuple[int, ...]:
-        """The indices of the inputs that are preferred to be static."""
+    def preferred_static(self) -> tuple[int, ...]:
+        """The indices of the inputs that are preferred static."""
         return tuple(i for i, var in enumerate(self.inputs) if var in self.preferred)
 
     def __call__(self, *values: Any) -> list[Any]:
@@ -79,14 +79,14 @@ class GraphFunction:
 
 @dataclass(frozen=True)
 class Linker:
-    """Links graphs. The rule of an Op with a graph inside gets one, as ``link``.
+    """Links graphs. A rule for an Op with an inner graph gets one, as ``link``.
 
     Attributes:
-        rewrite: what is done to a graph that a rule made, before it is linked.
-        host_callback: whether an Op that has no rule is called in Python.
-        checks_fail_at_call: whether a check that is known to fail is an error of the
-            call instead of one of compiling.
-        in_pullback: whether the graph is a pullback that an author wrote.
+        rewrite: rewrites a graph that a rule made, before it is linked.
+        host_callback: whether an Op without a rule runs in Python.
+        checks_fail_at_call: whether a check that is known to fail raises when the
+            function is called, not when it is compiled.
+        in_pullback: whether the graph is an Op's own pullback.
     """
 
     rewrite: Callable[[FunctionGraph], None]
@@ -95,14 +95,14 @@ class Linker:
     in_pullback: bool = False
 
     def __call__(self, fgraph: AbstractFunctionGraph) -> GraphFunction:
-        """Rewrite and link a graph that a rule made, or of an Op that
+        """Rewrite and link a graph that a rule made, or the inner graph of an Op that
         `jaxlink.rewrites.inner_graphs` does not know."""
         own = fgraph.unfreeze() if hasattr(fgraph, "unfreeze") else fgraph
         self.rewrite(own)
         return self.link(own)
 
     def of_pullback(self) -> "Linker":
-        """A linker for the pullback of an Op."""
+        """A linker for an Op's pullback."""
         return replace(self, in_pullback=True)
 
     def link(
@@ -111,16 +111,17 @@ class Linker:
         why_not_static: Why = lambda var: None,
         varying: Collection[int] = (),
     ) -> GraphFunction:
-        """Link ``fgraph``, which is rewritten.
+        """Link ``fgraph``, which is already rewritten.
 
         Arguments:
-            why_not_static: the reason why an input cannot be static, or ``None``.
-            varying: inputs that are different each time, which are never preferred to
-                be static.
+            why_not_static: returns the reason why an input cannot be static, or
+                ``None`` if it can.
+            varying: indices of inputs that change from call to call, and so are never
+                preferred static.
 
         Raises:
             UnsupportedOpError, DynamicShapeError: the graph cannot become a JAX
-                function; one error lists all obstacles.
+                function. One error lists all obstacles.
         """
         obstacles: list[CompileError] = []
         inputs = list(fgraph.inputs)
@@ -190,7 +191,7 @@ class Linker:
 
 
 def _all_known(node: AbstractApply, known: set[Variable]) -> bool:
-    """Whether all operands are constants or shapes, or computed from such."""
+    """Whether all operands are constants, shapes or computed from these."""
     return all(
         (isinstance(var, Constant) and kind_of(var.type) != "generator") or var in known
         for var in node.inputs
@@ -199,11 +200,11 @@ def _all_known(node: AbstractApply, known: set[Variable]) -> bool:
 
 def _left_to_pytensor(op: Any, node: Any) -> Callable[..., Any]:
     def run(*operands: Any) -> Any:
-        raise AssertionError(f"the operands of {op} are known: PyTensor evaluates it")
+        raise AssertionError(f"PyTensor evaluates {op}, because its operands are known")
 
     return run
 
 
-# All operands are required: a lazy rule would leave its own to JAX.
+# All operands are required, because a lazy rule would leave its node to JAX.
 _BY_PYTENSOR = Rule(_left_to_pytensor, static=lambda op, node: range(len(node.inputs)))
 _BY_HOST = Rule(host_callback, inner=True)

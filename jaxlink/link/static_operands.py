@@ -1,8 +1,8 @@
-"""Which variables must be known before the call, found backwards through the graph.
+"""Find the variables that must be known before the call, backwards through the graph.
 
-A rule says which of its operands are *required* to be static, and for which it merely
-*prefers* that. What an operand is computed from must then be static too, up to a
-constant, a shape or an input that can be static.
+A rule says which operands are *required* to be static, and which are only *preferred*
+static. Everything that such an operand is computed from must then be static too, back
+to constants, shapes and inputs that can be static.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -22,11 +22,12 @@ def follow_required(
     obstacles: list[CompileError],
     why_not_static: Callable[[Variable], str | None],
 ) -> dict[Variable, tuple[AbstractApply, int]]:
-    """All variables whose value is needed before the call, each with the node and the
-    operand that require it.
+    """All variables whose values are required before the call, each with the node and
+    the operand number that require it.
 
-    The requirement passes from an output of a node to all its operands, and ends at a
-    shape, a constant or an input. Anything else is an obstacle.
+    A requirement passes from a node's output to all its operands, and ends at shapes,
+    constants and inputs. If it reaches a draw, or an input that cannot be static, that
+    is an obstacle.
     """
     arguments = set(inputs)
     required: dict[Variable, tuple[AbstractApply, int]] = {}
@@ -66,7 +67,7 @@ def follow_preferred(
     why_not_static: Callable[[Variable], str | None],
     varying: Collection[int],
 ) -> set[Variable]:
-    """All variables that some node prefers to be static, of those that can be."""
+    """All variables that some node prefers static, and that can be."""
     numbers = {var: i for i, var in enumerate(inputs)}
     known_outputs = {
         out for step in steps for out in step.rule.known_outputs(step.node)

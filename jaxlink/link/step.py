@@ -1,4 +1,4 @@
-"""One node of a linked graph: its operands' values in, its outputs' values out."""
+"""One node of a linked graph: from its operands' values to its outputs' values."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from jaxlink.dispatch.registry import Rule
 from jaxlink.errors import DynamicShapeError, RuleError
 from jaxlink.ops.required import without_reason
 from jaxlink.values.bcoo import is_bcoo
-from jaxlink.values.evaluate import compute, evaluate
+from jaxlink.values.evaluate import compute_sizes, evaluate
 from jaxlink.values.static import canonical, is_static, to_jax
 from jaxlink.values.symbolic_sizes import is_symbolic
 from jaxlink.values.types import describe, kind_of, name_of
@@ -26,7 +26,7 @@ __all__ = ["Step", "describe_node", "dynamic_shape", "made_at"]
 
 @dataclass
 class Step:
-    """One node with stage two of its rule."""
+    """A node, with stage two of its rule."""
 
     node: AbstractApply
     rule: Rule
@@ -39,13 +39,13 @@ class Step:
         known = all(map(is_static, operands))
         if self.rule.inner:
             if known and self.is_required:
-                return _now(lambda: self._outputs(self.run(*operands)))
+                return _at_compile_time(lambda: self._outputs(self.run(*operands)))
             return self._outputs(self.run(*operands))
         by_jax = self.rule.known is True or (self.rule.lazy and not self.is_required)
         if known and not by_jax:
             if not any(map(is_symbolic, operands)):
                 return evaluate(self.node, operands)
-            if (sizes := compute(self.node, operands)) is not None:
+            if (sizes := compute_sizes(self.node, operands)) is not None:
                 return sizes
         inputs = self.node.inputs
         return self._outputs(
@@ -76,7 +76,7 @@ class Step:
         return [self._conform(value, var) for value, var in pairs]
 
     def _conform(self, value: Any, var: Variable) -> Any:
-        """``value``, once it is seen to be of its variable's dtype and rank."""
+        """``value``, after checking that it has its variable's dtype and rank."""
         type_ = var.type
         kind = kind_of(type_)
         if is_static(value) or kind not in ("array", "sparse"):
@@ -88,13 +88,13 @@ class Step:
                 f"the rule of {self.node.op} returned {value!r}, but its output is "
                 f"{describe(type_)} (here {dtype})."
             )
-        # A weak type would leak into the promotion of all that follows.
+        # A weak type would leak into the promotion of everything downstream.
         weak = kind == "array" and value.weak_type
         return jnp.asarray(value, dtype) if weak else value
 
 
-def _now(run: Callable[[], Sequence[Any]]) -> list[Any]:
-    """The outputs of ``run``, computed by JAX while it traces, as static values."""
+def _at_compile_time(run: Callable[[], Sequence[Any]]) -> list[Any]:
+    """The outputs of ``run`` as static values; JAX computes them while it traces."""
     with jax.ensure_compile_time_eval():
         outs = run()
     return [np.asarray(out) if isinstance(out, jax.Array) else out for out in outs]
@@ -123,7 +123,7 @@ def describe_node(node: AbstractApply) -> str:
 
 
 def made_at(node: AbstractApply) -> str:
-    """The line of the user's code that made ``node``, if PyTensor took it down."""
+    """The line of user code that made ``node``, if PyTensor recorded it."""
     libraries = [sys.modules.get(name) for name in ("pytensor", "pymc", "jaxlink")]
     inside = tuple(os.path.dirname(lib.__file__ or "") for lib in libraries if lib)
     for frames in getattr(node.outputs[0].tag, "trace", None) or ():

@@ -1,1 +1,1 @@
-"""MODE: PyTensor functions, with all that they do, on jaxlink."""
+"""MODE: full PyTensor functions that run on jaxlink."""

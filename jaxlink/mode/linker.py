@@ -1,14 +1,18 @@
-"""MODE: PyTensor functions, with all that they do, on jaxlink.
+"""MODE: full PyTensor functions that run on jaxlink.
+
+``pytensor.function(..., mode=jaxlink.MODE)`` takes and returns NumPy arrays, and works
+like any PyTensor function: it casts inputs, updates shared variables and can be copied.
+Checks in the graph raise their exceptions, which they do not in a plain call of a
+`JAXFunction`. NumPy generators become streams of keys (see `jaxlink.mode.numpy_rng`).
+A graph that cannot become a JAX function raises `jaxlink.CompileError` or a subclass.
+To run Ops without a rule in Python, use
+``jaxlink.MODE.clone(link_kwargs={"host_callback": True})``.
 
 PyTensor compiles a function in two steps. A *mode* rewrites the graph, and its *linker*
-turns the graph into a callable between cells: lists of one element, from which a call
-reads its inputs and shared variables, and whose contents PyTensor itself updates. Ours
-hands the graph to `jaxlink.function` and translates at the border: NumPy there, JAX
-here.
-
-What PyTensor's functions do beside computing stays theirs: they cast inputs, update
-shared variables, make copies of themselves. Checks raise, which in a JAX function they
-do not, and NumPy generators become streams of keys (see `jaxlink.mode.numpy_rng`).
+turns the graph into a callable between cells. A cell is a list of one element: the
+callable reads inputs and shared variables from cells, and PyTensor updates the cells.
+Our linker compiles the graph as `jaxlink.function` does, and converts between NumPy and
+JAX at the boundary.
 
 Example:
     >>> import jaxlink, pytensor, pytensor.tensor as pt
@@ -51,22 +55,22 @@ from jaxlink.call.jax_function import JAXFunction
 from jaxlink.compile import compile_graph
 from jaxlink.errors import BranchShapeError, DynamicShapeError, UnsupportedOpError
 from jaxlink.link.linker import Linker as GraphLinker
-from jaxlink.mode.numpy_rng import Taken, is_generator, roots, taker
-from jaxlink.mode.staging import Staged, in_stages
+from jaxlink.mode.numpy_rng import CallGenerators, generator_reader, is_generator, roots
+from jaxlink.mode.staging import Staged, needs_stages
 from jaxlink.ops.streams import Positions, Streams
-from jaxlink.rewrites import settle
+from jaxlink.rewrites import rewrite_inner
 from jaxlink.rewrites.inner_graphs import all_nodes
 from jaxlink.values.bcoo import decode
 from jaxlink.values.runtime_checks import Checks
-from jaxlink.values.types import held_by, kind_of
+from jaxlink.values.types import element_type, kind_of
 
 __all__ = ["MODE"]
 
-# --- values at the border ------------------------------------------------------------
+# --- values at the boundary ----------------------------------------------------------
 
 
 def _to_numpy(type_: Any) -> Callable[[Any], Any]:
-    """How a value that JAX returns becomes one of a PyTensor type, that is its own."""
+    """A function that copies a JAX result into a value of a PyTensor type."""
     kind = kind_of(type_)
     if kind == "list":
         element = _to_numpy(type_.ttype)
@@ -93,7 +97,7 @@ def _to_numpy(type_: Any) -> Callable[[Any], Any]:
 
 
 def _exceptions(fgraph: AbstractFunctionGraph) -> dict[str, type[Exception]]:
-    """The exceptions that the checks of a graph raise, by name."""
+    """The exceptions that a graph's checks raise, by name."""
     cores = (getattr(node.op, "core_op", node.op) for node in all_nodes(fgraph))
     return {
         core.exc_type.__name__: core.exc_type
@@ -103,28 +107,28 @@ def _exceptions(fgraph: AbstractFunctionGraph) -> dict[str, type[Exception]]:
 
 
 class _Checking:
-    """A `JAXFunction` that raises what a check of its graph finds, as PyTensor does.
+    """A `JAXFunction` that raises if a check in its graph fails, as PyTensor does.
 
-    Whether there is such a check is known when JAX has traced the graph.
+    Tracing the graph shows whether it has checks.
     """
 
     def __init__(self, fn: JAXFunction, exceptions: dict[str, type[Exception]]):
-        # Checks of what PyTensor lets pass as nan would hide those that come after.
+        # Checks that PyTensor does not make (it returns nan) would hide later ones.
         made = Checks(enabled=False, silent=False)
         self.program = program = fn._program.with_checks(made)
         self.data = fn._data
         self.exceptions = exceptions
         self.traced = False
-        # PyTensor has seen to it that the values are of their types. So what is left to
-        # prepare is what JAX does not take.
+        # PyTensor has already checked and cast the values, so only values that JAX does
+        # not take need preparing.
         self.prepared = any(
-            p.kind == "static" or kind_of(held_by(p.type)) == "sparse"
+            p.kind == "static" or kind_of(element_type(p.type)) == "sparse"
             for p in program.signature.parameters
         )
         with_checks = program.with_checks(replace(made, enabled=True))
 
         def checked(data: Any, *args: Any) -> tuple[Any, Any, Any]:
-            # A static argument is no operand of checkify's.
+            # Static arguments cannot be operands of checkify.
             error, outs = checkify.checkify(lambda: with_checks.run(data, *args))()
             leaves = jax.tree.leaves(error)
             flags = [leaf for leaf in leaves if leaf.dtype == bool]
@@ -151,7 +155,7 @@ class _Checking:
         return outs
 
     def _raise(self, message: str) -> None:
-        """Raise what PyTensor would raise."""
+        """Raise the exception that PyTensor would raise."""
         name, _, text = message.partition(": ")
         known = {**vars(builtins), "LinAlgError": np.linalg.LinAlgError}
         found = (known | self.exceptions).get(name)
@@ -164,14 +168,14 @@ class _Checking:
 
 
 class _Call:
-    """What a PyTensor function runs: reads its cells and returns all outputs."""
+    """The callable of a PyTensor function: reads its cells, returns all outputs."""
 
     def __init__(
         self, fgraph: FunctionGraph, cells: list[list[Any]], host_callback: bool
     ):
         of_input = dict(zip(fgraph.inputs, cells, strict=True))
         generators = roots(fgraph)
-        self.takers = [taker(var, fgraph, of_input) for var in generators]
+        self.readers = [generator_reader(var, fgraph, of_input) for var in generators]
         read = set(ancestors(fgraph.outputs))
         inputs = [v for v in fgraph.inputs if v in read and not is_generator(v)]
         self.cells = [of_input[var] for var in inputs]
@@ -192,16 +196,16 @@ class _Call:
         try:
             self.run = build(fgraph.outputs, inputs)
         except DynamicShapeError:
-            if not in_stages(fgraph.outputs):
+            if not needs_stages(fgraph.outputs):
                 raise
             self.run = self.staged()
 
     def __call__(self) -> list[Any]:
         args = [cell[0] for cell in self.cells]
-        if self.takers:
-            taken = Taken([take() for take in self.takers])
-            args.insert(0, taken.keys)
-        # PyTensor's types say what is 64 bits wide, whatever JAX does by default.
+        if self.readers:
+            generators = CallGenerators([read() for read in self.readers])
+            args.insert(0, generators.keys)
+        # PyTensor's types decide what has 64 bits, whatever JAX's default.
         with jax.enable_x64(True):
             try:
                 values = self.run(*args)
@@ -213,8 +217,8 @@ class _Call:
             pairs = zip(self.to_numpy, values, strict=False)
             outs = [to_numpy(value) for to_numpy, value in pairs]
         if self.moved:
-            generators = taken.at(np.asarray(values[-1]))
-            for i, generator in zip(self.moved, generators, strict=True):
+            moved = generators.at(np.asarray(values[-1]))
+            for i, generator in zip(self.moved, moved, strict=True):
                 outs.insert(i, generator)
         return outs
 
@@ -228,7 +232,7 @@ def _as_jax_function(
 ) -> JAXFunction:
     """``outputs`` as a function of the keys of ``generators``, if any, and ``inputs``.
 
-    It returns the outputs but for generators, then the positions of these, if any.
+    It returns the outputs except generators, then the `Positions` of those, if any.
     """
     memo = {var: var.type(name=var.name) for var in inputs}
     arguments = list(memo.values())
@@ -248,30 +252,30 @@ def _as_jax_function(
         with jax.enable_x64(True):
             # Another stage may read an input that this one does not.
             spec = read_graph_spec(arguments, values, on_unused_input="ignore")
-            linker = GraphLinker(settle, host_callback, checks_fail_at_call=True)
+            linker = GraphLinker(rewrite_inner, host_callback, checks_fail_at_call=True)
             return compile_graph(spec, name, linker)
     except UnsupportedOpError as error:
         if "host_callback=True" in str(error):
             error.add_note(
-                "For a function under jaxlink.MODE, host_callback=True is written "
+                "Under jaxlink.MODE, host_callback=True is "
                 'mode=jaxlink.MODE.clone(link_kwargs={"host_callback": True}).'
             )
         raise
 
 
 def _uncopied(out: Variable) -> Variable:
-    """``out`` before PyTensor copied it: our outputs are copies anyway."""
+    """``out`` without PyTensor's copies, because our outputs are copies anyway."""
     while out.owner is not None and isinstance(out.owner.op, DeepCopyOp | ViewOp):
         (out,) = out.owner.inputs
     return out
 
 
 class JaxlinkLinker(Linker):
-    """Links a PyTensor graph with `jaxlink.function`.
+    """Links a PyTensor graph as `jaxlink.function` does.
 
     Arguments:
         allow_gc: whether a function forgets its inputs after a call.
-        host_callback: whether an Op that has no rule in jaxlink is called in Python.
+        host_callback: whether Ops without a rule in jaxlink run in Python.
     """
 
     # jaxlink rewrites the graph itself.
@@ -303,7 +307,7 @@ class JaxlinkLinker(Linker):
         self, fgraph: FunctionGraph, no_recycling: Any = None, profile: Any = None
     ) -> "JaxlinkLinker":
         """A linker like this one, for ``fgraph``."""
-        del no_recycling, profile  # no output lives in a buffer that is used again
+        del no_recycling, profile  # no output shares a reused buffer
         accepted = self.clone()
         accepted.fgraph = fgraph
         return accepted
@@ -315,10 +319,10 @@ class JaxlinkLinker(Linker):
         storage_map: dict[Variable, list[Any]] | None = None,
         **kwargs: Any,
     ) -> tuple[_Call, list[Container], list[Container]]:
-        """The callable for the graph, and its input and output cells."""
-        del storage_map, kwargs  # nothing between inputs and outputs is stored
+        """The callable for the graph, with its input and output cells."""
+        del storage_map, kwargs  # no intermediate value is stored
         fgraph = self.fgraph
-        assert fgraph is not None, "a linker links what it has accepted"
+        assert fgraph is not None, "accept() must come first"
         cells = input_storage or [[None] for _ in fgraph.inputs]
         call: Any = _Call(fgraph, cells, self.host_callback)
         outs = output_storage or [[None] for _ in fgraph.outputs]
@@ -338,8 +342,8 @@ class JaxlinkLinker(Linker):
 
 
 def _rewrite_inner_checks(fgraph: FunctionGraph) -> None:
-    """Rewrite inner graphs that hold checks as the outer one: what PyMC does about its
-    checks of parameters, or a user about asserts, goes for loops too."""
+    """Rewrite inner graphs with checks like the outer graph. So rewrites of checks, by
+    PyMC for its parameters or by a user for asserts, also reach loops."""
 
     def holds_checks(op: Any) -> bool:
         inner = isinstance(op, HasInnerGraph) and hasattr(op, "clone_with_inner_graph")
@@ -354,7 +358,7 @@ def _rewrite_inner_checks(fgraph: FunctionGraph) -> None:
 
 MODE = Mode(
     JaxlinkLinker(),
-    # An empty choice of canonicalizations, to which PyMC adds those of its checks.
+    # Empty, but PyMC adds the canonicalizations of its checks here.
     RewriteDatabaseQuery(
         include=["canonicalize_db"],
         extra_rewrites=[(graph_rewriter(_rewrite_inner_checks), 1.1)],

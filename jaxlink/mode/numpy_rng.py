@@ -1,13 +1,13 @@
-"""NumPy generators as streams of JAX keys, for functions that are called with NumPy.
+"""NumPy generators as streams of JAX keys, for functions called with NumPy values.
 
 A stream (see `jaxlink.values.streams`) is a key and the number of draws made. A NumPy
-generator stands for the stream whose key is its next two words,
-``generator.integers(2**32, size=2, dtype="uint32")``, and after *t* draws along the
-stream the generator has moved on by *t* keys. So generators in different states give
-different draws, and a generator that went through a function gives new ones.
+generator's stream starts at the key of its next two words,
+``generator.integers(2**32, size=2, dtype="uint32")``. After *t* draws along the stream,
+the generator has advanced by *t* keys. So generators in different states give different
+draws, and a generator that a function returns gives new draws.
 
-In the graph the keys of all generators are one matrix, and what becomes of them is
-another: one array each to hand over, however many generators a model has.
+The keys of all generators enter the graph as one matrix, and their final states leave
+it as another, so the number of generators does not change the number of arrays.
 """
 
 import copy
@@ -22,10 +22,10 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import DefaultGeneratorMakerOp
 from pytensor.tensor.random.type import RandomType
 
-__all__ = ["Taken", "is_generator", "roots", "taker"]
+__all__ = ["CallGenerators", "generator_reader", "is_generator", "roots"]
 
-# Keys to go past at once: few enough for the memory, many enough for the speed.
-_AT_ONCE = 1 << 20
+# Keys to skip at once: few enough to fit in memory, many enough to be fast.
+_SKIPPED_AT_ONCE = 1 << 20
 
 
 def is_generator(var: Variable) -> bool:
@@ -36,8 +36,8 @@ def is_generator(var: Variable) -> bool:
 
 
 def roots(fgraph: FunctionGraph) -> list[Variable]:
-    """Where streams start: generators that come in, that are constants, and those that
-    ``default_rng`` makes of a constant seed."""
+    """The generators where streams start: inputs, constants, and those that
+    ``default_rng`` makes from a constant seed."""
 
     def starts(var: Variable) -> bool:
         if var.owner is None:
@@ -49,19 +49,19 @@ def roots(fgraph: FunctionGraph) -> list[Variable]:
     return [var for var in found if is_generator(var) and starts(var)]
 
 
-# --- at the border -------------------------------------------------------------------
+# --- at the boundary -----------------------------------------------------------------
 
 
-def taker(
+def generator_reader(
     root: Variable, fgraph: FunctionGraph, cells: dict[Variable, list[Any]]
 ) -> Callable[[], np.random.Generator]:
-    """How a call gets the generator of ``root``, to work on.
+    """A function that returns the generator of ``root`` for a call to modify.
 
-    A shared generator that the function updates is taken itself, as PyTensor does: its
-    variable alone holds it. Any other one is left as it is.
+    If the function updates a shared generator, that is the generator itself, as in
+    PyTensor, because only its variable holds it. Otherwise it is a copy.
 
     Arguments:
-        cells: for each input of ``fgraph`` the list that holds its value.
+        cells: the list that holds the value of each input of ``fgraph``.
     """
     if root in cells:
         cell = cells[root]
@@ -81,8 +81,8 @@ def taker(
     return make
 
 
-class Taken:
-    """The generators of one call: their keys, and what has become of them after it."""
+class CallGenerators:
+    """The generators of one call: their keys before it, and their states after it."""
 
     def __init__(self, generators: Sequence[np.random.Generator]):
         self.generators = generators
@@ -92,7 +92,10 @@ class Taken:
             row[:] = _words(generator, 1)
 
     def at(self, positions: np.ndarray) -> list[np.random.Generator]:
-        """Generators at the ``positions`` of streams, each an object of its own."""
+        """The generators advanced to ``positions``, each a separate object.
+
+        ``positions`` holds the rows that the Op `Positions` returns.
+        """
         numbers = {tuple(key): i for i, key in enumerate(self.keys.tolist())}
         moved: list[np.random.Generator] = []
         used: set[int] = set()
@@ -102,10 +105,10 @@ class Taken:
             again = id(generator) in used
             if again:
                 generator = _copy(generator)
-            if again or count != 1:  # else it has moved on by the key that it gave
+            if again or count != 1:  # with count 1 it has already advanced
                 generator.bit_generator.state = self.states[number]
-                for start in range(0, count, _AT_ONCE):
-                    _words(generator, min(_AT_ONCE, count - start))
+                for start in range(0, count, _SKIPPED_AT_ONCE):
+                    _words(generator, min(_SKIPPED_AT_ONCE, count - start))
             used.add(id(generator))
             moved.append(generator)
         return moved
@@ -116,7 +119,7 @@ def _words(generator: np.random.Generator, n_keys: int) -> np.ndarray:
 
 
 def _copy(generator: np.random.Generator) -> np.random.Generator:
-    # As copy.deepcopy does, which takes eight times as long.
+    # Like copy.deepcopy, which takes eight times as long.
     old = generator.bit_generator
     seed: Any = copy.copy(old.seed_seq)
     new = type(old)(seed)

@@ -1,10 +1,10 @@
-"""Functions that run in stages, where a shape depends on a value computed on the way.
+"""Functions that run in stages, because a shape depends on an intermediate value.
 
-Two things that a graph computes can fix shapes further on: how many steps a Scan has
-made that stops on a condition, and which branch an ``ifelse`` takes, if these differ in
-shape. A JAX function cannot compute them and then go on. But a PyTensor function under
-`jaxlink.MODE` can: a first program gives the number of steps, or the condition, and the
-program after it takes that as known.
+Two intermediate values can fix later shapes: the number of steps of a Scan that stops
+on a condition, and the condition of an ``ifelse`` with branches of different shapes. A
+JAX function cannot compute such a value and then continue, but a PyTensor function
+under `jaxlink.MODE` can. A first program computes the number of steps, or the
+condition, and the next program takes it as known.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,22 +23,22 @@ try:
 except ModuleNotFoundError:  # before PyTensor 3.3.5
     from pytensor.ifelse import IfElse
 
-__all__ = ["Staged", "in_stages"]
+__all__ = ["Staged", "needs_stages"]
 
 Program = Callable[..., Any]
 
 
-def in_stages(outputs: Sequence[Variable]) -> bool:
-    """Whether a graph computes what another stage can take as known."""
+def needs_stages(outputs: Sequence[Variable]) -> bool:
+    """Whether the graph computes a value that a later stage must know."""
     return _first_unknown(outputs) is not None
 
 
 class Staged:
-    """A graph as one program for each of its stages.
+    """A graph as a sequence of programs, one per stage.
 
     Arguments:
-        outputs, inputs: the graph. Where a stage is added, it has one input more.
-        build: makes a program of outputs and inputs.
+        outputs, inputs: the graph. A stage after a Scan has one more input.
+        build: compiles outputs and inputs to a program.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Staged:
             self.run = build(outputs, inputs)
         elif isinstance(self.node.op, Scan):
             self.run = build([_steps_made(self.node)], inputs)
-            self._after(None)  # what cannot be compiled is an error now
+            self._after(None)  # raise any compile error now
         else:
             self.run = build([pt.neq(self.node.inputs[0], 0)], inputs)
 
@@ -63,7 +63,7 @@ class Staged:
             return self.run(*args)
         value = np.asarray(self.run(*args)[0])
         if isinstance(self.node.op, Scan):
-            # One program for all numbers of steps, which JAX compiles for each.
+            # One program for any number of steps; JAX compiles it for each.
             return self._after(None)(*args, value)
         return self._after(bool(value))(*args)
 
@@ -87,9 +87,8 @@ class Staged:
 
 
 def _first_unknown(outputs: Sequence[Variable]) -> Any:
-    """The node to ask first of those whose shapes depend on what they compute: an
-    ``ifelse`` if it can be, since all else may be in the branch that it does not take.
-    """
+    """The first node that fixes shapes by a value it computes. An ``ifelse`` comes
+    first, because a Scan may be in the branch that is not taken."""
     scans = []
     for node in io_toposort(list(graph_inputs(outputs)), outputs):
         if isinstance(node.op, IfElse) and _may_differ(node):
@@ -113,8 +112,8 @@ def _may_differ(node: Any) -> bool:
 
 
 def _traced(node: Any) -> list[tuple[Variable, int, int]]:
-    """The outputs of a Scan that hold all steps, each with its operand and with how
-    many initial values stand before the steps."""
+    """The outputs of a Scan that hold all steps, each with the number of its operand,
+    and the number of initial values before the steps."""
     info = node.op.info
     states = [*info.mit_sot_in_slices, *info.sit_sot_in_slices]
     depths = [-min(taps) for taps in states] + [0] * info.n_nit_sot
@@ -132,7 +131,7 @@ def _steps_made(node: Any) -> Variable:
 
 
 def _with_n_steps(node: Any, n_steps: Variable) -> Sequence[Variable]:
-    """The outputs of a Scan that makes ``n_steps``, whatever its condition says."""
+    """The outputs of the Scan with ``n_steps`` steps and no condition."""
     op = node.op
     inputs = [n_steps, *node.inputs[1:]]
     for _, place, depth in _traced(node):

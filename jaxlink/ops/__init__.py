@@ -1,1 +1,1 @@
-"""Ops of our own, which rewrites put into graphs and dispatch gives a meaning."""
+"""Our own Ops: rewrites insert them, and dispatch has their rules."""

@@ -1,4 +1,4 @@
-"""Where an extremum is attained, for its derivative."""
+"""Where an array attains its extremum, for the derivative."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxlink.values.evaluate import evaluate
 
 
 class Attained(Op):
-    """Where an operand attains its extremum, which ``reduction`` computes."""
+    """Where an operand attains the extremum that ``reduction`` computes."""
 
     __props__ = ("reduction",)
 
@@ -30,7 +30,7 @@ class Attained(Op):
 
 
 class ReadAttained(Op):
-    """The maximum or minimum of the first operand, with `Attained` for its
+    """The first operand's maximum or minimum. The second, an `Attained`, chooses its
     derivative."""
 
     __props__ = ("reduction",)

@@ -1,4 +1,4 @@
-"""`Decide`: what chose a value also chooses its cotangent."""
+"""`Decide`: one decision chooses a value and its cotangent."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from pytensor.graph.op import Op
 
 
 class Decide(Op):
-    """The first operand, computed once. If there are others, this is needed only if
-    one of them is differentiated."""
+    """The first operand, computed once. If there are other operands, it must be
+    computed once only when one of them is differentiated."""
 
     __props__ = ()
 

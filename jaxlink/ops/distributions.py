@@ -1,4 +1,4 @@
-"""Symbolic distributions of PyMC, where their graph is not the last word."""
+"""Ops for PyMC's symbolic distributions whose own graph is not enough for JAX."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 
 class WithoutDerivative(ViewOp):
-    """An input of a distribution, with respect to which its draws have none."""
+    """An input of a distribution; draws have no derivative with respect to it."""
 
     __props__ = ("name", "of")
 
@@ -18,8 +18,8 @@ class WithoutDerivative(ViewOp):
 class SymbolicDraw(RandomVariable):
     """A symbolic distribution as one random variable.
 
-    ``base`` is the class whose sampler it has, in the table `SYMBOLIC`, or `TRUNCATED`
-    if it is ``truncated``.
+    ``base`` is the class with its sampler, in the table `SYMBOLIC`, or in `TRUNCATED`
+    if ``truncated``.
     """
 
     __props__ = (*RandomVariable.__props__, "base", "truncated")

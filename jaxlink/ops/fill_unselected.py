@@ -1,4 +1,4 @@
-"""`FillUnselected`: what stands for ``x[mask]`` if the mask is not known beforehand."""
+"""`FillUnselected`: replaces ``x[mask]`` if the mask is unknown before the call."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from pytensor.graph.op import Op
 
 
 class FillUnselected(Op):
-    """``x`` with all slices along ``axis`` that ``mask`` leaves out overwritten."""
+    """``x``, with every slice along ``axis`` that ``mask`` omits overwritten."""
 
     __props__ = ("axis",)
 

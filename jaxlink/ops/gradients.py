@@ -1,4 +1,4 @@
-"""Ops that change a gradient and no value."""
+"""Ops that change a gradient, but no value."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from pytensor.graph.op import Op
 
 
 class ScaledGradient(ViewOp):
-    """`GradScale`, but those of different ``multiplier`` are different Ops: PyTensor's
-    own compare equal, so merging would lose one of them."""
+    """`GradScale`, but Ops with different ``multiplier`` compare unequal. PyTensor's
+    own compare equal, so merging would drop one of them."""
 
     __props__ = ("multiplier",)
 
@@ -19,7 +19,7 @@ class ScaledGradient(ViewOp):
 
 
 class ClippedGradient(ViewOp):
-    """`GradClip`, but two of different bounds are different Ops (see above)."""
+    """`GradClip`, but Ops with different bounds compare unequal (see above)."""
 
     __props__ = ("clip_lower_bound", "clip_upper_bound")
 
@@ -29,8 +29,8 @@ class ClippedGradient(ViewOp):
 
 
 class MaskedGradient(Op):
-    """``x``, whose derivative is exactly zero where ``mask`` is false (see
-    `jaxlink.rewrites.derivatives.shields`). Both broadcast."""
+    """``x``, with a derivative of exactly zero where ``mask`` is false (see
+    `jaxlink.rewrites.derivatives.shields`). The two broadcast."""
 
     __props__ = ()
 

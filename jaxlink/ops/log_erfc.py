@@ -9,7 +9,7 @@ from pytensor.tensor.elemwise import Elemwise
 
 
 class LogErfc(ps.UnaryScalarOp):
-    """log(erfc(x)), which PyTensor writes as a switch for 64 bits."""
+    """log(erfc(x)). PyTensor rewrites it to a switch that is right only in 64 bits."""
 
     def impl(self, x: Any) -> Any:
         return np.log(erfc.impl(x))

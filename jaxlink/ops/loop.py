@@ -1,4 +1,4 @@
-"""`Loop`: a Scan that keeps no more of its states than is read."""
+"""`Loop`: a Scan that keeps only the part of its states that is read."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,23 +8,22 @@ from pytensor.graph.op import Op
 from pytensor.scan.op import Scan
 from pytensor.tensor.type import lscalar
 
-# What a traced output is: all of its buffer as PyTensor leaves it, initial values and
-# all steps, the steps alone, or so many rows at the end of initial values and steps.
+# The part of a traced output that is kept: PyTensor's whole buffer; initial values and
+# all steps; the steps alone; or this many rows at the end of initial values and steps.
 Keep = Literal["buffer", "all", "steps"] | int
 
 
 class Loop(Op):
-    """A Scan that keeps what is read of it.
+    """A Scan that keeps only the part of its outputs that is read.
 
-    It has the operands of ``scan``, but those states that ``keep`` does not want as a
-    buffer come as their initial values alone. Its last output is the number of steps
-    that were made.
+    It has the operands of ``scan``, except that a state is passed as its initial values
+    unless ``keep`` is ``"buffer"``. Its last output is the number of steps made.
 
     Arguments:
-        scan: the Scan, whose inner graph is rewritten already.
-        keep: what is kept of each mit-sot, sit-sot and nit-sot.
-        least: how many steps must be made for what is read to exist.
-        exact: the number of rows that is read depends on the number of steps.
+        scan: the Scan, with its inner graph already rewritten.
+        keep: the part kept of each mit-sot, sit-sot and nit-sot.
+        least: the number of steps needed before every row that is read exists.
+        exact: whether the number of rows read depends on the number of steps.
     """
 
     __props__ = ("exact", "keep", "least", "scan")
@@ -38,7 +37,7 @@ class Loop(Op):
         return Apply(self, list(inputs), [*outputs, lscalar()])
 
     def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("Loop has a meaning in JAX only")
+        raise NotImplementedError("Loop runs only in JAX")
 
     def __str__(self) -> str:
         kind = "While" if self.scan.info.as_while else "Loop"
@@ -46,11 +45,11 @@ class Loop(Op):
 
 
 def unknown_length(scan: Scan) -> str:
-    """What to do where all steps of a Scan are wanted that stops on a condition."""
+    """The error text for reading all steps of a Scan that stops on a condition."""
     return (
-        f"`{scan}` stops on a condition (until), and how many steps it makes is known "
-        "only after the loop. (PyTensor's own gradient reads all of them: use "
-        "jax.grad.) Reduce the steps (out.sum()), read single ones at the end "
+        f"`{scan}` stops on a condition (until), so its number of steps is known only "
+        "after the loop. (PyTensor's own gradient reads all of them: use jax.grad "
+        "instead.) Reduce the steps (out.sum()), read single ones at the end "
         "(out[-1], out[-2]), run a fixed number of steps and keep the state "
         "(pt.switch) once the condition holds, or compile with "
         "pytensor.function(..., mode=jaxlink.MODE), which counts the steps first."

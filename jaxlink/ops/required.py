@@ -1,4 +1,4 @@
-"""`Required`: an operand whose value is needed before the call, and why."""
+"""`Required`: an operand that must be known before the call, and the reason."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ __all__ = ["Required", "without_reason"]
 
 
 class Required(Op):
-    """Its operand, with the reason why the node that reads it cannot do without its
-    value. A rewrite puts it there, and the error for a traced value quotes it."""
+    """Its operand, with the reason why the reader needs the value before the call. A
+    rewrite inserts it, and the error for an unknown value quotes it."""
 
     __props__ = ("reason",)
     view_map = {0: [0]}  # noqa: RUF012 (PyTensor's form)
@@ -26,7 +26,7 @@ class Required(Op):
 
 
 def without_reason(var: Variable) -> tuple[Variable, str | None]:
-    """What ``var`` is, and the reason why it is required, if there is one."""
+    """``var`` without `Required`, and the reason that one of them gave, if any."""
     reason = None
     while var.owner is not None and isinstance(var.owner.op, Required):
         reason = reason or var.owner.op.reason

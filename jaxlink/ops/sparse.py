@@ -1,12 +1,12 @@
-"""Sparse Ops whose gradient is the kind that PyTensor's own lose when merged."""
+"""Sparse Ops that keep the kind of gradient that PyTensor's merging loses."""
 
 from pytensor.sparse import basic as psb
 from pytensor.sparse import math as psm
 
 
 class StructuredSum(psm.SpSum):
-    """SpSum with the structured gradient, which compares unlike that without."""
+    """SpSum with the structured gradient, unequal to the one without."""
 
 
 class RegularDenseFromSparse(psb.DenseFromSparse):
-    """DenseFromSparse without the structured gradient, which compares unlike it."""
+    """DenseFromSparse without the structured gradient, unequal to the one with it."""

@@ -1,4 +1,4 @@
-"""Streams of keys in a graph: where they start, and where they stand."""
+"""Streams of keys in a graph: where they start, and how far they have moved."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from pytensor.tensor.type import TensorType
 
 
 class PRNGKeyType(Type):
-    """The type of a function's key in the rewritten graph: one JAX PRNG key."""
+    """The type of the function's key in the rewritten graph: one JAX PRNG key."""
 
     def filter(
         self, data: Any, strict: bool = False, allow_downcast: bool | None = None
     ) -> Any:
         del data, strict, allow_downcast
-        raise TypeError("a PRNG key has no value in PyTensor, only in JAX")
+        raise TypeError("a PRNG key has a value only in JAX, not in PyTensor")
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -30,9 +30,9 @@ class PRNGKeyType(Type):
 
 
 class RootStreams(Op):
-    """All random generators of a function, made of its key: output *i* is root *i*.
+    """The random generators of a function, from its key. Output *i* is root *i*.
 
-    ``draws[i]`` is how many draws along root *i* are known from the graph; their keys
+    ``draws[i]`` is the number of draws along root *i* that the graph fixes; their keys
     are computed in one batch. ``types[i]`` is the generator's PyTensor type.
     """
 
@@ -46,14 +46,14 @@ class RootStreams(Op):
         return Apply(self, list(inputs), [type_() for type_ in self.types])
 
     def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("RootStreams has a meaning in JAX only")
+        raise NotImplementedError("RootStreams runs only in JAX")
 
     def __str__(self) -> str:
         return f"RootStreams{{draws={self.draws}}}"
 
 
 class Streams(Op):
-    """The streams that start at the keys in the rows of a matrix."""
+    """The streams that start at the raw keys in a matrix, one key per row."""
 
     __props__ = ("types",)
 
@@ -64,12 +64,12 @@ class Streams(Op):
         return Apply(self, list(inputs), [type_() for type_ in self.types])
 
     def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("Streams has a meaning in JAX only")
+        raise NotImplementedError("Streams runs only in JAX")
 
 
 class Positions(Op):
-    """Where streams are: a row for each, of the key's two words and the number of draws
-    made."""
+    """The state of streams, one row each: the two words of the key, and the number of
+    draws made."""
 
     __props__ = ()
 
@@ -77,4 +77,4 @@ class Positions(Op):
         return Apply(self, list(streams), [TensorType("uint32", (len(streams), 3))()])
 
     def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("Positions has a meaning in JAX only")
+        raise NotImplementedError("Positions runs only in JAX")

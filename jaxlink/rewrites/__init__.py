@@ -21,15 +21,15 @@ from jaxlink.rewrites.logarithms import join_complements, join_logarithms
 from jaxlink.rewrites.masks import absorb_masks
 from jaxlink.rewrites.random_key import count_draws
 from jaxlink.rewrites.signed_bounds import signed_bounds
-from jaxlink.rewrites.trim_scans import mask_loops_that_stop, trim_scans
+from jaxlink.rewrites.trim_scans import mask_while_scans, trim_scans
 
-__all__ = ["STEPS", "rewrite", "settle"]
+__all__ = ["STEPS", "rewrite", "rewrite_inner"]
 
-# The rewrites that PyTensor tags "shape_unsafe". The first would lose the error of an
-# index out of bounds or of a wrong length, or need the length of a selection, so they
-# are left out. The others lose the error of shapes that no longer matter, as in
-# ``x * y / y``. They stay, since the gradients that PyTensor builds are finite because
-# of them: its stabilizing rewrites look for the products that these put in order.
+# The rewrites that PyTensor tags "shape_unsafe". The first group is excluded, because
+# these lose the error for an index out of bounds or a wrong length, or need the length
+# of a selection. The second group loses only errors about shapes that no longer matter,
+# as in ``x * y / y``. It stays, because PyTensor's stabilizing rewrites look for the
+# products that it reorders, and so keeps PyTensor's gradients finite.
 WITHOUT_ERRORS = (
     "bool_idx_to_nonzero",
     "extract_diag_lift_pass",
@@ -64,7 +64,7 @@ STABILIZING = (
     "local_useless_switch",
 )
 
-# What of PyTensor's own rewrites is left out, and why.
+# PyTensor's rewrites that are excluded, and why.
 _EXCLUDED = (
     "fusion",  # XLA fuses
     "inplace",  # JAX arrays are immutable, XLA reuses buffers
@@ -74,29 +74,29 @@ _EXCLUDED = (
     "local_careduce_fusion",
     "reuse_decomposition_multiple_solves",
     "scan_split_non_sequence_decomposition_and_solve",
-    "inline_ofg",  # softmax, logsumexp, xlogy: JAX's own are stable
+    "inline_ofg",  # JAX's softmax, logsumexp and xlogy are stable
     "inline_ofg_expansion",  # see rewrites/gradients.py
-    "local_view_op",  # likewise
+    "local_view_op",  # see rewrites/gradients.py
     "local_log_erfc",  # see rewrites/logarithms.py
-    "psd_solve_to_chol_solve",  # reads the lower triangle, whatever `lower` says
+    "psd_solve_to_chol_solve",  # reads the lower triangle even if `lower` is false
     "random_unsafe",  # would change draws
     *WITHOUT_ERRORS,
 )
 
 
-# Likewise, of modules that PyTensor does not import itself. To name one before it is
-# registered would keep it from being registered.
-_EXCLUDED_OF = {
+# The same for modules that PyTensor does not import itself. Naming a rewrite before it
+# is registered would prevent its registration.
+_EXCLUDED_BY_MODULE = {
     "pytensor.sparse.rewriting": (
         "local_dense_from_sparse_sparse_from_dense",  # would change gradients at 0
     ),
-    "pytensor.xtensor.rewriting": ("inline_ofg_expansion_xtensor",),  # as above
+    "pytensor.xtensor.rewriting": ("inline_ofg_expansion_xtensor",),  # see above
 }
 
 
 class _Linker(JAXLinker):
     """Tells PyTensor's rewrites of inner graphs that a functional backend will link
-    them. It is never run."""
+    them. This linker never runs."""
 
     required_rewrites = ("minimum_compile",)
 
@@ -107,9 +107,11 @@ class _Linker(JAXLinker):
 
 @cache
 def _mode(modules: tuple[str, ...], out_of_loops: bool) -> Mode:
-    """PyTensor's rewrites, while these modules of `_EXCLUDED_OF` are loaded.
-    ``out_of_loops``: those too that move what a step computes out of its loop."""
-    optional = [name for module in modules for name in _EXCLUDED_OF[module]]
+    """PyTensor's rewrites, given the loaded modules of `_EXCLUDED_BY_MODULE`.
+
+    ``out_of_loops`` includes the rewrites that move computations out of loops.
+    """
+    optional = [name for module in modules for name in _EXCLUDED_BY_MODULE[module]]
     if not out_of_loops:
         optional.append("scan_pushout")
     query = RewriteDatabaseQuery(include=["fast_run", "lazy_ifelse"])
@@ -117,32 +119,32 @@ def _mode(modules: tuple[str, ...], out_of_loops: bool) -> Mode:
 
 
 def pymc_distributions(fgraph: FunctionGraph) -> None:
-    """Lower PyMC's symbolic distributions whose graph is not the last word."""
+    """Lower PyMC's symbolic distributions whose own graph is not enough for JAX."""
     if "pymc" in sys.modules:
-        # PyMC is an extra: its distributions are met only where it is loaded.
+        # PyMC is optional: a graph has its distributions only if it is loaded.
         from jaxlink.rewrites.lower_distributions import lower_distributions
 
         lower_distributions(fgraph)
 
 
-def pytensors_rewrites(fgraph: FunctionGraph) -> None:
-    """PyTensor's default rewriting, without what is excluded above."""
-    # Not kept: modules that are imported later add rewrites.
-    loaded = tuple(module for module in _EXCLUDED_OF if module in sys.modules)
+def pytensor_rewrites(fgraph: FunctionGraph) -> None:
+    """Apply PyTensor's default rewrites, except those excluded above."""
+    # Not cached, because modules imported later add rewrites.
+    loaded = tuple(m for m in _EXCLUDED_BY_MODULE if m in sys.modules)
     _mode(loaded, not loops_need_masks(fgraph)).optimizer.rewrite(fgraph)
 
 
-def settle_inner_graphs(fgraph: FunctionGraph) -> None:
-    """What is done to the graph itself, for the graphs inside of its Ops."""
-    rewrite_inner_graphs(fgraph, _settle_inner, "settle_inner_graphs")
+def rewrite_all_inner(fgraph: FunctionGraph) -> None:
+    """Rewrite the inner graphs of the Ops in ``fgraph``."""
 
+    def rewrite(op: Any, inner: FunctionGraph) -> None:
+        rewrite_inner(inner, [inner.inputs[i] for i in _varying_inputs(op)])
 
-def _settle_inner(op: Any, inner: FunctionGraph) -> None:
-    settle(inner, [inner.inputs[i] for i in _varying_inputs(op)])
+    rewrite_inner_graphs(fgraph, rewrite, "rewrite_all_inner")
 
 
 def _varying_inputs(op: Any) -> range:
-    """The inner inputs that change from step to step of a loop."""
+    """The inner inputs that change between the steps of a loop."""
     core = getattr(op, "core_op", op)
     scan = getattr(core, "scan", core)
     if not isinstance(scan, Scan):
@@ -150,13 +152,13 @@ def _varying_inputs(op: Any) -> range:
     return range(scan.info.n_inner_inputs - scan.info.n_non_seqs)
 
 
-def settle(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> None:
-    """Rewrite a graph inside of an Op, which PyTensor has rewritten with the outer one,
-    or that a rule made. Inputs that are ``varying`` cannot be static."""
+def rewrite_inner(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> None:
+    """Rewrite an inner graph, which PyTensor has rewritten along with the outer graph,
+    or a graph that a rule made. ``varying`` inputs cannot be static."""
     absorb_masks(fgraph, varying)
     join_logarithms.rewrite(fgraph)
     settle_derivatives(fgraph)
-    settle_inner_graphs(fgraph)
+    rewrite_all_inner(fgraph)
 
 
 # Each changes the graph in place.
@@ -164,21 +166,21 @@ STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
     pymc_distributions,
     keep_gradients.rewrite,
     signed_bounds.rewrite,
-    join_complements.rewrite,  # so that PyTensor makes these stable
-    pytensors_rewrites,
+    join_complements.rewrite,  # so that PyTensor's rewrites stabilize these
+    pytensor_rewrites,
     join_logarithms.rewrite,
-    mask_loops_that_stop,  # so that their reads are selections
+    mask_while_scans,  # so that reads of these are selections
     absorb_masks,
     trim_scans,
     count_draws,
     capture_constants,
     settle_derivatives,
-    settle_inner_graphs,
+    rewrite_all_inner,
 )
 
 
 def rewrite(fgraph: FunctionGraph) -> None:
-    """Rewrite ``fgraph`` in place for linking. It gets an input more, at the end, for
-    each large constant: a shared variable that holds its value."""
+    """Rewrite ``fgraph`` in place for linking. Each large constant becomes an extra
+    input at the end: a shared variable with its value."""
     for step in STEPS:
         step(fgraph)

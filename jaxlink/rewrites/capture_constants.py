@@ -1,7 +1,7 @@
 """Large constants become inputs of the graph.
 
-A large constant in a program slows XLA down, and has to be compiled again when it
-changes. As an argument it does neither. Small constants stay: XLA folds them.
+A large constant slows XLA's compilation down, and forces a recompilation when it
+changes. An argument does neither. Small constants stay, and XLA folds them.
 """
 
 from pytensor.graph.fg import FunctionGraph
@@ -10,12 +10,12 @@ from pytensor.tensor.variable import TensorConstant
 
 __all__ = ["capture_constants"]
 
-# Elements. A scalar, a shape or a small table is better folded into the program.
+# In elements. Scalars, shapes and small tables are better folded into the program.
 LARGE = 1024
 
 
 def capture_constants(fgraph: FunctionGraph) -> None:
-    """Add an input for each large constant: a shared variable that holds its value."""
+    """Add an input for each large constant: a shared variable with its value."""
     used = [var for node in fgraph.toposort() for var in node.inputs] + fgraph.outputs
     for constant in dict.fromkeys(used):
         if isinstance(constant, TensorConstant) and constant.data.size > LARGE:

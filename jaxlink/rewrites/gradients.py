@@ -1,9 +1,9 @@
-"""What authors said about gradients survives until JAX differentiates.
+"""Gradient overrides in the graph survive until JAX differentiates.
 
-PyTensor takes gradients before it rewrites, so its rewrites may drop such Ops: they
-merge ``grad_clip`` of different bounds (which compare equal) and inline an OpFromGraph
-together with its own pullback. JAX differentiates afterwards. So the first are replaced
-by Ops that compare by their bounds, and the second are not inlined.
+PyTensor takes gradients before it rewrites, so its rewrites may drop overrides: they
+merge ``grad_clip`` Ops with different bounds, because these compare equal, and inline
+an OpFromGraph that has its own pullback. JAX differentiates after the rewrites. So we
+replace the first by Ops that compare by their bounds, and do not inline the second.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from jaxlink.rewrites.sparse import distinguish_structured
 
 @node_rewriter([GradClip, GradScale])
 def distinguish_gradient_modifier(fgraph: FunctionGraph, node: Any) -> list[Variable]:
-    """grad_clip(x), grad_scale(x) -> the same, as Ops that compare by their bounds."""
+    """grad_clip(x), grad_scale(x) -> Ops that compare by their bounds or multiplier."""
     del fgraph
     op = node.op
     if isinstance(op, GradClip):
@@ -33,8 +33,8 @@ def distinguish_gradient_modifier(fgraph: FunctionGraph, node: Any) -> list[Vari
 
 @node_rewriter([OpFromGraph])
 def inline_without_pullback(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
-    """An OpFromGraph made with ``inline=True`` -> its inner graph; declines if it has a
-    pullback of its own."""
+    """An OpFromGraph made with ``inline=True`` -> its inner graph; declines if it has
+    its own pullback."""
     del fgraph
     if not node.op.is_inline or node.op.pullback_overrides is not None:
         return None

@@ -1,8 +1,8 @@
-"""Graphs inside of Ops: the one place that knows where they are.
+"""Inner graphs: the only module that knows which Ops have them.
 
 A Scan, a `Loop` and an OpFromGraph have one, a lazy IfElse has two, and a Blockwise has
-those of the Op that it repeats. Inner graphs are frozen, so an Op whose graph changes
-becomes a new Op.
+those of the Op that it repeats. Inner graphs are frozen, so changing one makes a new
+Op.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ __all__ = ["all_nodes", "inner_graphs", "map_inner_graphs", "rewrite_inner_graph
 
 
 def inner_graphs(op: Any) -> list[AbstractFunctionGraph]:
-    """The graphs inside of ``op``, whatever its kind."""
+    """The inner graphs of ``op``, of any kind."""
     parts = _parts(op) or ([op] if isinstance(op, HasInnerGraph) else [])
     return [part.fgraph for part in parts]
 
 
 def all_nodes(fgraph: AbstractFunctionGraph) -> Iterator[Any]:
-    """The nodes of a graph and of all graphs inside it."""
+    """The nodes of a graph and of all its inner graphs."""
     for node in fgraph.apply_nodes:
         yield node
         for inner in inner_graphs(node.op):
@@ -35,7 +35,7 @@ def all_nodes(fgraph: AbstractFunctionGraph) -> Iterator[Any]:
 
 
 def map_inner_graphs(op: Any, rewrite: Callable[[FunctionGraph], None]) -> Any:
-    """``op`` with each graph inside it rewritten; itself if nothing changes."""
+    """``op`` with each inner graph rewritten; ``op`` itself if nothing changes."""
     parts = _parts(op)
     new = [_rewritten(part, rewrite) for part in parts]
     if all(a is b for a, b in zip(parts, new, strict=True)):
@@ -58,10 +58,11 @@ def map_inner_graphs(op: Any, rewrite: Callable[[FunctionGraph], None]) -> Any:
 def rewrite_inner_graphs(
     fgraph: FunctionGraph, rewrite: Callable[[Any, FunctionGraph], None], reason: str
 ) -> None:
-    """Rewrite the graphs inside of all Ops of ``fgraph``.
+    """Rewrite the inner graphs of all Ops in ``fgraph``.
 
     Arguments:
-        rewrite: of an Op and a graph inside it, which it changes in place.
+        rewrite: called with an Op and one of its inner graphs, which it changes in
+            place.
     """
     for node in fgraph.toposort():
         op = node.op
@@ -79,7 +80,7 @@ def _parts(op: Any) -> list[Any]:
         return [op.scan]
     if isinstance(op, Blockwise):
         return _parts(op.core_op)
-    if hasattr(op, "true_branch"):  # LazyIfElse, which PyTensor 3.3.5 brought
+    if hasattr(op, "true_branch"):  # LazyIfElse, since PyTensor 3.3.5
         return [op.true_branch, op.false_branch]
     return []
 

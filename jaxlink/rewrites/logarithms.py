@@ -1,16 +1,16 @@
 """Logarithms of probabilities near zero.
 
 `pymc.logccdf` is ``log1mexp`` of the logarithm of a distribution function. At the lower
-end of a support p is zero and its logarithm -inf: the slope of log1mexp is zero there,
-that of the logarithm infinite, and their product is nan where the derivative of
-log(1 - p) is finite. So the two are taken together.
+end of a support, p is zero and log(p) is -inf. There, the slope of log1mexp is zero and
+the slope of the logarithm is infinite, so their product is nan although the derivative
+of log(1 - p) is finite. So we join the two.
 
-PyTensor's rewrite of log(erfc(x)) knows where erfc underflows in 64 bits only. Here it
-is one function, right in all.
+PyTensor's rewrite of log(erfc(x)) handles the underflow of erfc for 64 bits only. Here,
+log(erfc(x)) is one function that is right for every dtype.
 
-A density that is a product with an exponential, as Rice's, underflows before its
-logarithm is taken. PyTensor's gradient survives that, as its rewrites cancel the
-exponential; JAX differentiates the product as it stands.
+A density that contains a product with an exponential, such as Rice's, underflows before
+its logarithm is taken. PyTensor's gradient stays finite, because its rewrites cancel
+the exponential, but JAX differentiates the product.
 """
 
 from typing import Any
@@ -34,24 +34,25 @@ __all__ = ["join_complements", "join_logarithms"]
 @node_rewriter([log1mexp])
 def complement(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
     """log1mexp(log(p)) -> log1p(-p), log1mexp(log1p(-p)) -> log(p),
-    log1mexp(log1mexp(x)) -> x and log1mexp(log(p) - log(q)) -> log1p(-p / q), also in a
-    branch of a switch; declines if no branch is such a logarithm."""
+    log1mexp(log1mexp(x)) -> x and log1mexp(log(p) - log(q)) -> log1p(-p / q), also in
+    the branches of a switch; declines if no branch matches."""
     del fgraph
-    new = _of_logarithm(node.inputs[0])
+    new = _joined(node.inputs[0])
     return None if new is None else [new.astype(node.outputs[0].type.dtype)]
 
 
-def _of_logarithm(x: Variable) -> Variable | None:
+def _joined(x: Variable) -> Variable | None:
+    """log1mexp(x), joined with the logarithm in ``x``; ``None`` if it has none."""
     if x.owner is None:
         return None
     op, operands = x.owner.op, x.owner.inputs
     if isinstance(op, CheckAndRaise):
-        inner = _of_logarithm(operands[0])
+        inner = _joined(operands[0])
         return None if inner is None else op(inner, *operands[1:])
     match getattr(op, "scalar_op", None):
         case ps.Switch():
             condition, *branches = operands
-            new = [_of_logarithm(branch) for branch in branches]
+            new = [_joined(branch) for branch in branches]
             if all(branch is None for branch in new):
                 return None
             pairs = zip(branches, new, strict=True)
@@ -89,7 +90,7 @@ def _is(var: Variable, scalar_op: type) -> bool:
 
 
 def _with_exp_from_one(p: Variable) -> Variable | None:
-    """y, if ``p`` is 1 - exp(y)."""
+    """y if ``p`` is 1 - exp(y), else ``None``."""
     if not _is(p, ps.Sub):
         return None
     one, exp = p.owner.inputs
@@ -98,7 +99,7 @@ def _with_exp_from_one(p: Variable) -> Variable | None:
 
 
 def _exp_of(var: Variable) -> Variable | None:
-    """p, if ``var`` is log(p)."""
+    """p if ``var`` is log(p), else ``None``."""
     if _is(var, ps.Log):
         return var.owner.inputs[0]
     if var.owner is not None and isinstance(var.owner.op, DimShuffle):
@@ -107,14 +108,14 @@ def _exp_of(var: Variable) -> Variable | None:
     return None
 
 
-def _unless(illegal: Variable, value: Variable) -> Variable:
-    """``value``, and nan where the logarithm is."""
-    return pt.switch(illegal, np.nan, value)
+def _unless(undefined: Variable, value: Variable) -> Variable:
+    """``value``, but nan where the original logarithm is undefined."""
+    return pt.switch(undefined, np.nan, value)
 
 
 @node_rewriter([pt.log])
 def log_of_erfc(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
-    """log(erfc(x)) as one Op; declines any other logarithm."""
+    """log(erfc(x)) -> one Op; declines any other logarithm."""
     del fgraph
     (x,) = node.inputs
     if not _is(x, Erfc):
@@ -124,8 +125,8 @@ def log_of_erfc(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
 
 @node_rewriter([pt.log])
 def log_of_product(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
-    """log(x * exp(y) / exp(z)) -> log(x) + y - z; declines a logarithm of anything else
-    than a product or quotient with an exponential in it."""
+    """log(x * exp(y) / exp(z)) -> log(x) + y - z; declines if the operand is not a
+    product or quotient that contains an exponential."""
     del fgraph
     exponents: list[Variable] = []
     rest = _without_exponentials(node.inputs[0], exponents)
@@ -137,8 +138,8 @@ def log_of_product(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
 def _without_exponentials(
     x: Variable, exponents: list[Variable], sign: int = 1
 ) -> Variable | None:
-    """The other factors of a product, if there are any. ``exponents`` gets what the
-    exponentials are taken of, with the sign that they have in the logarithm."""
+    """``x`` without its exponential factors, or ``None`` if no factor is left. Their
+    exponents are added to ``exponents``, with their sign in the logarithm."""
     if _is(x, ps.Exp) and (y := x.owner.inputs[0]).type.dtype.startswith("float"):
         exponents.append(y if sign > 0 else -y)
         return None

@@ -1,12 +1,12 @@
-"""PyMC's symbolic distributions, before they are inlined.
+"""Lower PyMC's symbolic distributions, before they are inlined.
 
-What they are made of says all that JAX needs, but for two things:
+Their graphs are enough for JAX, with two exceptions:
 
-* that an input has no derivative, though its graph is differentiable: the weights of a
-  mixture choose among components, and a rejection sampler ends where a draw is
-  accepted. Such an input goes through an Op that raises an error when differentiated.
-* that a formula fails in a tail: these become one random variable with a sampler of its
-  own (see `jaxlink.dispatch.pymc.table`).
+* An input may have no derivative, although the graph is differentiable: the weights of
+  a mixture choose a component, and a rejection sampler stops at the first accepted
+  draw. Such an input goes through an Op that raises an error when differentiated.
+* A formula may fail in a tail. That distribution becomes one random variable with its
+  own sampler (see `jaxlink.dispatch.pymc.table`).
 
 Importing this module imports PyMC.
 """
@@ -31,7 +31,7 @@ from jaxlink.values.types import nearest
 
 
 def lower_distributions(fgraph: FunctionGraph) -> None:
-    """Rewrite the symbolic distributions of ``fgraph`` and of the graphs inside it."""
+    """Lower the symbolic distributions in ``fgraph`` and in its inner graphs."""
     for node in fgraph.toposort():
         new = _lowered(node)
         if new is not None:
@@ -41,7 +41,7 @@ def lower_distributions(fgraph: FunctionGraph) -> None:
 
 
 def _lowered(node: Any) -> Sequence[Variable] | None:
-    """What ``node`` becomes; nothing, if it stays."""
+    """The outputs that replace those of ``node``, or ``None`` if it stays."""
     if _is_named(node.op):
         return _as_one_named_draw(node)
     base = nearest(type(node.op), SYMBOLIC)
@@ -61,12 +61,12 @@ def _lowered(node: Any) -> Sequence[Variable] | None:
         if _loops(op):
             _guard(node, inputs, slice(None), "its parameters and bounds")
             draw, *rngs = op.make_node(*inputs).outputs
-            # The loop gives up after some steps, with a draw that is outside.
+            # The loop gives up after some steps, with a draw out of bounds.
             found = (draw >= lower) & (draw <= upper)
         else:
             draw, *rngs = op.make_node(*inputs).outputs
             found = pt.le(lower, upper)
-            # Rounding must not lead out of the interval.
+            # Rounding must not move a draw out of bounds.
             draw = pt.clip(draw, lower, upper).astype(draw.type.dtype)
         dtype = draw.type.dtype
         none = np.asarray(np.nan if dtype.startswith("float") else -1, dtype)
@@ -104,9 +104,9 @@ def _as_one_named_draw(node: Any) -> list[Variable] | None:
 
 
 def _guard(node: Any, inputs: list[Variable], which: slice, of: str) -> None:
-    """Put what raises an error in the way of some inputs' derivatives.
+    """Make differentiation with respect to some inputs raise an error.
 
-    A draw that is not floating has a zero derivative, which is right.
+    Discrete draws need no guard: their derivative is zero, which is right.
     """
     dtypes = {getattr(out.type, "dtype", "") for out in node.outputs}
     if not any(dtype.startswith("float") for dtype in dtypes):
@@ -124,15 +124,15 @@ def _loops(op: Any) -> bool:
 
 
 def _is_named(op: Any) -> bool:
-    """Whether ``op`` is a distribution with named dimensions, around one without.
+    """Whether ``op`` wraps a distribution to give it named dimensions.
 
-    Importing PyTensor's package of these adds to its registries, so we do not.
+    Importing PyTensor's xtensor package changes its registries, so we do not.
     """
     xtensor = sys.modules.get("pytensor.xtensor.vectorization")
     return xtensor is not None and isinstance(op, xtensor.XRV)
 
 
 def _name(op: Any) -> str:
-    """What PyMC calls the distribution."""
+    """PyMC's name for the distribution."""
     name: str = op._print_name[0]
     return name

@@ -1,13 +1,13 @@
-"""Every random generator of the graph becomes a stream of one key.
+"""Every random generator in the graph becomes a stream of one key.
 
-A PyTensor generator is a *root* of the graph: a shared variable (``RandomStream``,
-``pt.random.shared_rng``, PyMC's own), a constant, or one that ``default_rng(seed)``
-makes in the graph. Whatever its state or seed is, its draws follow from the key. This
-rewrite gives the graph one new input, the key, placed first, and one node
-``RootStreams(key)`` whose output *i* replaces root *i*. Nothing else changes: the
-random variables keep their chain of ``next_rng``, and their place in that chain is the
-count of the law (see `jaxlink.values.streams`). A generator that is an input of the
-function is not a root.
+A *root* is a generator where a chain of draws starts: a shared variable
+(``RandomStream``, ``pt.random.shared_rng``, PyMC's own), a constant, or the result of
+``default_rng(seed)`` in the graph. Its state or seed does not matter, because the draws
+follow from the key. This rewrite adds one input, the key, at the front, and one node,
+``RootStreams(key)``, whose output *i* replaces root *i*. Nothing else changes: the
+random variables keep their chain of ``next_rng``, and their index in that chain is *t*
+in the law (see `jaxlink.values.streams`). A generator that is an input of the function
+is not a root.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,14 @@ from jaxlink.ops.streams import PRNGKeyType, RootStreams
 def rng_roots(
     outputs: Sequence[Variable], inputs: Sequence[Variable]
 ) -> list[Variable]:
-    """The roots in the order of their numbers.
+    """The roots, in the order of their numbers.
 
-    A walk from the first output to the last numbers them as it meets them. (The walk
-    takes from the end of its list, hence ``reversed``.) So a further output at the end
-    changes no number.
+    A walk from the first output to the last numbers them as it meets them, so adding an
+    output at the end changes no number. (The walk pops from the end of its list, hence
+    ``reversed``.)
+
+    Raises:
+        UnsupportedOpError: a seed is a variable.
     """
     roots = []
     for var in ancestors(list(reversed(outputs)), inputs):
@@ -41,15 +44,15 @@ def rng_roots(
             if not isinstance(var.owner.inputs[0], Constant):
                 raise UnsupportedOpError(
                     "pt.random.default_rng is seeded by a variable, but in JAX a seed "
-                    "makes a key outside of the graph. Write pt.random.rng() as an "
-                    "input, and pass jax.random.key(seed)."
+                    "becomes a key outside the graph. Make pt.random.rng() an input "
+                    "instead, and pass jax.random.key(seed)."
                 )
             roots.append(var)
     return roots
 
 
 def collapse_to_key(fgraph: FunctionGraph, roots: Sequence[Variable]) -> None:
-    """Replace ``roots``, inputs of ``fgraph``, by streams of a new first input."""
+    """Replace the inputs ``roots`` with streams of a key, the new first input."""
     key = PRNGKeyType()("key")
     streams = RootStreams([root.type for root in roots])(key, return_list=True)
     fgraph.add_input(key)
@@ -65,8 +68,8 @@ def collapse_to_key(fgraph: FunctionGraph, roots: Sequence[Variable]) -> None:
 
 
 def count_draws(fgraph: FunctionGraph) -> None:
-    """Tell `RootStreams` how many draws of each root the graph makes in a fixed place,
-    so that their keys can be computed in one batch."""
+    """Tell `RootStreams` how many draws the graph makes along each root outside loops
+    and branches, so that their keys can be computed in one batch."""
     for node in fgraph.toposort():
         if isinstance(node.op, RootStreams):
             draws = [_longest_chain(fgraph, out) for out in node.outputs]

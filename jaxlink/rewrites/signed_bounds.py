@@ -1,7 +1,7 @@
-"""Unsigned bounds of slices become signed.
+"""Unsigned slice bounds become signed.
 
-PyTensor's own rewrite of slices that take all (``local_useless_subtensor``) asserts
-that bounds are signed, so that ``x[:n]`` fails for an unsigned ``n``.
+PyTensor's ``local_useless_subtensor`` asserts that bounds are signed, so ``x[:n]``
+fails if ``n`` is unsigned.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from pytensor.tensor.subtensor import IncSubtensor, Subtensor
 
 @node_rewriter([Subtensor, IncSubtensor])
 def signed_index(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
-    """x[:n] -> x[:int64(n)]; declines if no index is unsigned, or it is constant."""
+    """x[:n] -> x[:int64(n)]; declines if no index is both unsigned and variable."""
     del fgraph
     first = 2 if isinstance(node.op, IncSubtensor) else 1
     old = node.inputs[first:]

@@ -1,9 +1,9 @@
-"""The gradients that sparse Ops are made with survive until JAX differentiates.
+"""The gradient options of sparse Ops survive until JAX differentiates.
 
-PyTensor takes ``DenseFromSparse(structured=True)`` and ``(structured=False)`` for the
-same Op, and likewise ``sp_sum`` with either ``sparse_grad``: it merges them once it has
-taken its gradients. JAX differentiates afterwards, so one kind of each is replaced
-by an Op that compares unlike the other.
+``DenseFromSparse(structured=True)`` and ``(structured=False)`` compare equal in
+PyTensor, and so does ``sp_sum`` with either ``sparse_grad``. PyTensor merges equal Ops
+after it has taken gradients, but JAX differentiates later. So one of each pair is
+replaced by an Op that compares unequal to the other.
 """
 
 import sys
@@ -18,13 +18,13 @@ __all__ = ["distinguish_structured"]
 
 @node_rewriter(None)
 def distinguish_structured(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
-    """A regular DenseFromSparse, a structured SpSum -> Ops of their own; declines what
-    is neither."""
+    """A regular DenseFromSparse or a structured SpSum -> its own Op; declines any other
+    Op."""
     del fgraph
     if "pytensor.sparse" not in sys.modules:
         return None
-    # Importing these imports PyTensor's package, so only where it is used already, and
-    # ours imports JAX's, so only where one of its Ops is met.
+    # These imports load PyTensor's package, so do them only if it is loaded already.
+    # Our module loads JAX's, so import it only for an Op that needs it.
     from pytensor.sparse.basic import DenseFromSparse
     from pytensor.sparse.math import SpSum
 

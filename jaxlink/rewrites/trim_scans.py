@@ -1,16 +1,19 @@
-"""Every Scan becomes a `Loop`, which keeps no more than what is read of it.
+"""Every Scan becomes a `Loop`, which keeps only the part of its outputs that is read.
 
-PyTensor's Scan gives all initial values and steps of each state in one buffer, whose
-length follows from the number of steps. What the graph reads of that are nearly always
-all steps (``buffer[1:]``), or rows at the end (``buffer[1:][-1]``). So an output of
-which only rows at the end are read, at places known here, keeps just these rows; one of
-which the steps are read drops the initial values; and the buffer that is made for the
-Scan, as long as the loop, is replaced by the initial values. A loop all of whose
-outputs keep rows at the end can end when a condition holds, or after a number of steps
-that the graph computes. One that stops on a condition, and of which more is read, keeps
-all steps that it could make. It declines, output by output, where the buffer is not
-one that ``pytensor.scan`` or its gradient makes: then the Loop works on the buffer as
-it is.
+PyTensor's Scan returns the initial values and all steps of a state in one buffer. Its
+length depends on the number of steps. The graph nearly always reads either all steps
+(``buffer[1:]``) or rows at the end (``buffer[1:][-1]``). So:
+
+* An output keeps only its last rows if only these are read, at known indices.
+* An output drops its initial values if only steps are read.
+* The initial values replace the operand that is a buffer with room for all steps.
+* If every output keeps only last rows, the loop can end on a condition, or after a
+  number of steps that the graph computes.
+* A loop that ends on a condition, and of which more is read, keeps all steps that it
+  could make.
+
+The rewrite declines an output if neither ``pytensor.scan`` nor its gradient made its
+buffer. The Loop then works on that buffer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,10 +42,10 @@ class Read:
         node: the node, which is replaced.
         kind: one row; the last rows; the steps without initial values; the length; the
             length of another dimension.
-        number: which row or how many of them, counted from the end, or the dimension.
-        of_steps: the initial values are cut off before.
-        rest: the index of the other dimensions.
-        more: the index of what ``rest`` leaves of these.
+        number: the row or the number of rows, counted from the end; or the dimension.
+        of_steps: whether the initial values were cut off first.
+        rest: the index into the other dimensions.
+        more: a second index into them, applied after ``rest``.
     """
 
     node: Any
@@ -54,30 +57,30 @@ class Read:
 
     @property
     def rows(self) -> int:
-        """How many rows at the end have to be kept."""
+        """The number of last rows to keep."""
         return self.number if self.kind in ("row", "tail") else int(self.kind == "dim")
 
     def least(self, depth: int, as_while: bool) -> int:
-        """How many steps must be made so that there is something to read."""
+        """The number of steps needed before the rows exist."""
         if self.kind != "row" and not (self.kind == "tail" and as_while):
             return 0
         return self.number - (0 if self.of_steps else depth)
 
     def depends_on_n_steps(self, depth: int) -> bool:
-        """Whether the number of rows does, if the loop has no condition."""
+        """Whether the number of rows depends on it, in a loop without a condition."""
         return self.kind == "tail" and self.number > (0 if self.of_steps else depth)
 
 
-def mask_loops_that_stop(fgraph: FunctionGraph) -> None:
-    """Replace the Scans of ``fgraph`` that stop on a condition. What is read of all
-    their steps is a slice, ``buffer[:n]``, for `jaxlink.rewrites.masks` to absorb."""
+def mask_while_scans(fgraph: FunctionGraph) -> None:
+    """Replace the Scans in ``fgraph`` that stop on a condition. Reads of all their
+    steps become slices, ``buffer[:n]``, which `jaxlink.rewrites.masks` absorbs."""
     for node in fgraph.toposort():
         if isinstance(node.op, Scan) and node.op.info.as_while:
             _replace(fgraph, node)
 
 
 def trim_scans(fgraph: FunctionGraph) -> None:
-    """Replace all Scans of ``fgraph`` and of the graphs inside it."""
+    """Replace all Scans in ``fgraph`` and in its inner graphs."""
     for node in fgraph.toposort():
         if isinstance(node.op, Scan):
             _replace(fgraph, node)
@@ -118,7 +121,7 @@ def _replace(fgraph: FunctionGraph, node: Any) -> None:
     new = loop(*inputs, return_list=True)
     made = new.pop() if info.as_while else n_steps
     if info.as_while:
-        # One variable each, so that the masks of different outputs are the same.
+        # One variable per depth, so that different outputs have the same mask.
         required = Required(unknown_length(op))
         ends = {
             depth: required(pt.scalar_from_tensor(made + depth))
@@ -136,7 +139,7 @@ def _replace(fgraph: FunctionGraph, node: Any) -> None:
         reads = [(i, read) for i, read in reads if isinstance(keep[i], int)]
     for i, read in reads:
         depth = 0 if read.of_steps else depths[i]
-        if info.as_while or keep[i] == "steps":  # the rows kept are all steps
+        if info.as_while or keep[i] == "steps":  # all kept rows are steps
             read = replace(read, of_steps=False)
         value = _value(read, new[info.n_mit_mot + i], made, depth)
         _swap(fgraph, read.node.outputs[0], value)
@@ -164,8 +167,8 @@ def _same(var: Variable, other: Variable) -> bool:
 
 
 def _without_cut(sequence: Variable, n_steps: Variable) -> Variable:
-    """xs[:n_steps] -> xs. The loop takes as many elements as it needs, and a cut would
-    have to be known before the call."""
+    """xs[:n_steps] -> xs. The loop takes only the elements that it needs, and the slice
+    would require ``n_steps`` before the call."""
     node = sequence.owner
     if node and isinstance(node.op, Subtensor) and len(node.op.idx_list) == 1:
         (index,) = indices_from_subtensor(node.inputs[1:], node.op.idx_list)
@@ -181,7 +184,7 @@ def _without_cut(sequence: Variable, n_steps: Variable) -> Variable:
 
 
 def _initial(buffer: Any, depth: int, n_steps: Variable) -> Variable | None:
-    """The initial values in ``buffer``, if it has room for them and all steps."""
+    """The initial values in ``buffer``, or ``None`` if it must stay a buffer."""
     if depth == 0:  # the operand of a nit-sot is a length
         return pt.constant(0, dtype="int64") if _same(buffer, n_steps) else None
     node, length, steps = buffer.owner, buffer.type.shape[0], _number(n_steps)
@@ -224,7 +227,7 @@ def _reads(
     as_while: bool,
     of_steps: bool = False,
 ) -> Iterator[Read | None]:
-    """How ``out`` is read; ``None`` for a reader that wants all of it."""
+    """How each reader reads ``out``; ``None`` for a reader that needs all of it."""
     of_steps = of_steps or depth == 0
     steps = None if as_while else _number(n_steps)
     length = None if steps is None else steps + depth
@@ -281,11 +284,11 @@ def _kept(reads: Sequence[Read | None], depth: int) -> Keep:
 def _value_of_padded(
     read: Read, rows: Any, ends: dict[int, Variable], depth: int
 ) -> Variable:
-    """What ``read`` reads of a loop that stops, from ``depth`` initial values and as
-    many steps as the loop could make.
+    """The value of ``read`` for a loop that stops. ``rows`` holds ``depth`` initial
+    values and all steps that the loop could make.
 
     Arguments:
-        ends: where the rows end that were made, after so many initial values.
+        ends: the index where the rows made end, by the number of initial values.
     """
     if read.kind == "length":
         return pt.tensor_from_scalar(ends[0 if read.of_steps else depth])
@@ -305,7 +308,7 @@ def _value_of_padded(
 
 
 def _value(read: Read, rows: Any, n_steps: Variable, depth: int) -> Variable:
-    """What ``read`` reads, from what the loop keeps."""
+    """The value of ``read``, from the rows that the loop keeps."""
     if read.kind == "length":
         return n_steps + depth
     if read.kind == "dim":
@@ -316,7 +319,7 @@ def _value(read: Read, rows: Any, n_steps: Variable, depth: int) -> Variable:
     if read.kind == "tail":
         number: Any = read.number
         if read.of_steps:
-            # Fewer steps than that: the rows kept start with initial values.
+            # If there are fewer steps, the kept rows start with initial values.
             number = pt.minimum(number, n_steps)
             index = slice(Shape_i(0)(rows) - number, None)
         else:

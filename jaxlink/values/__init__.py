@@ -1,1 +1,1 @@
-"""What a value is while JAX traces: static or dynamic, and how it comes in."""
+"""Values while JAX traces: static or dynamic, and checked at the boundary."""

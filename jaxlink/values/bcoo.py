@@ -1,20 +1,21 @@
-"""Sparse matrices as JAX has them.
+"""Sparse matrices in JAX.
 
 A sparse matrix is a ``jax.experimental.sparse.BCOO``: data, (row, column) pairs and a
-shape. How many entries it has is fixed before the call; which elements SciPy would
-store may depend on values. So in an M by N matrix an entry at (row, column) is
+shape. The number of entries is fixed before the call, but the elements that SciPy would
+store may depend on values. So in an M by N matrix, an entry is
 
-* *stored* if it lies within the shape, also if its data is 0, as in SciPy;
-* *absent* at (row + M + 1, column + N + 1): its data is 0, and SciPy would not store
-  it, as where ``x + y`` cancels or a dense matrix is 0. It still has a derivative: a
-  sum or a product with a dense matrix is linear in all elements, stored or not;
-* *padding* at (M, N): nothing.
+* *stored* if its (row, column) is in bounds. Its data may be 0, as in SciPy;
+* *absent* if it is at (row + M + 1, column + N + 1). Its data is 0, and SciPy would not
+  store it: ``x + y`` cancels there, say, or a dense matrix is 0. It still has a
+  derivative, because a sum or a product with a dense matrix is linear in all elements,
+  stored or not;
+* *padding* if it is at (M, N).
 
-Code that knows nothing of this drops the last two alike, as entries out of bounds. What
-works on the stored elements alone ("structured") turns absent entries into padding.
+Other code drops absent entries and padding, because both are out of bounds. Operations
+on the stored elements alone ("structured") turn absent entries into padding.
 
-Entries are in any order, and several may share a position: they add up. Only who
-asks for the order of a format, as `ordered` does, pays for it.
+Entries are in any order. Entries with the same (row, column) add up. Only code that
+needs an order sorts, as `ordered` does.
 """
 
 import sys
@@ -37,7 +38,6 @@ __all__ = [
     "decode",
     "encode",
     "from_dense",
-    "from_outside",
     "from_scipy",
     "group",
     "in_common_form",
@@ -52,14 +52,16 @@ __all__ = [
     "sorted_within_lines",
     "to_dense",
     "transposed",
+    "with_padding",
 ]
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The entries of a matrix, one array each for what a `BCOO` holds of them.
+    """The entries of a matrix, decoded from a `BCOO`.
 
-    Padding is at (M, N), all else at its position; ``unique``: these differ.
+    Padding is at (M, N), every other entry at its own (row, column). ``unique`` says
+    that no two entries share a (row, column), padding aside.
     """
 
     data: Any
@@ -74,11 +76,11 @@ class Entries:
 
     @property
     def alive(self) -> Any:
-        """What is no padding."""
+        """Which entries are not padding."""
         return (self.rows < self.shape[0]) & (self.columns < self.shape[1])
 
     def structured(self) -> "Entries":
-        """Without the derivatives of elements that are not stored."""
+        """The stored entries; absent ones, and so their derivatives, become padding."""
         return replace(
             self,
             data=jnp.where(self.stored, self.data, 0),
@@ -91,21 +93,21 @@ class Entries:
 
 
 def is_scipy(value: Any) -> bool:
-    """Whether ``value`` is a sparse matrix of SciPy."""
+    """Whether ``value`` is a SciPy sparse matrix."""
     return hasattr(value, "tocoo")
 
 
 def is_bcoo(value: Any) -> bool:
-    """Whether ``value`` is a sparse matrix as jaxlink has it."""
+    """Whether ``value`` is a BCOO, jaxlink's form of a sparse matrix."""
     return _is(value, "BCOO")
 
 
 def is_bcsr(value: Any) -> bool:
-    """Whether ``value`` is a sparse matrix of JAX by rows."""
+    """Whether ``value`` is a BCSR, JAX's row-wise sparse matrix."""
     return _is(value, "BCSR")
 
 
-# To import JAX's module takes a second: not before there is a sparse matrix.
+# Importing JAX's module takes a second, so wait until there is a sparse matrix.
 def _is(value: Any, name: str) -> bool:
     module = sys.modules.get("jax.experimental.sparse")
     return isinstance(value, getattr(module, name, ()))
@@ -118,7 +120,7 @@ def _bcoo(*args: Any, **kwargs: Any) -> "BCOO":
 
 
 def from_scipy(matrix: Any) -> "BCOO":
-    """A SciPy sparse matrix as a BCOO, in the order in which it stores its elements."""
+    """A SciPy sparse matrix as a BCOO, with its entries in the order of storage."""
     coo = matrix.tocoo()
     indices = np.stack([coo.row, coo.col], axis=1).astype("int32")
     dtype = jax.dtypes.canonicalize_dtype(coo.data.dtype)
@@ -131,10 +133,10 @@ def from_scipy(matrix: Any) -> "BCOO":
     )
 
 
-def from_outside(matrix: "BCOO") -> "BCOO":
-    """``matrix`` with all that is out of bounds as padding."""
+def with_padding(matrix: "BCOO") -> "BCOO":
+    """``matrix``, with every entry out of bounds turned into padding."""
     m, n = matrix.shape
-    # Column by column, so that this vanishes into what reads the columns.
+    # Column by column, so that XLA fuses this into the readers of each column.
     rows, columns = matrix.indices[:, 0], matrix.indices[:, 1]
     within = (rows < m) & (columns < n)
     rows, columns = jnp.where(within, rows, m), jnp.where(within, columns, n)
@@ -148,8 +150,8 @@ def from_outside(matrix: "BCOO") -> "BCOO":
 
 
 def in_common_form(matrix: "BCOO", all_: Sequence["BCOO"]) -> "BCOO":
-    """``matrix``, one of ``all_``, in a form that each of them can have: with room for
-    as many entries, and with the promises that all of them make."""
+    """``matrix``, one of ``all_``, in a form they can share: padded to the largest
+    number of entries, with only the promises that all of them make."""
     missing = max(other.nse for other in all_) - matrix.nse
     padding = jnp.broadcast_to(jnp.asarray(matrix.shape, "int32"), (missing, 2))
     return _bcoo(
@@ -163,7 +165,7 @@ def in_common_form(matrix: "BCOO", all_: Sequence["BCOO"]) -> "BCOO":
 
 
 def same_pattern(matrix: "BCOO", data: Any) -> "BCOO":
-    """A matrix like ``matrix`` of other ``data``, which is 0 where that has none."""
+    """``matrix`` with other ``data``, which is 0 at absent entries and padding."""
     return _bcoo(
         (data, matrix.indices),
         shape=matrix.shape,
@@ -188,7 +190,7 @@ def decode(matrix: "BCOO") -> Entries:
 
 
 def encode(entries: Entries) -> "BCOO":
-    """The matrix of ``entries``; what is out of bounds becomes padding."""
+    """The matrix of ``entries``. Entries out of bounds become padding."""
     m, n = entries.shape
     alive, stored = entries.alive, entries.stored
     rows = jnp.where(stored, entries.rows, entries.rows + (m + 1))
@@ -211,7 +213,7 @@ def transposed(entries: Entries) -> Entries:
 
 
 def from_dense(x: Any, format: str = "csr") -> Entries:
-    """All elements of a dense matrix, of which those that are not 0 are stored."""
+    """An entry for each element of a dense matrix; the nonzero ones are stored."""
     if format == "csc":
         return transposed(from_dense(x.T))
     m, n = x.shape
@@ -228,38 +230,38 @@ def to_dense(entries: Entries) -> jax.Array:
 
 
 def ordered(entries: Entries, format: str) -> Entries:
-    """The stored entries in the order of a format, then padding.
+    """The stored entries, sorted by row (csr) or column (csc), then padding.
 
-    Within a row (csr) or a column (csc) they keep their order.
+    The sort is stable.
     """
     kept = entries.structured()
     return _taken(kept, order_of([_lines(kept, format)[0]]))
 
 
 def sorted_within_lines(entries: Entries, format: str) -> Entries:
-    """The stored entries in the order of a format and within its lines, then others,
-    which keep their derivatives."""
+    """The stored entries, sorted by row and column (csr) or by column and row (csc),
+    then the others, which keep their derivatives."""
     major, minor = _lines(entries.structured(), format)
     return _taken(entries, order_of((minor, major)))
 
 
 def _lines(entries: Entries, format: str) -> tuple[Any, Any]:
-    """The line of a format (row or column) of each entry, and its place in that."""
+    """Each entry's line (its row for csr, its column for csc), and its index in it."""
     rows, columns = entries.rows, entries.columns
     return (columns, rows) if format == "csc" else (rows, columns)
 
 
 def pointers(lines: Any, count: int) -> jax.Array:
-    """Where each of ``count`` lines begins among sorted entries, and the last ends."""
+    """Where each of ``count`` lines starts among sorted entries, and the last ends."""
     starts = jnp.zeros(count + 1, "int32")
     return starts.at[lines + 1].add(1, mode="drop").cumsum(dtype="int32")
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Positions without repetition. ``ids`` says which is whose.
+    """The distinct (row, column) pairs; ``ids`` maps each entry to its pair.
 
-    There are as many as entries: those that are left over are padding.
+    There are as many pairs as entries. Surplus pairs are padding.
     """
 
     rows: Any
@@ -267,18 +269,18 @@ class Groups:
     ids: Any
 
     def add_up(self, values: Any) -> jax.Array:
-        """The sum of the values at each position."""
+        """The sum of the values at each pair."""
         return jnp.zeros(self.ids.shape, values.dtype).at[self.ids].add(values)
 
     def latest(self) -> jax.Array:
-        """Which values are the last ones at their positions."""
+        """Which values are the last at their pair."""
         count = jnp.arange(self.ids.shape[0], dtype="int32")
         last = jnp.zeros(self.ids.shape, "int32").at[self.ids].max(count)
         return last[self.ids] == count
 
 
 def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
-    """The groups of what shares a position in a matrix of ``shape``."""
+    """Group the entries of a matrix of ``shape`` that share a (row, column)."""
     size = rows.shape[0]
     order = order_of((columns, rows))
     sorted_rows, sorted_columns = rows[order], columns[order]
@@ -295,7 +297,7 @@ def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
 
 
 def merged(entries: Entries) -> Entries:
-    """``entries`` with those at one position added up."""
+    """``entries``, with those that share a (row, column) added up."""
     if entries.unique:
         return entries
     groups = group(entries.rows, entries.columns, entries.shape)
@@ -305,8 +307,8 @@ def merged(entries: Entries) -> Entries:
 
 
 def concatenated(parts: Sequence[Entries], shape: tuple[int, int]) -> Entries:
-    """All entries of ``parts``, which have the dtype and the coordinates of one
-    matrix of ``shape``."""
+    """All entries of ``parts``, which share a dtype and the coordinates of a matrix of
+    ``shape``."""
     alive = jnp.concatenate([part.alive for part in parts])
     rows = jnp.concatenate([part.rows for part in parts])
     columns = jnp.concatenate([part.columns for part in parts])
@@ -320,8 +322,10 @@ def concatenated(parts: Sequence[Entries], shape: tuple[int, int]) -> Entries:
 
 
 def order_of(keys: Sequence[Any]) -> jax.Array:
-    """A stable order by ``keys``, the last first. To see that there is nothing to sort
-    is much cheaper than to sort."""
+    """The indices that sort by ``keys``, the last key first; the sort is stable.
+
+    Checking that the keys are already sorted is much cheaper than sorting.
+    """
     minor_first = list(keys)
     rising = jnp.ones(keys[0].shape[0] - 1 if keys[0].shape[0] else 0, bool)
     for key in minor_first:

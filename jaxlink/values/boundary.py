@@ -1,7 +1,7 @@
-"""Values at the border of a function: checked against a PyTensor type, and converted.
+"""Values at a function's boundary: checked against a PyTensor type, and converted.
 
-An array comes in as a JAX array, a sparse matrix as a ``jax.experimental.sparse`` one,
-a typed list as a Python list of what it holds.
+Inside, an array is a JAX array, a sparse matrix is a ``jax.experimental.sparse.BCOO``,
+and a typed list is a Python list of these.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ import numpy as np
 
 from jaxlink.errors import ArgumentError, StaticArgumentError
 from jaxlink.values.bcoo import (
-    from_outside,
     from_scipy,
     is_bcoo,
     is_bcsr,
     is_scipy,
     same_pattern,
+    with_padding,
 )
 from jaxlink.values.static import StaticValue, canonical, cast, to_jax
 from jaxlink.values.types import describe, kind_of
@@ -32,19 +32,19 @@ __all__ = [
     "fix",
     "is_typed_key",
     "plain",
-    "refusal",
+    "rejection",
     "within",
 ]
 
-# What JAX takes as one array.
+# The types that JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 
 
 def bind(what: str, type_: Any, value: Any) -> Any:
-    """What JAX hands over while it traces, as the linked graph wants it.
+    """Check an argument that JAX passes while it traces, and convert it to ``type_``.
 
     Raises:
-        ArgumentError: ``value`` is none of ``type_``; ``what`` names it.
+        ArgumentError: ``value`` does not fit ``type_``. The message calls it ``what``.
     """
     kind = kind_of(type_)
     if kind == "list":
@@ -56,9 +56,9 @@ def bind(what: str, type_: Any, value: Any) -> Any:
 
 
 def capture(what: str, type_: Any, value: Any) -> Any:
-    """A value that the graph captures: on the device, in the type that it declares.
+    """Put a captured value on the device, converted to ``type_``.
 
-    Kinds that hold others convert: integers become floats, and floats other floats.
+    Integers convert to floats, and floats to other floats, but not floats to integers.
     """
     kind = kind_of(type_)
     if kind == "list":
@@ -68,7 +68,7 @@ def capture(what: str, type_: Any, value: Any) -> Any:
     array = as_array(plain(what, type_, value))
     if isinstance(array, np.ndarray):
         if array.dtype.kind not in "biufc":
-            raise _refused(what, describe(type_), value)
+            raise _wrong_type(what, describe(type_), value)
         if array.dtype.kind in "iu" and type_.dtype.startswith(("int", "uint")):
             array = within(what, type_, array)
         array = to_jax(array, what)
@@ -77,7 +77,7 @@ def capture(what: str, type_: Any, value: Any) -> Any:
 
 
 def as_array(value: Any) -> jax.Array | np.ndarray:
-    """``value`` as an array: a JAX array as it is, anything else as NumPy has it."""
+    """``value`` as an array: a JAX array unchanged, anything else in NumPy."""
     if isinstance(value, jax.Array):
         return value
     if isinstance(value, list | tuple) and any(
@@ -88,8 +88,8 @@ def as_array(value: Any) -> jax.Array | np.ndarray:
 
 
 def plain(what: str, type_: Any, value: Any) -> Any:
-    """``value`` as JAX takes it, if it is of a library that names dimensions (an
-    ``xarray.DataArray`` for an xtensor) or a sparse matrix of SciPy, or holds some."""
+    """Convert values that JAX does not know, also inside lists: arrays with named
+    dimensions (an ``xarray.DataArray`` for an xtensor) and SciPy sparse matrices."""
     if kind_of(type_) == "list" and isinstance(value, list | tuple):
         return [plain(*element) for element in _elements(what, type_, value)]
     if kind_of(type_) == "sparse" and is_scipy(value):
@@ -98,17 +98,17 @@ def plain(what: str, type_: Any, value: Any) -> Any:
         return value
     if set(value.dims) != set(type_.dims):
         raise ArgumentError(
-            f"{what} must be {describe(type_)} but has the dimensions {value.dims}."
+            f"{what} must be {describe(type_)} but has dimensions {value.dims}."
         )
     return value.transpose(*type_.dims).values
 
 
 def fix(what: str, type_: Any, value: Any, way_out: str = "") -> StaticValue:
-    """``value`` as a part of a program's identity.
+    """``value`` as part of a program's identity.
 
     Raises:
-        StaticArgumentError: it is traced; ``way_out`` says what to do.
-        ArgumentError: it is none of ``type_``.
+        StaticArgumentError: it is traced. ``way_out`` ends the message.
+        ArgumentError: it does not fit ``type_``.
     """
     if isinstance(value, StaticValue):
         return value
@@ -118,17 +118,17 @@ def fix(what: str, type_: Any, value: Any, way_out: str = "") -> StaticValue:
             f"is traced ({jax.typeof(value)}).{way_out}"
         )
     if not isinstance(value, (*_ARRAY_LIKE, tuple, list)):
-        raise _refused(what, describe(type_), value)
+        raise _wrong_type(what, describe(type_), value)
     array = np.asarray(value)
     _check_array(what, type_, array, weak=not hasattr(value, "dtype"))
     return StaticValue(within(what, type_, array))
 
 
-def refusal(what: str, type_: Any, value: Any) -> ArgumentError | None:
-    """Why JAX cannot take ``value`` at all, if so."""
+def rejection(what: str, type_: Any, value: Any) -> ArgumentError | None:
+    """The error if JAX cannot take ``value`` at all, or ``None``."""
     kind = kind_of(type_)
     if kind == "list" and isinstance(value, list | tuple):
-        found = (refusal(*element) for element in _elements(what, type_, value))
+        found = (rejection(*element) for element in _elements(what, type_, value))
         return next(filter(None, found), None)
     if kind == "sparse":
         accepted = is_bcoo(value) or is_bcsr(value)
@@ -136,11 +136,11 @@ def refusal(what: str, type_: Any, value: Any) -> ArgumentError | None:
         accepted = isinstance(value, list | tuple if kind == "list" else _ARRAY_LIKE)
     if accepted:
         return None
-    return _refused(what, describe(type_), value)
+    return _wrong_type(what, describe(type_), value)
 
 
 def within(what: str, type_: Any, value: Any) -> np.ndarray:
-    """``value`` in the dtype of ``type_``, in whose range it must be."""
+    """``value`` in the dtype of ``type_``; an ArgumentError if it is out of range."""
     if type_.dtype != "bool" and np.size(value):
         limits = np.iinfo(type_.dtype)
         low, high = int(np.min(value)), int(np.max(value))
@@ -156,26 +156,26 @@ def is_typed_key(value: Any) -> bool:
 
 def _elements(what: str, type_: Any, value: Any) -> list[tuple[str, Any, Any]]:
     if not isinstance(value, list | tuple):
-        raise _refused(what, describe(type_), value)
+        raise _wrong_type(what, describe(type_), value)
     return [(f"{what}[{i}]", type_.ttype, element) for i, element in enumerate(value)]
 
 
 def _bind_sparse(what: str, type_: Any, value: Any) -> "BCOO":
     matrix = value.to_bcoo() if is_bcsr(value) else value
     if not is_bcoo(matrix):
-        raise _refused(what, describe(type_), value)
+        raise _wrong_type(what, describe(type_), value)
     if matrix.n_batch or matrix.n_dense or matrix.ndim != 2:
         raise ArgumentError(
             f"{what} must be {describe(type_)}, one sparse matrix, but has "
-            f"{matrix.n_batch} batch and {matrix.n_dense} dense dimensions in a shape "
-            f"of {matrix.shape}. To map over a batch, use jax.vmap."
+            f"{matrix.n_batch} batch and {matrix.n_dense} dense dimensions and shape "
+            f"{matrix.shape}. To map over a batch, use jax.vmap."
         )
     _check_dtype_and_shape(what, type_, matrix.data, matrix.shape)
     data = jnp.asarray(matrix.data, canonical(type_.dtype))
-    return from_outside(same_pattern(matrix, data))
+    return with_padding(same_pattern(matrix, data))
 
 
-def _refused(what: str, expected: str, value: Any) -> ArgumentError:
+def _wrong_type(what: str, expected: str, value: Any) -> ArgumentError:
     kind, hint = f"an array ({expected})", ""
     if expected == "PRNG key":
         kind = "a PRNG key, such as jax.random.key(0),"
@@ -184,19 +184,20 @@ def _refused(what: str, expected: str, value: Any) -> ArgumentError:
     elif expected.startswith(("csr", "csc", "bsr")):
         kind = f"a jax.experimental.sparse.BCOO or BCSR ({expected})"
     elif isinstance(value, list | tuple):
-        hint = " Write jnp.asarray(...) around it."
-    elif hasattr(value, "to_numpy"):  # of pandas or xarray
-        hint = " Pass what its method to_numpy() returns."
+        hint = " Wrap it in jnp.asarray(...)."
+    elif hasattr(value, "to_numpy"):  # pandas or xarray
+        hint = " Pass the result of its to_numpy() method."
     return ArgumentError(
         f"{what} must be {kind} but is a {type(value).__name__}.{hint}"
     )
 
 
 def _check_array(what: str, type_: Any, value: Any, weak: bool | None = None) -> None:
-    """Raise unless ``value`` is an array that ``type_`` takes: its rank, the dimensions
-    that it fixes, and a dtype that it holds without loss (Python scalars: its kind)."""
+    """Raise unless ``value`` is an array that fits ``type_``: the same rank and fixed
+    dimensions, and a dtype that converts without loss. A ``weak`` value, such as a
+    Python scalar, only needs a dtype of the same or a lower kind."""
     if not isinstance(value, _ARRAY_LIKE):
-        raise _refused(what, describe(type_), value)
+        raise _wrong_type(what, describe(type_), value)
     if is_typed_key(value):
         raise ArgumentError(f"{what} must be {describe(type_)} but is a PRNG key.")
     _check_dtype_and_shape(what, type_, value, jax.typeof(value).shape, weak)

@@ -1,4 +1,4 @@
-"""PyTensor's own value of a node, for operands that are all known."""
+"""Evaluate a node with PyTensor's own code, where all operands are known."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ from jaxlink.values.types import kind_of
 
 
 def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
-    """PyTensor's own value of the outputs of ``node``.
+    """The outputs of ``node``, computed by its ``Op.perform``.
 
     Raises:
-        ArgumentError: the Op computed what the dtype that it declares cannot hold.
+        ArgumentError: the Op computed values that its declared dtype cannot hold.
     """
     cells: list[list[Any]] = [[None] for _ in node.outputs]
     values = [
@@ -27,7 +27,7 @@ def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
         for var, value in zip(node.inputs, operands, strict=True)
     ]
     node.op.prepare_node(node, None, None, "py")
-    with np.errstate(all="ignore"):  # as in JAX, 1 / 0 is inf and no warning
+    with np.errstate(all="ignore"):  # as in JAX: 1 / 0 is inf, without a warning
         node.op.perform(node, values, cells)
     return [
         _as_declared(node, i, cell) if kind_of(var.type) == "array" else cell
@@ -36,7 +36,7 @@ def evaluate(node: AbstractApply, operands: Sequence[Any]) -> list[Any]:
 
 
 def _as_declared(node: AbstractApply, i: int, cell: Any) -> np.ndarray:
-    """An output in the dtype of its variable, to which floats are rounded."""
+    """An output in its variable's dtype; floats are rounded to it."""
     array, dtype = np.asarray(cell), np.dtype(node.outputs[i].type.dtype)
     if array.dtype == dtype:
         return array
@@ -63,8 +63,8 @@ _SCALAR: dict[type, Callable[..., Any]] = {
 }
 
 
-def compute(node: AbstractApply, operands: Sequence[Any]) -> list[Any] | None:
-    """The outputs of a node on sizes, or ``None`` if they are no sizes."""
+def compute_sizes(node: AbstractApply, operands: Sequence[Any]) -> list[Any] | None:
+    """The outputs of a node on symbolic sizes, or ``None`` if they are not sizes."""
     op = node.op
     if any(out.type.dtype not in ("int64", "int32") for out in node.outputs):
         return None

@@ -1,9 +1,8 @@
 """Checks in the graph: free in a plain call, raised under ``checkify``.
 
-`checkify.debug_check` costs nothing in a compiled program, but it is an effect, and a
-jitted function with an effect is called through Python, which costs more than a small
-function itself. So a program leaves its checks out, and has a twin, ``checked``, that
-makes them.
+`checkify.debug_check` costs nothing in a compiled program, but it is an effect. JAX
+calls a jitted function with an effect through Python, which can cost more than the
+function. So a program omits its checks, and its twin, ``checked``, makes them.
 """
 
 from collections.abc import Iterator
@@ -20,19 +19,20 @@ from jax.interpreters import ad, batching
 __all__ = [
     "Checks",
     "check",
-    "making",
     "under_checkify",
+    "using_checks",
 ]
 
 
 @dataclass
 class Checks:
-    """Which checks a program makes, and whether it left out any of these.
+    """Which checks a program makes.
 
     Arguments:
         enabled: whether it makes checks at all.
-        silent: whether they count that PyTensor does not make either: of what is nan
-            there without an error, such as a failed Cholesky factorization.
+        silent: whether they include the checks that PyTensor does not make, because
+            it returns nan without an error, as for a failed Cholesky factorization.
+        left_out: whether the program omitted any check; set while it is traced.
     """
 
     enabled: bool
@@ -44,8 +44,8 @@ _current: ContextVar[Checks] = ContextVar("_current")
 
 
 @contextmanager
-def making(checks: Checks) -> Iterator[None]:
-    """Trace with ``checks``."""
+def using_checks(checks: Checks) -> Iterator[None]:
+    """Trace with ``checks`` inside this context."""
     token = _current.set(checks)
     try:
         yield
@@ -54,19 +54,18 @@ def making(checks: Checks) -> Iterator[None]:
 
 
 def check(condition: Any, message: str, *, silent: bool = False) -> None:
-    """Check a traced scalar: ``message`` is raised where it is false.
-
-    A condition that costs something to compute may be a function that does so: it is
-    called only if the check is made.
+    """Raise ``message`` under ``checkify`` if a traced scalar is false.
 
     Arguments:
-        message: what failed, after the name of the exception that PyTensor raises, if
-            that is not a ValueError: ``"IndexError: ..."``.
-        silent: whether PyTensor gives nan and raises nothing.
+        condition: a bool scalar, or a function that computes it. The function is
+            called only if the check is made.
+        message: what failed. Unless PyTensor raises a ValueError, it begins with the
+            exception's name: ``"IndexError: ..."``.
+        silent: whether PyTensor returns nan here, without an error.
     """
     checks = _current.get(None)
     if checks is None:
-        return  # in a pullback: JAX traces it after the program, which has its checks
+        return  # in a pullback, which JAX traces after the program with its checks
     if silent and not checks.silent:
         return
     if checks.enabled:
@@ -77,11 +76,11 @@ def check(condition: Any, message: str, *, silent: bool = False) -> None:
 
 
 def under_checkify(out: Any, operands: Any) -> bool:
-    """Whether ``checkify`` traces a call, directly or through ``vmap`` and ``grad``.
+    """Whether ``checkify`` traces this call, directly or around ``vmap`` and ``grad``.
 
-    It calls a function with arrays where ``jit`` calls it with tracers, so the result
-    is traced though no operand is. Tracers of ``vmap`` and ``grad`` only wrap arrays,
-    and are taken off to see what is inside.
+    ``checkify`` calls a function with arrays, where ``jit`` calls it with tracers. So
+    under ``checkify`` the result is traced, but no operand is. Tracers of ``vmap`` and
+    ``grad`` only wrap other values, so those are unwrapped first.
     """
 
     def traced(tree: Any) -> bool:
@@ -91,7 +90,7 @@ def under_checkify(out: Any, operands: Any) -> bool:
 
 
 class _UnwrappedError(Exception):
-    """What is inside of all wrappers: another tracer or not."""
+    """Whether the innermost value, inside all wrappers, is a tracer."""
 
     def __init__(self, is_tracer: bool):
         self.is_tracer = is_tracer
@@ -99,7 +98,7 @@ class _UnwrappedError(Exception):
 
 def _unwrap(value: Any) -> Any:
     if isinstance(value, jax.core.Tracer):
-        # One of the rules below calls this again with what the tracer wraps.
+        # One of the rules below calls this again with the wrapped value.
         _UNWRAP.bind(value)
     raise _UnwrappedError(False)
 
@@ -109,7 +108,7 @@ def _innermost(aval: Any) -> Any:
     raise _UnwrappedError(True)
 
 
-# No program ever holds it: each of its rules ends with an exception.
+# It never enters a program, because each of its rules raises.
 _UNWRAP = Primitive("jaxlink_unwrap")
 _UNWRAP.def_impl(_unwrap)
 _UNWRAP.def_abstract_eval(_innermost)
@@ -125,5 +124,5 @@ def _is_traced(value: Any) -> bool:
     except _UnwrappedError as found:
         return found.is_tracer
     except NotImplementedError:
-        return True  # it belongs to a transformation that knows no foreign primitive
-    raise AssertionError("unwrapping always ends with an exception")
+        return True  # a transformation that does not accept unknown primitives
+    raise AssertionError("unwrapping always raises")

@@ -1,9 +1,9 @@
-"""What is known before the call: NumPy in, NumPy out.
+"""Values known before the call: NumPy in, NumPy out.
 
 While a graph is traced, a value is *static* (NumPy, ``None``, a slice) or *dynamic* (a
-JAX array, a tracer, a stream of keys). A node all of whose operands are static is
-evaluated by PyTensor's own ``Op.perform`` and stays static, so shapes and what is
-computed from them never become tracers.
+JAX array, a tracer, a stream of keys). If all operands of a node are static, PyTensor's
+own ``Op.perform`` evaluates it, and the result is static. So shapes, and values
+computed from shapes, never become tracers.
 """
 
 from dataclasses import dataclass
@@ -32,19 +32,19 @@ _NUMPY = np.ndarray, np.generic
 
 
 def canonical(dtype: Any) -> np.dtype:
-    """The dtype that JAX uses for ``dtype`` now: 32-bit types while x64 is off."""
+    """The dtype that JAX now uses for ``dtype``: a 32-bit one while x64 is off."""
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """``x`` in the dtype that JAX uses for ``dtype``; NumPy stays NumPy."""
+    """``x`` in the dtype that JAX uses for ``dtype``. NumPy stays NumPy."""
     dtype = canonical(dtype)
     if x.dtype == dtype:
         return x
     if x.dtype != bool or dtype.kind not in "fc" or isinstance(x, _NUMPY):
         return x.astype(dtype)
-    # XLA makes a select of convert(x) * y, which is 0 and not nan where x is false and
-    # y infinite or nan. It makes nothing of this.
+    # XLA turns convert(x) * y into a select, which is 0 instead of nan where x is false
+    # and y is infinite or nan. It does not do that here.
     return jnp.where(x, dtype.type(1), dtype.type(0))
 
 
@@ -59,11 +59,12 @@ def is_static(value: Any) -> bool:
 
 
 def to_jax(value: Any, name: str = "a constant") -> Any:
-    """A static value as an operand of JAX: a NumPy array of the dtype that JAX uses,
-    for a sparse matrix a BCOO of such arrays. What is not static stays as it is.
+    """Make a static value an operand for JAX: a NumPy array in the dtype that JAX uses,
+    or a BCOO for a sparse matrix. Dynamic values are returned unchanged.
 
     Raises:
-        PrecisionError: x64 is off and an integer does not fit 32 bits.
+        PrecisionError: x64 is off, and an integer does not fit 32 bits. The message
+            calls the value ``name``.
     """
     if isinstance(value, list):
         return [to_jax(element, name) for element in value]
@@ -83,7 +84,7 @@ def to_jax(value: Any, name: str = "a constant") -> Any:
         if low < limits.min or high > limits.max:
             bad = low if low < limits.min else high
             raise PrecisionError(
-                f"{name} holds {bad}, which does not fit {dtype}, the type that JAX "
+                f"{name} holds {bad}, which does not fit {dtype}, the dtype that JAX "
                 f'uses for {array.dtype} now. Call jax.config.update("jax_enable_x64", '
                 "True) before jaxlink.function, or keep the value within 32 bits."
             )
@@ -92,7 +93,7 @@ def to_jax(value: Any, name: str = "a constant") -> Any:
 
 
 def to_dynamic(value: Any, name: str = "a constant") -> Any:
-    """A value as JAX data: for what JAX has to carry, return or choose between."""
+    """A value as JAX data, which JAX can carry, return or choose between."""
     if isinstance(value, list):
         return [to_dynamic(element, name) for element in value]
     value = to_jax(value, name)
@@ -100,10 +101,10 @@ def to_dynamic(value: Any, name: str = "a constant") -> Any:
 
 
 def as_literal(value: Any) -> Any:
-    """A known array of one repeated value, as that scalar; anything else as it is.
+    """Reduce a static array that repeats one value to that scalar, where operands
+    broadcast. Any other value is returned unchanged.
 
-    A scalar is a literal of the program, but each array is one more argument of every
-    call. For operands that broadcast.
+    A scalar is a literal in the program. An array is one more argument at every call.
     """
     if not isinstance(value, np.ndarray) or value.ndim == 0 or value.size == 0:
         return value

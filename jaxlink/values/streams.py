@@ -1,7 +1,7 @@
-"""What a PyTensor random generator means in JAX: a stream of keys.
+"""A PyTensor random generator is a stream of keys in JAX.
 
-A stream is a pair ``(key, count)``. A draw uses ``fold_in(key, count)`` and hands on
-``(key, count + 1)``; root *i* of a function's key is ``(fold_in(key, i), 0)``. Hence
+A stream is a pair ``(key, count)``. A draw uses ``fold_in(key, count)`` and passes on
+``(key, count + 1)``. Root *i* of a function's key is ``(fold_in(key, i), 0)``. Hence
 the law: the *t*-th draw along root *i* uses ``fold_in(fold_in(key, i), t)``.
 """
 
@@ -15,26 +15,26 @@ import numpy as np
 
 from jaxlink.errors import KeyArgumentError
 
-# Words of a raw key -> the implementation that it belongs to, whatever JAX's default:
-# the same arguments give the same result. (A raw unsafe_rbg key is taken for rbg, which
-# is better; who wants the unsafe one passes a typed key.)
+# The length of a raw key -> its implementation. JAX's default does not matter, because
+# the same arguments must give the same result. (A raw unsafe_rbg key counts as rbg, the
+# better one; to use unsafe_rbg, pass a typed key.)
 _RAW_IMPL = {2: "threefry2x32", 4: "rbg"}
 
-# fold_in of these commutes with vmap. unsafe_rbg promises nothing under vmap.
+# fold_in commutes with vmap for these. unsafe_rbg promises nothing under vmap.
 _BATCHABLE_IMPLS = ("threefry2x32", "rbg")
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Stream:
-    """The state of one random generator while a graph is traced.
+    """The state of a random generator while a graph is traced.
 
     Arguments:
         key: a scalar typed key.
-        count: how many draws were made; a Python int as long as it is known while
-            tracing, a ``uint32`` scalar inside a loop.
-        raw: the caller gave raw ``uint32`` words, and gets such back.
-        draws: keys of the first draws where they were computed ahead, in one batch.
+        count: the number of draws made: a Python int while it is known, a ``uint32``
+            scalar inside a loop.
+        raw: whether the caller passed a raw ``uint32`` key, and so gets one back.
+        draws: the keys of the first draws, if they were computed ahead in a batch.
     """
 
     key: jax.Array
@@ -54,7 +54,7 @@ class Stream:
         return replace(self, count=self.count + step)
 
     def fresh_key(self) -> jax.Array:
-        """A key to go on with outside: ``key`` itself if nothing was drawn yet,
+        """A key for the caller to continue with: ``key`` itself if nothing was drawn,
         else ``fold_in(key, count)``, which no earlier draw has used."""
         if isinstance(self.count, int):
             key = self.draw_key() if self.count else self.key
@@ -76,9 +76,9 @@ class Stream:
 def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
     """The streams of all roots of ``stream``, the function's key.
 
-    ``draws[i]`` is the number of draws along root *i* whose keys are computed ahead.
-    Two batched ``fold_in`` for the whole graph compile and run faster than two for
-    each random variable, and give the same bits.
+    ``draws[i]`` keys along root *i* are computed ahead. Two batched ``fold_in`` for the
+    whole graph compile and run faster than two per random variable, and give the same
+    bits.
     """
     key, n_roots = stream.key, len(draws)
     if sum(draws) <= 1 or str(jax.random.key_impl(key)) not in _BATCHABLE_IMPLS:
@@ -89,7 +89,7 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
     keys = list(roots)
     ahead: dict[int, Any] = {}
     for n in set(draws) - {0}:
-        # Roots that draw equally often, which most often is all of them.
+        # Roots with the same number of draws; usually, that is all of them.
         group = [i for i in range(n_roots) if draws[i] == n]
         parents = roots if len(group) == n_roots else roots[np.array(group)]
         children = jax.vmap(fold_in_each, (0, None))(
@@ -110,7 +110,7 @@ def as_key(value: Any, name: str = "key") -> Stream:
         name: the argument's name, for the error.
 
     Raises:
-        KeyArgumentError: ``value`` is anything else.
+        KeyArgumentError: ``value`` is not one of these.
     """
     dtype, shape = getattr(value, "dtype", None), np.shape(value)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):

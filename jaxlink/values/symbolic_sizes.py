@@ -1,8 +1,8 @@
-"""Sizes that are symbols, as under ``jax.export`` with ``symbolic_shape("n")``.
+"""Symbolic sizes, from ``jax.export`` with ``symbolic_shape("n")``.
 
-Such a size is known before the call, but has no number: it is a Python object of JAX's
-in an array of objects, and counts as static. What PyTensor computes from sizes alone is
-computed on these objects; what is no size, such as a mean's divisor, is a JAX array.
+A symbolic size is static, but has no number: it is one of JAX's Python objects, in an
+object array. Sizes computed from sizes are computed on these objects. Other values
+computed from sizes, such as a mean's divisor, are JAX arrays.
 """
 
 from typing import Any, TypeGuard
@@ -16,25 +16,24 @@ __all__ = ["as_length", "as_sizes", "is_symbolic", "to_values"]
 
 
 def as_sizes(lengths: Any) -> np.ndarray:
-    """A shape, or one length, as PyTensor has it: int64, or objects if symbols are
-    among them."""
+    """A shape, or one length, as an array: int64, or objects if it contains symbols."""
     array = np.asarray(lengths, object)
     has_symbols = any(map(is_symbolic_dim, array.flat))
     return array if has_symbols else np.asarray(lengths, "int64")
 
 
 def as_length(length: Any) -> Any:
-    """One length of a shape: an int or a symbol."""
+    """A length as an int or a symbol."""
     item = np.asarray(length).item()
     return item if is_symbolic_dim(item) else int(item)
 
 
 def is_symbolic(value: Any) -> TypeGuard[np.ndarray]:
-    """Whether a static value holds symbols."""
+    """Whether a static value contains symbols."""
     return isinstance(value, np.ndarray) and value.dtype == object
 
 
 def to_values(sizes: np.ndarray, dtype: Any) -> jax.Array:
-    """The numbers that symbols will have, as a JAX array."""
+    """The values of symbolic sizes, as a JAX array."""
     values = [jnp.asarray(size, dtype) for size in sizes.flat]
     return jnp.stack(values).reshape(sizes.shape) if sizes.ndim else values[0]

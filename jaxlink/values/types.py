@@ -1,4 +1,4 @@
-"""What values of PyTensor's types are in JAX, and how they are named in errors."""
+"""PyTensor types: the kind of JAX value for each, and their names in errors."""
 
 from collections.abc import Container
 from typing import Any, Literal
@@ -13,10 +13,10 @@ Kind = Literal["array", "sparse", "list", "generator", "other"]
 
 
 def kind_of(type_: Any) -> Kind:
-    """What values of a PyTensor type are in JAX.
+    """The kind of JAX value for a PyTensor type.
 
-    An ``array`` is a tensor, a scalar or an xtensor. (Sparse and list types are told by
-    what they have, so that PyTensor's packages for them need not be loaded.)
+    Tensors, scalars and xtensors are an ``array``. (Attributes identify sparse and list
+    types, so that PyTensor's packages for these need not be loaded.)
     """
     if isinstance(type_, RandomType):
         return "generator"
@@ -27,15 +27,15 @@ def kind_of(type_: Any) -> Kind:
     return "array" if isinstance(type_, HasDataType) else "other"
 
 
-def held_by(type_: Any) -> Any:
-    """The type of what a list holds, a list of lists included; or else ``type_``."""
+def element_type(type_: Any) -> Any:
+    """The innermost element type of a (nested) list type; any other type unchanged."""
     while kind_of(type_) == "list":
         type_ = type_.ttype
     return type_
 
 
 def dtype_of(type_: Any) -> str:
-    """The name of a type's dtype; empty if its values are no numbers."""
+    """The name of a type's dtype, or an empty string if it has none."""
     return type_.dtype if kind_of(type_) in ("array", "sparse") else ""
 
 
@@ -56,10 +56,10 @@ def describe(type_: Any) -> str:
 
 
 def name_of(var: Variable) -> str:
-    """A variable's name, or else its expression."""
+    """A variable's name, or its expression if it has none."""
     return f"`{var.name}`" if var.name else f"`{var}`"
 
 
 def nearest(cls: type, table: Container[Any]) -> Any:
-    """``cls`` or the nearest of its bases that a table by class holds, if any."""
+    """The first of ``cls`` and its bases, in MRO order, that ``table`` contains."""
     return next((base for base in cls.__mro__ if base in table), None)

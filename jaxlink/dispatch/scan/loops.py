@@ -60,7 +60,7 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
         return {first_outer_non_seq + i - first_non_seq for i in inner}
 
     static = outside([i for i in step.static if i >= first_non_seq]) | moving
-    preferred = outside(step.better_static)
+    preferred = outside(step.preferred_static)
     if op.exact or traced or moving or info.n_mit_mot:
         static.add(0)
     else:

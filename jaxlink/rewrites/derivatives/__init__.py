@@ -1,8 +1,8 @@
-"""Graphs whose derivative JAX gets right: the last step before linking.
+"""Prepare a graph so that JAX's derivatives are right.
 
-`decide_once` sees to it that what chose a value also chooses its cotangent, and
-`shield` that a cotangent of zero stays zero. Neither changes a value, and a graph in
-which nothing is chosen stays as it is.
+`decide_once` makes the decision that chose a value also choose its cotangent. `shield`
+makes a zero cotangent stay zero. Neither changes a value, and a graph that chooses
+nothing stays unchanged.
 """
 
 from pytensor.graph.fg import FunctionGraph
@@ -14,7 +14,7 @@ __all__ = ["settle_derivatives"]
 
 
 def settle_derivatives(fgraph: FunctionGraph) -> None:
-    """Make ``fgraph`` ready for differentiation."""
+    """Prepare ``fgraph``, in place, for differentiation by JAX."""
     settled = shield(decide_once(fgraph))
     for i, out in enumerate(settled.outputs):
         node, place = fgraph.get_output_client(i)

@@ -1,13 +1,13 @@
-"""Decisions by comparing floats are made once (see `jaxlink.dispatch.decisions`).
+"""Decisions that depend on floats are made once (see `jaxlink.dispatch.decisions`).
 
-A decision is discrete, and computed from floats: a comparison, a sign, a whole part, an
-index. If it is read twice, both read one `Decide`. If it is read once, and chooses
-between differentiable values, `Decide` acts when these are differentiated. A comparison
-of numbers that are inputs, constants or parts of these needs none: however often it is
-made, nothing is rounded.
+A decision is a discrete value computed from floats: a comparison, a sign, an integer
+part, an index. If two nodes read it, both read one `Decide`. If one node reads it, and
+chooses between differentiable values by it, `Decide` acts when these are
+differentiated. Comparing inputs, constants or elements of these needs no `Decide`,
+because nothing is rounded, so every recomputation agrees.
 
-Ops that hold a decision of their own (`clip`, `maximum`, `abs`, max reductions) see to
-it in their rules.
+Ops that contain a decision (`clip`, `maximum`, `abs`, max reductions) handle it in
+their rules.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ __all__ = ["decide_once", "is_float"]
 # These round nothing.
 _EXACT = (Alloc, BaseSubtensor, DimShuffle, Join, MakeVector, Reshape, SpecifyShape)
 _EXACT_SCALARS = (ps.Cast, ps.Identity, ps.Second, ps.Neg, ps.Abs)
-# Scalar Ops of a float that jump though they are floats.
+# Scalar Ops with a float result that jumps.
 _JUMPS = (
     *(ps.Sign, ps.Floor, ps.Ceil, ps.Trunc, ps.IntDiv),
     *(ps.RoundHalfToEven, ps.RoundHalfAwayFromZero),
@@ -43,7 +43,7 @@ def is_float(var: Variable) -> bool:
 
 
 def decide_once(fgraph: FunctionGraph) -> FunctionGraph:
-    """``fgraph`` with a `Decide` behind each decision that may be made twice."""
+    """``fgraph`` with a `Decide` after each decision that might be made twice."""
     decisions = [node for node in fgraph.toposort() if _decides(node)]
     if not decisions:
         return fgraph
@@ -83,7 +83,7 @@ def _decides(node: Any) -> bool:
 
 
 def _is_exact(var: Variable, known: dict[Variable, bool]) -> bool:
-    """Whether nothing is rounded to compute ``var``."""
+    """Whether ``var`` is computed without rounding."""
     if var not in known:
         node = var.owner
         if node is None or not is_float(var):
@@ -99,14 +99,14 @@ def _is_exact(var: Variable, known: dict[Variable, bool]) -> bool:
 
 
 def _readers(fgraph: FunctionGraph, var: Variable) -> list[tuple[Any, int]]:
-    """The nodes that read ``var``, and ``None`` for each output of the graph it is."""
+    """The nodes that read ``var``, and a ``None`` for each graph output that is it."""
     outputs = sum(out is var for out in fgraph.outputs)
     clients = [(n, i) for n, i in fgraph.clients[var] if n in fgraph.apply_nodes]
     return [*clients, *[(None, 0)] * outputs]
 
 
 def _only_reader(fgraph: FunctionGraph, var: Variable) -> Any:
-    """The one node that reads ``var`` element by element, or in reductions of it."""
+    """The only reader of ``var``, if XLA can fuse ``var`` into it, else ``None``."""
     readers = _readers(fgraph, var)
     if len(readers) != 1 or readers[0][0] is None:
         return None
@@ -116,7 +116,7 @@ def _only_reader(fgraph: FunctionGraph, var: Variable) -> Any:
 
 
 def _last_discrete(fgraph: FunctionGraph, decision: Variable) -> Variable:
-    """What several decisions together decide: ``(x > 0) & (y > 0)``."""
+    """The combined decision that ``decision`` is part of: ``(x > 0) & (y > 0)``."""
     while node := _only_reader(fgraph, decision):
         if is_float(node.outputs[0]) or len(node.outputs) > 1:
             break
@@ -126,7 +126,7 @@ def _last_discrete(fgraph: FunctionGraph, decision: Variable) -> Variable:
 
 def _is_read_twice(fgraph: FunctionGraph, decision: Variable) -> bool:
     """Whether ``decision``, or an elementwise function of it, is read twice. (XLA fuses
-    a function of one element into each of its readers.)"""
+    elementwise functions into each reader.)"""
     var = decision
     while True:
         if len(_readers(fgraph, var)) > 1:
@@ -140,7 +140,7 @@ def _is_read_twice(fgraph: FunctionGraph, decision: Variable) -> bool:
 def _where_it_chooses(
     fgraph: FunctionGraph, decision: Variable
 ) -> tuple[Any, int] | None:
-    """The operand by which ``decision`` first meets floats."""
+    """The first node that combines ``decision`` with floats, and its operand number."""
     var: Variable | None = decision
     while var is not None:
         readers = _readers(fgraph, var)
@@ -154,7 +154,7 @@ def _where_it_chooses(
 
 
 def _floats(node: Any, place: int, given: Sequence[Variable]) -> list[Variable]:
-    """The other operands that are floats and no constants."""
+    """The other operands that are floats, constants excluded."""
     return [
         var
         for i, var in enumerate(given)

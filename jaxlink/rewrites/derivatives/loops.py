@@ -1,9 +1,9 @@
-"""What a loop may leave to the graph around it.
+"""Which loops must keep their computations inside.
 
-PyTensor moves what a step computes of its sequences alone out of the loop, where it is
-computed for all steps at once. If the step then chooses, as ``where(state > 0,
-sqrt(x_t), x_t)`` does, the choice stays inside and the function whose slope it cuts off
-stands outside, out of the reach of a mask. So such a loop keeps what it computes.
+PyTensor moves computations that depend only on sequences out of a loop, to do them for
+all steps at once. In ``where(state > 0, sqrt(x_t), x_t)``, that moves ``sqrt`` outside
+but leaves the choice inside, so no mask can reach the slope of ``sqrt``. Such a loop
+keeps its computations.
 """
 
 from pytensor.graph.fg import FunctionGraph
@@ -17,8 +17,8 @@ __all__ = ["loops_need_masks"]
 
 
 def loops_need_masks(fgraph: FunctionGraph) -> bool:
-    """Whether a loop, of ``fgraph`` or of a graph inside it, has steps that `shield`
-    puts a mask into."""
+    """Whether `shield` puts a mask into a step of a loop, in ``fgraph`` or one of its
+    inner graphs."""
     return any(
         isinstance(node.op, Scan) and _needs_masks(node.op.fgraph.unfreeze())
         for node in all_nodes(fgraph)

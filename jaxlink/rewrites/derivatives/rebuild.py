@@ -1,4 +1,4 @@
-"""A graph built again with some of its variables replaced."""
+"""Rebuild a graph with some variables replaced."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,15 +14,16 @@ def rebuilt(
     operands: Callable[[Any, list[Variable]], Sequence[Variable]],
     output: Callable[[Variable, Variable], Variable] = lambda old, new: new,
 ) -> FunctionGraph:
-    """``fgraph`` on the same inputs, with other operands and outputs of its nodes.
+    """``fgraph`` on the same inputs, with operands and outputs of its nodes replaced.
 
-    The old graph stays intact, so that new variables may be computed from it, and all
-    nodes before the first change are in both.
+    The old graph stays intact, so new variables may depend on it. Both graphs share the
+    nodes before the first change.
 
     Arguments:
-        operands: what a node is given, from the (old) node and its operands in the new
-            graph.
-        output: what stands for an output of a node, from the old and the new variable.
+        operands: returns a node's new operands, given the old node and its operands in
+            the new graph.
+        output: returns the replacement for a node's output, given the old and the new
+            variable.
     """
     new: dict[Variable, Variable] = {}
     for node in fgraph.toposort():

@@ -1,20 +1,20 @@
-"""In differentiation a zero stays zero.
+"""In derivatives, a zero cotangent stays zero.
 
-JAX differentiates both branches of ``where(s > 0, sqrt(s), s)``. In the one that is not
-taken, a cotangent (or tangent) of zero meets the slope of sqrt, which is nan or
-infinite there, and zero times that is nan. So each operand of a function that can have
-such a slope gets a `MaskedGradient`, whose derivative is exactly zero where no
-cotangent can come from:
+JAX differentiates both branches of ``where(s > 0, sqrt(s), s)``. In the branch not
+taken, a zero cotangent (or tangent) is multiplied by the slope of sqrt, which may be
+nan or infinite there, and the product is nan. So each operand of a function with such a
+slope gets a `MaskedGradient`, whose derivative is exactly zero where the cotangent must
+be zero:
 
     where(m, sqrt(s), s)   ->   where(m, sqrt(masked(s, m)), s)
 
-The elements that are left out are then enclosed: their cotangents are set to zero where
-they enter the branch (by the ``where``) and where they leave it, so that nothing that
-happens in between comes out, in any order and mode of differentiation. A mask costs one
-select in the derivative, and nothing in the value.
+This encloses the elements that are not selected: their cotangents are set to zero where
+they enter the branch (by the ``where``) and where they leave it. So no nan in between
+can escape, at any order and in any mode of differentiation. A mask costs one select in
+the derivative, and nothing in the value.
 
 The walk goes from the outputs to the inputs, and keeps the `Support` of each variable's
-cotangent. It sets masks as late as it can: through ``log(sqrt(x))`` one is enough.
+cotangent. It masks as late as possible: for ``log(sqrt(x))``, one mask is enough.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,9 @@ __all__ = ["shield"]
 
 @dataclass(frozen=True)
 class Edge:
-    """An operand of a node, with the support of the cotangent that it gets from there.
-    ``tainted``: outside of it the cotangent may be nan, where it should be zero."""
+    """An operand of a node, with the support of the cotangent that it gets from the
+    node. If ``tainted``, the cotangent may be nan outside the support, where it should
+    be zero."""
 
     node: Any
     place: int
@@ -48,7 +49,7 @@ class Edge:
 
 
 def shield(fgraph: FunctionGraph) -> FunctionGraph:
-    """``fgraph`` with masks where a cotangent of zero may meet an infinite slope."""
+    """``fgraph`` with masks where an infinite slope may multiply a zero cotangent."""
     nodes = fgraph.toposort()
     active = _active(fgraph, nodes)
     walk = Walk()
@@ -84,7 +85,7 @@ def shield(fgraph: FunctionGraph) -> FunctionGraph:
         else:
             spreads = spread(walk, node, supports)
         is_active = [var in active for var in node.inputs]
-        # What has no support, as the parameters of a draw, cannot be masked later.
+        # Operands without a support, like a draw's parameters, cannot be masked later.
         if tainted and not all(
             s.exact and s.support is not EVERYWHERE
             for s, flag in zip(spreads, is_active, strict=True)
@@ -106,8 +107,8 @@ def shield(fgraph: FunctionGraph) -> FunctionGraph:
 
 
 def _unbroadcast(edge: Edge, var: Variable, mask: Any) -> Edge:
-    """The cotangent of an operand that is broadcast is a sum: a mask has to come before
-    it, and what is left of the support is where it holds for any element."""
+    """The cotangent of a broadcast operand is a sum. So the mask must come before the
+    sum, and the support after it is where any summed element had support."""
     if not isinstance(edge.node.op, Elemwise) or edge.support is EVERYWHERE:
         return edge
     smaller = edge.support.any(
@@ -120,7 +121,7 @@ def _unbroadcast(edge: Edge, var: Variable, mask: Any) -> Edge:
 
 
 def _active(fgraph: FunctionGraph, nodes: Any) -> set[Variable]:
-    """The floats that depend on inputs, by which JAX may differentiate."""
+    """The floats through which JAX may differentiate."""
     active = set(filter(is_float, fgraph.inputs))
     for node in nodes:
         if any(var in active for var in node.inputs) or _is_random(node):
@@ -142,7 +143,7 @@ def _masked(
 
     def operands(node: Any, given: list[Variable]) -> list[Variable]:
         if isinstance(node.op, Decide):
-            return list(node.inputs)  # one decision for the values and for the masks
+            return list(node.inputs)  # the same decision for values and masks
         if isinstance(node.op, Elemwise) and isinstance(node.op.scalar_op, ps.Switch):
             given[0] = node.inputs[0]
         return [

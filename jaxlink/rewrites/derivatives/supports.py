@@ -1,4 +1,4 @@
-"""`Support`: where a cotangent may be other than zero."""
+"""`Support`: where a cotangent may be nonzero."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
@@ -10,14 +10,14 @@ __all__ = ["EVERYWHERE", "Support", "both", "either"]
 
 
 class Support:
-    """A boolean array that broadcasts against a cotangent, which is exactly zero where
-    it is false. It is built only if something is masked by it.
+    """A bool array that broadcasts against a cotangent. The cotangent is exactly zero
+    where it is false. The array is built only if a mask uses it.
 
-    A support without dimensions is for arrays of any number of dimensions.
+    A scalar support fits arrays of any rank.
 
     Arguments:
         build: computes the array.
-        broadcastable: which of its dimensions are 1.
+        broadcastable: which of its dimensions have length 1.
     """
 
     def __init__(self, build: Callable[[], Variable], broadcastable: Sequence[bool]):
@@ -43,7 +43,7 @@ class Support:
         return not self.broadcastable
 
     def array(self, ndim: int) -> Variable:
-        """The array, with ``ndim`` dimensions."""
+        """The array, expanded to ``ndim`` dimensions if it is a scalar."""
         if self._array is None:
             self._array = self._build()
         array = self._array
@@ -52,7 +52,7 @@ class Support:
         return array
 
     def any(self, axes: Iterable[int] | None = None) -> "Support":
-        """Where it holds anywhere along ``axes``; without them, anywhere at all."""
+        """The support reduced by ``any`` over ``axes``, by default to a scalar."""
         if self.is_scalar:
             return self
         ndim = len(self.broadcastable)
@@ -72,23 +72,23 @@ class Support:
     def map(
         self, fn: Callable[[Variable], Variable], broadcastable: Sequence[bool]
     ) -> "Support":
-        """The support of another array, by what is done to this one."""
+        """The support with the array ``fn(array)``."""
         ndim = len(self.broadcastable)
         return Support(lambda: fn(self.array(ndim)), broadcastable)
 
 
-# The support of a cotangent that may be other than zero everywhere.
+# The support of a cotangent that may be nonzero everywhere.
 EVERYWHERE = None
 
 
 def both(*supports: Support | None) -> Support | None:
-    """Where all hold."""
+    """The intersection of ``supports``."""
     given = [s for s in supports if s is not None]
     return reduce(partial(_combined, pt.and_), given) if given else EVERYWHERE
 
 
 def either(supports: Sequence[Support | None]) -> Support | None:
-    """Where any holds."""
+    """The union of ``supports``."""
     if None in supports:
         return EVERYWHERE
     given = [s for s in dict.fromkeys(supports) if s is not None]

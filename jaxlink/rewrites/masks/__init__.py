@@ -1,24 +1,23 @@
-"""``x[mask]`` whose mask is not known before the call becomes the full ``x``.
+"""``x[mask]`` becomes the full ``x`` if the mask is unknown before the call.
 
-A JAX array cannot be as long as its values say. But most graphs select only to reduce
-at once, or to write back to where they read, and that needs no shorter array:
+The length of a JAX array cannot depend on values. But most graphs only reduce a
+selection, or write it back where they read it. That works on the full array:
 
     log(x[x > 0]).sum()   ->   switch(x > 0, log(x'), 0).sum()
 
-where x' is x with harmless values where it is not positive (`FillUnselected`), so that
-the derivatives there are finite too. The same goes for ``x[:n]`` where n is drawn or
-computed from floats (the mask is ``arange(len(x)) < n``), for ``x[nonzero(mask)]``, and
-for arrays that are ``mask.sum()`` long.
+Here x' is x with harmless values where x is not positive (`FillUnselected`), so that
+derivatives are finite there too. The same works for ``x[:n]`` with an n that is drawn
+or computed from floats (the mask is ``arange(len(x)) < n``), for ``x[nonzero(mask)]``,
+and for arrays of length ``mask.sum()``.
 
-The rewrite walks the graph once, and keeps for each variable that depends on a
-selection the full array with the masks of its axes (`Masked`). The rules of the modules
-beside this one say what an Op does to these; a reduction over a masked axis, or a write
-at the same mask, gives an ordinary variable again. If a selection meets anything else
-(an Op without a rule, a mask of another selection, an output of the graph), it is
-*declined*: all reads on which that value depends stay as they are, and need their masks
-before the call. Linking then takes the mask's integer and boolean inputs as static, or
-says what is in the way. A mask that is known when the function is compiled or traced
-(constants, shapes) is left alone.
+The rewrite walks the graph. For each variable that depends on a selection, it keeps the
+full array and the masks of its axes (`Masked`). The other modules of this package have
+a rule per Op for these. A reduction over a masked axis, or a write with the same mask,
+turns them back into ordinary variables. If a selection reaches anything else (an Op
+without a rule, the mask of another selection, a graph output), it is *declined*: all
+reads that it depends on stay unchanged, and require their masks before the call. The
+linker then makes the mask's integer and bool inputs static, or raises an error. Masks
+that are known at compile time or while tracing (constants, shapes) stay unchanged.
 """
 
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 
 from jaxlink.ops.required import Required, without_reason
-from jaxlink.rewrites.masks import indexing as indexing  # these register rules
+from jaxlink.rewrites.masks import indexing as indexing  # registers rules
 from jaxlink.rewrites.masks import ops as ops
 from jaxlink.rewrites.masks import places as places
 from jaxlink.rewrites.masks import reductions as reductions
@@ -39,8 +38,8 @@ __all__ = ["absorb_masks"]
 
 
 def absorb_masks(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> None:
-    """Rewrite the selections of ``fgraph``. The reads that are declined require their
-    masks, and say why. Inputs that are ``varying`` cannot be static."""
+    """Rewrite the selections in ``fgraph``. A declined read requires its mask, and
+    gives the reason. ``varying`` inputs cannot be static."""
     if not any(isinstance(node.op, tuple(SOURCES)) for node in fgraph.apply_nodes):
         return
     declined: dict[Any, str] = {}
@@ -65,7 +64,7 @@ def absorb_masks(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> Non
 
 
 def _require_masks(fgraph: FunctionGraph, node: Any, why: str) -> None:
-    """Tell the linker why a read needs its mask."""
+    """Tell the linker why a read requires its mask."""
     for i, var in enumerate(node.inputs):
         mask, known = without_reason(var)
         is_index = dtype_of(mask.type).startswith(("bool", "int", "uint"))
@@ -76,8 +75,8 @@ def _require_masks(fgraph: FunctionGraph, node: Any, why: str) -> None:
         else:
             reason = (
                 f"The selection from {name_of(node.inputs[0])} cannot be masked "
-                f"instead, because {why}. Select where it is reduced or written back, "
-                "or keep the full length with pt.switch(mask, value, neutral) or "
-                "pt.where."
+                f"instead, because {why}. Reduce it or write it back right where you "
+                "select, or keep the full length with pt.switch(mask, value, neutral) "
+                "or pt.where."
             )
         fgraph.change_node_input(node, i, Required(reason)(mask), import_missing=True)

@@ -1,4 +1,4 @@
-"""Where selections begin and end: reads and writes by a mask (see `rewrites.masks`)."""
+"""Selections begin and end at reads and writes by a mask (see `rewrites.masks`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,9 +37,12 @@ WRITES = (IncSubtensor, AdvancedIncSubtensor)
 
 @dataclass(frozen=True)
 class Selection:
-    """``x[index]`` in steps: ``x[basic]``, then ``n_dims`` dimensions from ``axis`` on
-    become one, from which ``mask`` selects, and which comes first if ``in_front``.
-    (Slices select from one dimension each, of which there may be several.)"""
+    """``x[index]`` in steps. First comes ``x[basic]``. Then ``n_dims`` dimensions from
+    an axis on are joined, the axis moves to the front if ``in_front``, and its mask
+    selects from it.
+
+    ``masks`` maps axes to masks. Only slices can have several, each for one dimension.
+    """
 
     basic: tuple[Any, ...]
     masks: dict[int, Mask]
@@ -50,7 +53,7 @@ class Selection:
         return all(isinstance(e, slice) and e == ALL for e in self.basic)
 
     def part(self, x: Variable) -> Variable:
-        """What the masks select from, as an array."""
+        """The array that the masks select from."""
         if not self.is_whole():
             x = x[self.basic]
         (axis, *_) = self.masks
@@ -59,7 +62,7 @@ class Selection:
         return pt.moveaxis(x, axis, 0) if self.in_front and axis else x
 
     def put(self, x: Variable, part: Variable) -> Variable:
-        """``x`` with another `part`."""
+        """``x`` with its `part` replaced."""
         (axis, *_) = self.masks
         part = pt.moveaxis(part, 0, axis) if self.in_front and axis else part
         place = x if self.is_whole() else x[self.basic]
@@ -68,7 +71,7 @@ class Selection:
         return part if self.is_whole() else pt.set_subtensor(place, part)
 
     def axes(self) -> dict[int, Mask]:
-        """The masks by their axes of `part`."""
+        """The masks, by axis of `part`."""
         if self.in_front:
             (mask,) = self.masks.values()
             return {0: mask}
@@ -76,8 +79,8 @@ class Selection:
 
 
 def _entries(walk: Walk, node: Any) -> list[Any]:
-    """The index of ``node``: slices and variables; all outputs of ``nonzero(mask)`` in
-    a row are the mask itself."""
+    """The index of ``node``, as slices and variables. Consecutive outputs of
+    ``nonzero(mask)`` become one `_Nonzero`."""
     first = 2 if isinstance(node.op, WRITES) else 1
     entries = list(unflatten_index_variables(node.inputs[first:], node.op.idx_list))
     for i, entry in enumerate(entries):
@@ -91,13 +94,13 @@ def _entries(walk: Walk, node: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class _Nonzero:
-    """An entry of an index that stands for ``nonzero(of)``."""
+    """An index entry that stands for ``nonzero(of)``."""
 
     of: Variable
 
 
 def _selection(walk: Walk, node: Any, x: Value) -> Selection | None:
-    """How ``node`` selects by values that are not known before the call, if it does."""
+    """How ``node`` selects by values unknown before the call, or ``None``."""
     if isinstance(node.op, Subtensor | IncSubtensor):
         return _by_slices(walk, node, x)
     entries = _entries(walk, node)
@@ -142,7 +145,7 @@ def _unmasked(walk: Walk, var: Variable) -> Variable:
 
 def _static_slice(walk: Walk, entry: slice) -> slice:
     bounds = [entry.start, entry.stop, entry.step]
-    if any(b is not None and walk.freedom(b) == 2 for b in bounds):
+    if any(b is not None and walk.binding_time(b) == 2 for b in bounds):
         raise Declined("it is indexed by the mask together with unknown slices")
     return slice(*(None if b is None else _unmasked(walk, b) for b in bounds))
 
@@ -157,7 +160,7 @@ def _by_slices(walk: Walk, node: Any, x: Value) -> Selection | None:
             basic.append(_unmasked(walk, entry))
             continue
         bounds = [entry.start, entry.stop, entry.step]
-        free = [b is not None and walk.freedom(b) == 2 for b in bounds]
+        free = [b is not None and walk.binding_time(b) == 2 for b in bounds]
         if not any(free) or dim in known:
             given = (None if b is None else _unmasked(walk, b) for b in bounds)
             basic.append(slice(*given))
@@ -191,7 +194,7 @@ def _slice_mask(walk: Walk, x: Value, dim: int, bounds: list[Any]) -> Mask:
         return inside if step is None else inside & pt.eq((i - low) % step.data, 0)
 
     key = tuple(_identity(bound) for bound in bounds)
-    # As long as its own array; JAX refuses to combine arrays of other lengths.
+    # The mask is as long as its array, because JAX cannot combine different lengths.
     return walk.mask(("slice", *key), flags, (x, dim))
 
 
@@ -211,7 +214,7 @@ def _identity(bound: Any) -> Any:
 @source(Subtensor, AdvancedSubtensor)
 def read(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
     x = values[0]
-    if node in walk.before:
+    if node in walk.already_declined:
         return none_if_plain(values)
     selection = _selection(walk, node, x)
     if selection is not None:
@@ -231,8 +234,8 @@ def _select(x: Value, selection: Selection) -> Masked:
 
 
 def _select_again(x: Masked, selection: Selection) -> Masked:
-    """A selection from a selection: along the same axis, by a mask that was selected
-    alike, or along other axes."""
+    """A selection from a selection: along the same axis, by a mask that was itself
+    selected by the first mask; or along other axes."""
     if not selection.is_whole() or selection.n_dims > 1:
         raise Declined("a part of it is selected again")
     axes = {**x.axes}
@@ -252,7 +255,7 @@ def _is_nested(mask: Mask) -> bool:
 
 
 def _pass_by(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """An index of the dimensions that are not selected, or one element of those."""
+    """Index unselected dimensions, or take one element along a selected one."""
     x = values[0]
     assert isinstance(x, Masked)
     entries = list(unflatten_index_variables(values[1:], node.op.idx_list))
@@ -274,7 +277,7 @@ def _pass_by(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 
 
 def _place(mask: Mask, i: Variable) -> Variable:
-    """Where the i-th selected element is; out of bounds if there is none."""
+    """The index of the i-th selected element; out of bounds if it does not exist."""
     i = pt.as_tensor(i).astype("int64")
     rank = pt.cumsum(mask.flags.astype("int64"))
     i = pt.switch(i < 0, i + rank[-1], i)
@@ -283,12 +286,12 @@ def _place(mask: Mask, i: Variable) -> Variable:
 
 
 def _gather(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """An array read at places that are a selection (as ``nonzero`` gives)."""
+    """Read an array at indices that are a selection, such as those of ``nonzero``."""
     x, *indices = values
     entries = list(unflatten_index_variables(indices, node.op.idx_list))
     arrays = [(i, e) for i, e in enumerate(entries) if not isinstance(e, slice)]
     if isinstance(x, Masked):
-        raise Declined("a selection is read at places that are a selection")
+        raise Declined("its indices are a selection too")
     ndim = max(plain(e).type.ndim for _, e in arrays)
     axes: dict[int, Mask] = {}
     for _, entry in arrays:
@@ -320,16 +323,16 @@ def _gather(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 @source(IncSubtensor, AdvancedIncSubtensor)
 def write(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
     x, y = values[:2]
-    if node in walk.before:
+    if node in walk.already_declined:
         return none_if_plain(values)
     if writes_by_mask(node.op, node) and not any(isinstance(v, Masked) for v in values):
-        return None  # the rule of the Op can do it
+        return None  # the Op's rule handles it
     selection = _selection(walk, node, x)
     if selection is not None:
         return lambda *_: [_put(node, x, y, selection)]
     if not any(isinstance(value, Masked) for value in values):
         return None
-    raise Declined(f"`{node.op}` writes it elsewhere than where it was read")
+    raise Declined(f"`{node.op}` does not write it back where it was read")
 
 
 def _put(node: Any, x: Value, y: Value, selection: Selection) -> Value:
@@ -342,7 +345,7 @@ def _put(node: Any, x: Value, y: Value, selection: Selection) -> Value:
     value = plain(y).astype(target.type.dtype)
     extra = value.type.ndim - part.type.ndim
     if extra > 0:
-        raise Declined("the value has more dimensions than its place")
+        raise Declined("the values to write have too many dimensions")
     given = y.axes if isinstance(y, Masked) else {}
     own = {a - extra: mask for a, mask in given.items()}
     value = value.dimshuffle(["x"] * -extra + list(range(value.type.ndim)))

@@ -1,4 +1,4 @@
-"""What Ops do to a selection, other than reduce it (see `rewrites.masks`)."""
+"""Rules for Ops on a selection, except reductions (see `rewrites.masks`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -92,14 +92,14 @@ def shape_i(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 def dimshuffle(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     order, axes = list(node.op.new_order), axes_of(values[0])
     if not set(axes) <= set(order):
-        raise Declined(f"`{node.op}` drops the dimension that the mask selects from")
+        raise Declined(f"`{node.op}` drops the selected dimension")
     moved = {order.index(axis): mask for axis, mask in axes.items()}
     return [Masked(plain(values[0]).dimshuffle(order), moved)]
 
 
 @mask_rule(Reshape, JoinDims)
 def joined(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """Only what joins dimensions: the new mask says which joint places are selected."""
+    """Join dimensions; the new mask marks the selected joint elements."""
     x = values[0]
     if not isinstance(x, Masked) or any(isinstance(v, Masked) for v in values[1:]):
         raise Declined("a shape depends on it")
@@ -108,7 +108,7 @@ def joined(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     elif node.op.ndim == 1:
         start, n = 0, x.ndim
     else:
-        raise Declined(f"`{node.op}` rearranges what is selected")
+        raise Declined(f"`{node.op}` rearranges the selected elements")
     kept = {axis: mask for axis, mask in x.axes.items() if axis < start}
     kept |= {a - n + 1: mask for a, mask in x.axes.items() if a >= start + n}
     inside = {a - start: mask for a, mask in x.axes.items() if start <= a < start + n}
@@ -133,7 +133,7 @@ def joined(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 
 
 def _count_of(walk: Walk, var: Variable) -> Mask | None:
-    """The mask whose ``mask.sum()`` the scalar ``var`` is."""
+    """The mask for which ``var`` is ``mask.sum()``, or ``None``."""
     while var.owner is not None:
         op = var.owner.op
         if isinstance(op, CAReduce) and isinstance(op.scalar_op, ps.Add):
@@ -155,7 +155,7 @@ def _if_counted(rule: MaskRule) -> Source:
         if any(isinstance(value, Masked) for value in values):
             return rule
         counted = any(_count_of(walk, var) for var in node.inputs)
-        return rule if counted and node not in walk.before else None
+        return rule if counted and node not in walk.already_declined else None
 
     return find
 
@@ -200,7 +200,7 @@ def join(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     axis = node.op.axis % plain(values[0]).type.ndim
     others = [{a: m for a, m in axes_of(v).items() if a != axis} for v in values]
     if any(other != others[0] for other in others):
-        raise Declined("it is joined to what is not selected alike")
+        raise Declined("it is joined to an array that is not selected by the same mask")
     if not any(axis in axes_of(v) for v in values):
         return [Masked(node.op(*map(plain, values)), others[0])]
 
@@ -222,5 +222,5 @@ def join(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 @mask_rule(OpFromGraph)
 def inner_graph(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     if node.op.pullback_overrides is not None:
-        raise Declined(f"`{node.op}` has a gradient of its own")
+        raise Declined(f"`{node.op}` has its own gradient")
     return walk.inline(node)

@@ -1,4 +1,4 @@
-"""Selections that begin with what an array holds (see `rewrites.masks`)."""
+"""Selections by an array's values: nonzero and unique (see `rewrites.masks`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from jaxlink.rewrites.masks.selections import Masked, Value, Walk, none_if_plain
 
 @source(Nonzero)
 def nonzero(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
-    if node in walk.before:
+    if node in walk.already_declined:
         return none_if_plain(values)
     x: Any = values[0]
     mask = walk.mask_of(node.inputs[0])
@@ -32,11 +32,15 @@ def nonzero(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
 
 @source(Unique)
 def unique(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
-    """Of a sorted array, those that differ from the one before them."""
+    """Sort the array and select the elements that differ from the one before."""
     x: Any = values[0]
-    if node in walk.before or node.op.axis is not None or isinstance(x, Masked):
+    if (
+        node in walk.already_declined
+        or node.op.axis is not None
+        or isinstance(x, Masked)
+    ):
         return none_if_plain(values)
-    if walk.freedom(node.inputs[0]) == 0:
+    if walk.binding_time(node.inputs[0]) == 0:
         return None
 
     def sorted_parts(*_: Any) -> Sequence[Value]:
@@ -45,7 +49,7 @@ def unique(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
         in_order, i = row[order], pt.arange(row.shape[0])
         before = in_order[pt.maximum(i - 1, 0)]
         new = pt.neq(in_order, before)
-        if row.type.dtype.startswith("float"):  # all nan are one value
+        if row.type.dtype.startswith("float"):  # all nans count as one value
             new = new & ~(pt.isnan(in_order) & pt.isnan(before))
         flags = pt.eq(i, 0) | new
         mask = walk.mask(("unique", node.inputs[0]), lambda: flags)

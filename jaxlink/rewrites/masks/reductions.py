@@ -1,4 +1,4 @@
-"""Reductions of a selection, and what else looks along it (see `rewrites.masks`)."""
+"""Reductions, sorting and products of a selection (see `rewrites.masks`)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ def _greatest(dtype: str) -> Any:
     return np.inf if kind == "f" else np.iinfo(dtype).max if kind in "iu" else True
 
 
-# What changes nothing, for a dtype. (A product without zeros skips zeros.)
+# The neutral element for a dtype. (A product without zeros skips zeros.)
 NEUTRAL: dict[type, Callable[[str], Any]] = {
     ps.Add: lambda dtype: 0,
     ps.Mul: lambda dtype: 1,
@@ -86,10 +86,10 @@ def argmax(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     over = range(x.ndim) if node.op.axis is None else node.op.axis
     gone = [axis for axis in x.axes if axis in over]
     if gone and len(over) > 1:
-        raise Declined("argmax over several dimensions counts in their joint order")
+        raise Declined("argmax is taken over several dimensions")
     out = node.op(neutralized(x, gone, _least(x.full.type.dtype)))
     for axis in gone:
-        # The place among those selected. If all are least, the first is meant.
+        # The index among the selected. If all are the least value, it is the first.
         rank = pt.cumsum(x.axes[axis].flags.astype("int64")) - 1
         out = _not_empty(pt.maximum(rank[out], 0), [x.axes[axis]], "argmax")
     return [Masked(out, _without(x.axes, over))]
@@ -101,7 +101,7 @@ def cumulative(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value
     assert isinstance(x, Masked)
     axis = node.op.axis
     if axis is None and x.ndim > 1:
-        raise Declined(f"`{node.op}` flattens what is selected")
+        raise Declined(f"`{node.op}` flattens it")
     axis = axis or 0
     if axis not in x.axes:
         return [Masked(node.op(x.full), x.axes)]
@@ -126,7 +126,7 @@ def softmax(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 
 @mask_rule(SortOp)
 def sort(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """What is selected comes first, in order; then a mask of its own selects that."""
+    """Sort the selected elements to the front; a new mask selects them there."""
     x = values[0]
     if not isinstance(x, Masked) or x.ndim != 1:
         raise Declined(f"`{node.op}` sorts several dimensions")
@@ -151,7 +151,7 @@ def dot(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     row, column = max(last - 1, 0), max(plain(y).type.ndim - 2, 0)
     inner = [axes_of(x).get(last), axes_of(y).get(column)]
     if inner[0] != inner[1]:
-        raise Declined("the product sums over dimensions that are not selected alike")
+        raise Declined("a product sums over dimensions selected by different masks")
     if any(a < ndim - 2 for v in values for a in axes_of(v)):
         raise Declined("a batch of products is selected")
     factors = [

@@ -1,6 +1,6 @@
-"""A selection as its full array with a mask, and the walk that carries them.
+"""A selection as its full array with masks, and the walk over the graph.
 
-See `rewrites.masks`, which starts it.
+`rewrites.masks` starts the walk.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -41,14 +41,14 @@ __all__ = [
 ]
 
 
-class Declined(Exception):  # noqa: N818 (it is an answer, not an error)
-    """A rule cannot go on with a selection; the message says why."""
+class Declined(Exception):  # noqa: N818 (an answer, not an error)
+    """A rule cannot handle a selection. The message says why."""
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Which elements of an axis are selected: ``flags``, a vector of bool. Two masks of
-    one ``key`` select as many, in the same order."""
+    """The selected elements of an axis: ``flags``, a bool vector. Two masks with the
+    same ``key`` select the same number of elements, in the same order."""
 
     key: tuple[Any, ...]
     flags: Variable = field(compare=False)
@@ -56,7 +56,7 @@ class Mask:
 
 @dataclass(frozen=True)
 class Masked:
-    """A selection: the ``full`` array and the mask of each axis that is selected."""
+    """A selection: the ``full`` array and the mask of each selected axis."""
 
     full: Variable
     axes: dict[int, Mask]
@@ -71,16 +71,16 @@ type Value = Variable | Masked
 type MaskRule = Callable[[Walk, Any, Sequence[Value]], Sequence[Value]]
 type Source = Callable[[Walk, Any, Sequence[Value]], MaskRule | None]
 
-# What an Op does to a selection: a rule gets the walk, the node and its operands in the
-# new graph, and returns the outputs. It raises `Declined` with a reason that completes
-# the sentence "the selection cannot be masked, because ...".
+# The rules for Ops on selections. A rule gets the walk, the node and its operands in
+# the new graph, and returns the outputs. It raises `Declined` with a reason that
+# completes the sentence "the selection cannot be masked, because ...".
 RULES: dict[type, MaskRule] = {}
 # Ops where a selection may begin: each function returns the rule, or None.
 SOURCES: dict[type, Source] = {}
 
 
 def mask_rule(*op_types: type) -> Callable[[MaskRule], MaskRule]:
-    """Register the decorated function as the rule of ``op_types``."""
+    """Register the decorated function in `RULES`."""
 
     def register(rule: MaskRule) -> MaskRule:
         RULES.update(dict.fromkeys(op_types, rule))
@@ -113,12 +113,12 @@ def axes_of(value: Value) -> dict[int, Mask]:
 
 
 def spread(mask: Mask, axis: int, ndim: int) -> Variable:
-    """``mask`` as an array of ``ndim`` dimensions, all but one of length 1."""
+    """``mask`` as an array with ``ndim`` dimensions, of length 1 except ``axis``."""
     return mask.flags.dimshuffle([0 if i == axis else "x" for i in range(ndim)])
 
 
 def neutralized(value: Masked, axes: Iterable[int], neutral: Any) -> Variable:
-    """The full array with ``neutral`` where a mask of ``axes`` leaves it out."""
+    """The full array with ``neutral`` where the masks of ``axes`` are false."""
     x = value.full
     neutral = pt.constant(np.asarray(neutral).astype(x.type.dtype))
     for axis in axes:
@@ -127,14 +127,14 @@ def neutralized(value: Masked, axes: Iterable[int], neutral: Any) -> Variable:
 
 
 def refilled(x: Variable, axes: dict[int, Mask]) -> Masked:
-    """``x`` with harmless values where its masks leave an element out."""
+    """``x`` with harmless values where its masks are false."""
     for axis, mask in axes.items():
         x = FillUnselected(axis)(x, mask.flags)
     return Masked(x, axes)
 
 
 def aligned(values: Sequence[Value]) -> dict[int, Mask]:
-    """The masks of the result of broadcasting ``values``."""
+    """The masks after broadcasting ``values``."""
     ndim = max(plain(value).type.ndim for value in values)
     axes: dict[int, Mask] = {}
     for value in values:
@@ -154,7 +154,7 @@ def aligned(values: Sequence[Value]) -> dict[int, Mask]:
 
 
 class Walk:
-    """One pass over the graph, with what each variable is in the new graph."""
+    """One pass over the graph, with each variable's value in the new graph."""
 
     def __init__(
         self,
@@ -165,12 +165,12 @@ class Walk:
     ):
         self.fgraph = fgraph
         self.inlined = inlined
-        self.before = frozenset(declined)
+        self.already_declined = frozenset(declined)
         self.declined = dict(declined)
         self.env: dict[Variable, Value] = {}
         self.absorbed = False
         self._masks: dict[Any, Mask] = {}
-        self._freedom: dict[Variable, int] = dict.fromkeys(varying, 2)
+        self._binding_time: dict[Variable, int] = dict.fromkeys(varying, 2)
 
     def outputs(self) -> list[Variable]:
         for node in self.fgraph.toposort():
@@ -212,7 +212,7 @@ class Walk:
                 self.declined.setdefault(node, str(why))
         if all(new is old for new, old in zip(values, node.inputs, strict=True)):
             return node.outputs
-        # What is masked has been declined, so this pass is not the last.
+        # The masked values were declined, so this is not the last pass.
         plain = [
             old if isinstance(new, Masked) else new
             for new, old in zip(values, node.inputs, strict=True)
@@ -224,7 +224,7 @@ class Walk:
         return new.outputs
 
     def _rule(self, node: Any, values: Sequence[Value]) -> MaskRule | None:
-        """The rule for ``node``, if it begins or carries on a selection."""
+        """The rule for ``node`` if it begins or continues a selection, or ``None``."""
         masked = any(isinstance(value, Masked) for value in values)
         find = SOURCES.get(nearest(type(node.op), SOURCES))
         if find is not None:
@@ -235,7 +235,7 @@ class Walk:
         return rule
 
     def _finish(self, out: Value, old: Variable, node: Any, values: Any) -> Value:
-        """``out`` with the reads on which it depends; as it was if it is not masked."""
+        """``out`` with the reads that it depends on, or as a variable if not masked."""
         self.absorbed = True
         if isinstance(out, Masked) and out.axes:
             reads = [v.reads for v in values if isinstance(v, Masked)]
@@ -249,7 +249,7 @@ class Walk:
         return var
 
     def inline(self, node: Any) -> list[Value]:
-        """The outputs of an OpFromGraph, by walking through its inner graph."""
+        """The outputs of an OpFromGraph, from a walk through its inner graph."""
         if node not in self.inlined:
             self.inlined[node] = inline_ofg_node(node)
         outs = self.inlined[node]
@@ -260,49 +260,50 @@ class Walk:
     # --- masks -----------------------------------------------------------------------
 
     def mask(self, key: tuple[Any, ...], flags: Any, of: Any = None) -> Mask:
-        """The mask of ``key``; ``flags`` makes its vector if it is new, or new for the
-        dimension ``of`` an array."""
+        """The mask with ``key``. ``flags`` builds its vector when the key is new, or
+        new for ``of``, a dimension of an array."""
         if (key, of) not in self._masks:
             self._masks[key, of] = Mask(key, flags())
         return self._masks[key, of]
 
     def mask_of(self, var: Variable) -> Mask | None:
-        """The mask that ``var``, any array, is if it stands in brackets (an array of
-        numbers: if its `Nonzero` does); ``None`` if it is known before the call."""
+        """The mask for an index ``var`` (for an array of numbers, its `Nonzero`), or
+        ``None`` if ``var`` is known before the call."""
         value = self.value(var)
         if isinstance(value, Masked):
             if value.ndim != 1:
-                raise Declined("a mask of several dimensions is a selection itself")
+                raise Declined("its mask is itself a selection with several dimensions")
             (outer,) = value.axes.values()
             inner = _as_flags(value.full)
             return self.mask((outer.key, var), lambda: outer.flags & inner)
-        if self.freedom(var) == 0:
+        if self.binding_time(var) == 0:
             return None
         return self.mask((var,), lambda: _as_flags(value))
 
-    def freedom(self, var: Variable) -> int:
-        """How a value is known: 0 before the call, 1 if integer inputs are static, else
-        2 (it depends on floats or draws)."""
+    def binding_time(self, var: Variable) -> int:
+        """When a value is known: 0 if before every call, 1 if before the call once
+        integer inputs are static, 2 if only in the call (it depends on floats or
+        draws)."""
         todo = [var]
         while todo:
             var = todo[-1]
-            if var in self._freedom:
+            if var in self._binding_time:
                 todo.pop()
                 continue
             if (owner := var.owner) is None:
-                self._freedom[var] = _freedom_of_root(var)
+                self._binding_time[var] = _binding_time_of_root(var)
             elif isinstance(owner.op, Shape | Shape_i):
-                self._freedom[var] = 0
-            elif missing := [v for v in owner.inputs if v not in self._freedom]:
+                self._binding_time[var] = 0
+            elif missing := [v for v in owner.inputs if v not in self._binding_time]:
                 todo += missing
             else:
-                self._freedom[var] = max(
-                    (self._freedom[v] for v in owner.inputs), default=0
+                self._binding_time[var] = max(
+                    (self._binding_time[v] for v in owner.inputs), default=0
                 )
-        return self._freedom[var]
+        return self._binding_time[var]
 
 
-def _freedom_of_root(var: Variable) -> int:
+def _binding_time_of_root(var: Variable) -> int:
     if isinstance(var, Constant):
         return 0
     if isinstance(var.type, RandomType):
@@ -311,6 +312,6 @@ def _freedom_of_root(var: Variable) -> int:
 
 
 def _as_flags(var: Variable) -> Variable:
-    """All elements in a row, as bool."""
+    """All elements as a bool vector."""
     var = var if var.type.dtype == "bool" else pt.neq(var, 0)
     return var if var.type.ndim == 1 else pt.join_dims(var)

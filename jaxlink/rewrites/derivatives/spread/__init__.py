@@ -1,6 +1,6 @@
-"""How the support of a cotangent spreads from an Op's output to its operands."""
+"""How a cotangent's support spreads from an Op's outputs to its operands."""
 
-# These register their rules.
+# Importing these modules registers their rules.
 from jaxlink.rewrites.derivatives.spread import (  # noqa: F401
     elementwise,
     indices,

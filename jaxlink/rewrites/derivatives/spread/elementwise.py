@@ -1,4 +1,4 @@
-"""Elementwise Ops, and those that choose between whole operands."""
+"""Elementwise Ops, and Ops that choose between whole operands."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from jaxlink.rewrites.derivatives.decisions import is_float
 from jaxlink.rewrites.derivatives.spread.rules import Spread, Walk, mixed, spreads
 from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support, both
 
-# Their slopes are finite whatever the operands are.
+# Their slopes are finite for all operands.
 _FINITE_SLOPES = (
     *(ps.Add, ps.Sub, ps.Neg, ps.Cast, ps.Identity, ps.Second, ps.Switch, ps.Conj),
     *(ps.Maximum, ps.Minimum, ps.Clip, ps.Real, ps.Imag, ps.Complex, ps.Abs),
@@ -59,7 +59,7 @@ def _switch(walk: Walk, node: Any) -> list[Support | None]:
 
 
 def _extremum(wins: Callable[..., Variable]) -> Callable[..., Any]:
-    """The first operand of a maximum or minimum wins a tie, and if it is nan."""
+    """The first operand of a maximum or minimum wins if there is a tie or it is nan."""
 
     def choose(walk: Walk, node: Any) -> list[Support | None]:
         x, y = node.inputs
@@ -94,9 +94,9 @@ def _clip(walk: Walk, node: Any) -> list[Support | None]:
 
 
 def _constant(bound: Variable) -> Variable:
-    """``bound`` without a derivative. The mask chooses what is differentiated. It was
-    computed from other copies of the operands, which XLA may round differently, so the
-    Op still sees to it that the value keeps the bound."""
+    """``bound`` without a derivative. The mask chooses the operand to differentiate.
+    But XLA may round the copies of the operands that the mask was computed from
+    differently, so the Op itself still enforces the bound."""
     nowhere = pt.constant(np.zeros([1] * bound.type.ndim, bool))
     return MaskedGradient()(bound, nowhere)
 
@@ -115,7 +115,7 @@ def _own_decision(
 
 
 def _product_with_mask(walk: Walk, node: Any) -> list[Support | None]:
-    """A factor that is a condition in numbers, ``(x > 0) * y``, cuts off the others."""
+    """A condition as a factor, ``(x > 0) * y``, cuts off the other factors."""
     conditions = [_as_condition(var) for var in node.inputs]
     inside = both(*conditions)
     if inside is not EVERYWHERE:
@@ -129,7 +129,7 @@ def _product_with_mask(walk: Walk, node: Any) -> list[Support | None]:
 
 
 def _as_condition(var: Variable) -> Support | None:
-    """Where ``var`` is not zero, if it is a condition."""
+    """The support where ``var`` is not zero, or ``None`` if it is not a condition."""
     if var.type.dtype == "bool":
         return Support.of(var)
     if var.owner is None:

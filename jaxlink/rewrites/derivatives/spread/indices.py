@@ -1,4 +1,4 @@
-"""Ops that read and write some elements of an array."""
+"""Ops that read or write some elements of an array."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def _read(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     is_known = all(isinstance(i, Constant) for i in indices)
     by_element = isinstance(getattr(x.owner, "op", None), Elemwise)
     if support is EVERYWHERE and not (is_known and by_element):
-        # To find out what is read would cost more, or is no use to a mixing Op.
+        # Finding the elements read would cost more, or would not help a mixing Op.
         return [Spread(EVERYWHERE), *rest]
     if support is not EVERYWHERE and support.is_scalar:
         return [Spread(support), *rest]
@@ -33,7 +33,7 @@ def _read(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     def build() -> Variable:
         read = support.array(ndim) if support else pt.constant(True)
         place = node.op(pt.zeros(x.shape, dtype="int32"), *indices)
-        # A sum, since an element may be read several times.
+        # A sum, because an element may be read several times.
         return pt.gt(pt.inc_subtensor(place, read.astype("int32")), 0)
 
     return [Spread(Support(build, x.type.broadcastable)), *rest]

@@ -1,4 +1,4 @@
-"""Ops that gather many elements into one: reductions, products, linear algebra."""
+"""Ops that combine many elements: reductions, products, linear algebra."""
 
 from typing import Any
 
@@ -33,8 +33,8 @@ def _reduction(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
 
 
 def _spread_out(node: Any, support: Support | None) -> Support | None:
-    """The support of a reduction's operand: along the axes that are reduced, that of
-    the result."""
+    """The support of a reduction's operand: the result's support, repeated along the
+    reduced axes."""
     if support is EVERYWHERE or support.is_scalar:
         return support
     x, axis = node.inputs[0].type, node.op.axis
@@ -60,14 +60,14 @@ def _softmax(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
 
 @spreads(Dot, BatchedDot)
 def _product(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    """Sums over products: what one element of the result does not need, others do."""
+    """Each operand element affects several results, so only a scalar support passes."""
     own = support if support and support.is_scalar else EVERYWHERE
     return [Spread(own, singular=True, exact=False)] * len(node.inputs)
 
 
 @spreads(Blockwise)
 def _blockwise(walk: Walk, node: Any, *supports: Support | None) -> list[Spread]:
-    """Each element of the batch on its own."""
+    """The elements of a batch are independent."""
     if len(supports) > 1:
         return mixed(node, supports)
     (support,) = supports

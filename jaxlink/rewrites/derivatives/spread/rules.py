@@ -1,8 +1,8 @@
-"""The registry of rules, and what a rule returns.
+"""The registry of rules, and `Spread`, their result.
 
-Each rule takes a node and the supports of its outputs' cotangents, and returns a
-`Spread` for each operand. What has no rule mixes all elements: the cotangents of its
-operands are zero only if the whole cotangent of its outputs is.
+A rule takes a node and the supports of its outputs' cotangents, and returns a `Spread`
+for each operand. An Op without a rule mixes all elements: its operands' cotangents are
+zero only if its outputs' whole cotangents are.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +18,13 @@ __all__ = ["Spread", "Walk", "mixed", "spread", "spreads"]
 
 @dataclass
 class Spread:
-    """What an operand's cotangent is like.
+    """An operand's cotangent.
 
-    ``support``: where it may be other than zero. ``singular``: whether it is multiplied
-    by a slope that can be infinite or nan. ``exact``: whether each element of it comes
-    from elements of the output's cotangent that have the same support as it.
+    Attributes:
+        support: where it may be nonzero.
+        singular: whether a slope that can be infinite or nan multiplies it.
+        exact: whether each element comes only from elements of the output's cotangent
+            with the same support.
     """
 
     support: Support | None
@@ -32,15 +34,15 @@ class Spread:
 
 @dataclass
 class Walk:
-    """What the rules share: Ops that choose by a comparison of their own, each with
-    the graph that chooses by a mask instead, in case something is masked by it."""
+    """State that the rules share: for each Op that makes its own comparison, the graph
+    that chooses by a mask instead. It is used if the mask is built."""
 
     chosen: dict[Variable, Callable[..., Any]] = field(default_factory=dict)
 
     def choose(
         self, node: Any, by_mask: Callable[..., Variable], *masks: Support
     ) -> None:
-        """Let ``by_mask`` replace ``node`` if one of ``masks`` is built."""
+        """Replace ``node`` by ``by_mask`` if one of ``masks`` is built."""
         self.chosen[node.outputs[0]] = lambda: (
             by_mask if any(mask.is_built for mask in masks) else None
         )
@@ -51,7 +53,7 @@ _RULES: dict[type, Rule] = {}
 
 
 def spreads(*op_types: type) -> Callable[[Rule], Rule]:
-    """Register a rule, ``fn(walk, node, *supports)``, for types of Ops."""
+    """Register a rule, ``fn(walk, node, *supports)``, for ``op_types``."""
 
     def register(fn: Rule) -> Rule:
         _RULES.update(dict.fromkeys(op_types, fn))
@@ -70,6 +72,6 @@ def spread(walk: Walk, node: Any, supports: Sequence[Support | None]) -> list[Sp
 
 
 def mixed(node: Any, supports: Sequence[Support | None]) -> list[Spread]:
-    """That each element of each operand may reach each element of each output."""
+    """The result if every operand element may affect every output element."""
     anywhere = either([s and s.any() for s in supports])
     return [Spread(anywhere, singular=True, exact=False)] * len(node.inputs)

@@ -1,4 +1,4 @@
-"""Ops that move elements without changing them."""
+"""Ops that move or copy elements without changing them."""
 
 from operator import itemgetter
 from typing import Any
