@@ -8,7 +8,7 @@ from pytensor.compile.mode import Mode, optdb
 
 import jaxlink
 from jaxlink import MODE
-from jaxlink.rewrites import STABILIZING, WITHOUT_ERRORS
+from jaxlink.rewrites.pytensor_rewrites import STABILIZING, WITHOUT_ERRORS
 
 DEFAULT = Mode("py", "fast_run")  # PyTensor's default rewrites
 

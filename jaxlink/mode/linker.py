@@ -57,9 +57,10 @@ from jaxlink.errors import BranchShapeError, DynamicShapeError, UnsupportedOpErr
 from jaxlink.link.linker import Linker as GraphLinker
 from jaxlink.mode.numpy_rng import CallGenerators, generator_reader, is_generator, roots
 from jaxlink.mode.staging import Staged, needs_stages
-from jaxlink.ops.streams import Positions, Streams
+from jaxlink.ops.streams import Streams, StreamStates
 from jaxlink.rewrites import rewrite_inner
 from jaxlink.rewrites.inner_graphs import all_nodes
+from jaxlink.rewrites.pytensor_rewrites import NOT_FOR_XLA
 from jaxlink.values.bcoo import decode
 from jaxlink.values.runtime_checks import Checks
 from jaxlink.values.types import element_type, kind_of
@@ -232,7 +233,7 @@ def _as_jax_function(
 ) -> JAXFunction:
     """``outputs`` as a function of the keys of ``generators``, if any, and ``inputs``.
 
-    It returns the outputs except generators, then the `Positions` of those, if any.
+    It returns the outputs except generators, then the `StreamStates` of those, if any.
     """
     memo = {var: var.type(name=var.name) for var in inputs}
     arguments = list(memo.values())
@@ -247,7 +248,7 @@ def _as_jax_function(
     moved = [out for out in outs if is_generator(out)]
     values = [out for out in outs if not is_generator(out)]
     if moved:
-        values.append(Positions()(*moved))
+        values.append(StreamStates()(*moved))
     try:
         with jax.enable_x64(True):
             # Another stage may read an input that this one does not.
@@ -280,14 +281,7 @@ class JaxlinkLinker(Linker):
 
     # jaxlink rewrites the graph itself.
     required_rewrites = ()
-    incompatible_rewrites = (
-        "BlasOpt",
-        "compile_inner_graph",
-        "cxx_only",
-        "fusion",
-        "inplace",
-        "scan_reduce_trace_prealloc",
-    )
+    incompatible_rewrites = (*NOT_FOR_XLA, "compile_inner_graph")
 
     def __init__(self, *, allow_gc: bool | None = None, host_callback: bool = False):
         super().__init__(allow_gc=config.allow_gc if allow_gc is None else allow_gc)

@@ -91,15 +91,15 @@ class CallGenerators:
         for row, generator in zip(self.keys, generators, strict=True):
             row[:] = _words(generator, 1)
 
-    def at(self, positions: np.ndarray) -> list[np.random.Generator]:
-        """The generators advanced to ``positions``, each a separate object.
+    def at(self, states: np.ndarray) -> list[np.random.Generator]:
+        """The generators advanced to ``states``, each a separate object.
 
-        ``positions`` holds the rows that the Op `Positions` returns.
+        ``states`` holds the rows that the Op `StreamStates` returns.
         """
         numbers = {tuple(key): i for i, key in enumerate(self.keys.tolist())}
         moved: list[np.random.Generator] = []
         used: set[int] = set()
-        for first, second, count in positions.tolist():
+        for first, second, count in states.tolist():
             number = numbers[first, second]
             generator = self.generators[number]
             again = id(generator) in used

@@ -67,7 +67,7 @@ class Streams(Op):
         raise NotImplementedError("Streams runs only in JAX")
 
 
-class Positions(Op):
+class StreamStates(Op):
     """The state of streams, one row each: the two words of the key, and the number of
     draws made."""
 
@@ -77,4 +77,4 @@ class Positions(Op):
         return Apply(self, list(streams), [TensorType("uint32", (len(streams), 3))()])
 
     def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        raise NotImplementedError("Positions runs only in JAX")
+        raise NotImplementedError("StreamStates runs only in JAX")

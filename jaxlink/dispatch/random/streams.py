@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlink.dispatch.registry import rule
-from jaxlink.ops.streams import Positions, RootStreams, Streams
+from jaxlink.ops.streams import RootStreams, Streams, StreamStates
 from jaxlink.values.streams import Stream, root_streams
 
 
@@ -33,8 +33,8 @@ def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]
     return run
 
 
-@rule(Positions)
-def _positions(op: Positions, node: Any) -> Callable[..., jax.Array]:
+@rule(StreamStates)
+def _stream_states(op: StreamStates, node: Any) -> Callable[..., jax.Array]:
     del op, node
 
     def row(stream: Stream) -> jax.Array:
