@@ -129,27 +129,24 @@ def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunct
     names = [out.name for out in spec.outputs]
     fn_name = identifier(name or next(iter(names), None) or "fn")
     labels = Labels()
-    parameters = _parameters(spec, memo, static, labels)
-    captured = [
-        (memo[var], var.name, var.get_value(borrow=True)) for var in spec.shared
-    ]
-    captured += [(var, None, var.get_value(borrow=True)) for var in constants]
-    data = [
-        Data(name, labels.unique(var.name, "data"), var.type, var in static)
-        for var, name, _ in captured
-    ]
-    fixed, dynamic = [], []
-    for each, (*_, value) in zip(data, captured, strict=True):
+    signature = Signature(fn_name, tuple(_parameters(spec, memo, static, labels)))
+    captured = [(memo[var], var) for var in spec.shared]
+    captured += [(constant, constant) for constant in constants]
+    data, fixed, dynamic = [], [], []
+    for var, source in captured:
+        known_as = None if var is source else source.name
+        label = labels.unique(source.name, "data")
+        each = Data(known_as, label, var.type, var in static)
+        data.append(each)
+        value = source.get_value(borrow=True)
         if each.static:
             fixed.append(each.fix(fn_name, value))
         else:
             dynamic.append(each.capture(fn_name, value))
 
-    if spec.form.form == "dict":
-        names = list(spec.form.labels)
+    shown = spec.form.labels if spec.form.form == "dict" else names
     with compiling_for(fn_name if name else "jaxlink.function"):
-        warn_about_64_bit(fgraph, names, static)
-    signature = Signature(fn_name, tuple(parameters))
+        warn_about_64_bit(fgraph, shown, static)
     code = Code(signature, fgraph, spec.form, tuple(data), linker, linked)
     return JAXFunction(Program(code, tuple(fixed)), tuple(dynamic))
 
