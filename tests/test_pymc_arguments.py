@@ -208,7 +208,7 @@ def test_none_is_the_default(model):
 
 def test_cores_bound_the_threads(model, monkeypatch):
     running, most, lock = set(), [0], threading.Lock()
-    original = chains.Lane.give
+    original = chains.Placement.give
 
     def give(self, tree):
         with lock:
@@ -219,7 +219,7 @@ def test_cores_bound_the_threads(model, monkeypatch):
             running.discard(self.chains.start)
         return original(self, tree)
 
-    monkeypatch.setattr(chains.Lane, "give", give)
+    monkeypatch.setattr(chains.Placement, "give", give)
     for cores in (1, 3):
         most[0] = 0
         walked(5, model=model, chains=4, cores=cores)

@@ -117,5 +117,5 @@ def test_pointwise_mistakes(model, trace):
     with pm.Model() as random:
         batch = pm.Minibatch(np.arange(10.0), batch_size=2)
         pm.Normal("y", pm.Normal("mu"), 1.0, observed=batch, total_size=10)
-    with pytest.raises(ValueError, match="build the model with the data themselves"):
+    with pytest.raises(ValueError, match="build the model with all of the data"):
         compute_log_likelihood(trace, model=random, **QUIET)

@@ -140,13 +140,13 @@ def test_vectorized_chains(small):
 
 def test_chains_go_to_the_devices_of_the_sharding(small, monkeypatch):
     seen = []
-    original = mcmc.lanes_of
+    original = mcmc.placements
 
     def spy(*args):
         seen.extend(original(*args))
         return seen
 
-    monkeypatch.setattr(mcmc, "lanes_of", spy)
+    monkeypatch.setattr(mcmc, "placements", spy)
     walked(3, model=small, chains=3, tune=0, sharding=TWO)
     devices = [next(iter(lane.whole.device_set)).id for lane in seen]
     assert devices == [0, 0, 1]

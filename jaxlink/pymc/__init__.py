@@ -10,6 +10,7 @@ from jaxlink.optional import load
 
 load("pymc", "jaxlink.pymc")
 
+from jaxlink.pymc.batched.runner import RunOptions
 from jaxlink.pymc.map.find_map import find_MAP
 from jaxlink.pymc.mcmc.sample import sample
 from jaxlink.pymc.model.density import log_likelihood, log_prior, logdensity
@@ -45,6 +46,7 @@ __all__ = [
     "Approximation",
     "ModelFunction",
     "Ravel",
+    "RunOptions",
     "compute_deterministics",
     "compute_log_likelihood",
     "compute_log_prior",

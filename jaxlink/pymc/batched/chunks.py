@@ -23,7 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.batched.memory import budget, bytes_per_sample
-from jaxlink.pymc.batched.samples import Samples, positions
+from jaxlink.pymc.batched.samples import Samples, grid_indices
 from jaxlink.pymc.shared.arguments import check_batch_size, mesh_of
 
 __all__ = [
@@ -214,7 +214,7 @@ def evaluate(
             stop = min(start + chunks.batch_size, chunks.samples.size)
             while done < stop:
                 end = min(stop, (first + width) * across)
-                index = positions(shape, done, end, first)
+                index = grid_indices(shape, done, end, first)
                 for name, array in block.items():
                     array[index] = values[name][done - start : end - start]
                 done = end

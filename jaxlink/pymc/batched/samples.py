@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxlink.pymc.shared.arguments import check_count
 
-__all__ = ["Samples", "ids_of", "labels_of", "positions"]
+__all__ = ["Samples", "grid_indices", "ids_of", "labels_of"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Samples:
     def take(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The values at consecutive samples, of shape ``(stop - start, ...)``."""
         first, last = start // self.across, -(-stop // self.across)
-        index = positions(self.shape, start, stop, first)
+        index = grid_indices(self.shape, start, stop, first)
         taken = {}
         for name, value in self.part(first, last).values.items():
             taken[name] = _cast(name, value[index], self.dtypes.get(name))
@@ -75,7 +75,7 @@ class Samples:
 
     def ids(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
         """What tells consecutive samples apart, along each dimension: see `ids_of`."""
-        index = positions(self.shape, start, stop)
+        index = grid_indices(self.shape, start, stop)
         return tuple(
             i.astype(np.uint32) if ids is None else ids[i]
             for ids, i in zip(self._ids, index, strict=True)
@@ -94,7 +94,7 @@ def labels_of(draws: Any) -> range:
     """The labels of a number of draws.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is less than 1, or there are no keys for so many.
     """
     draws = check_count(draws, "draws", 1)
@@ -111,7 +111,7 @@ def _labels(labels: Any) -> Any:
     return np.asarray(labels) if isinstance(labels, range) else labels
 
 
-def positions(
+def grid_indices(
     shape: tuple[int, ...], start: int, stop: int, first: int = 0
 ) -> tuple[np.ndarray, ...]:
     """Where the samples from ``start`` to before ``stop`` stand in a grid of which the

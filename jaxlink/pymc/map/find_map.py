@@ -22,9 +22,13 @@ from xarray import DataTree
 
 from jaxlink.pymc.map.objective import Objective
 from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.model.nonfinite import is_usable, shown, why_unusable
+from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable
 from jaxlink.pymc.model.transforms import constrain
-from jaxlink.pymc.model.without_gradient import Unmovable, check_gradient, unmovable
+from jaxlink.pymc.model.without_gradient import (
+    WithoutGradient,
+    check_gradient,
+    variables_without_gradient,
+)
 from jaxlink.pymc.shared.arguments import HERE, check_names, listed
 from jaxlink.pymc.shared.context import model_of
 from jaxlink.pymc.shared.datatree import stamped
@@ -214,7 +218,7 @@ def _spelled(method: str) -> str:
 def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
     """The value variables to optimize, in the model's order."""
     values = {rv.name: model.rvs_to_values[rv].name for rv in model.free_RVs}
-    fixed = unmovable(model)
+    fixed = variables_without_gradient(model)
     assigned = {values[name] for name in fixed.assigned}
     if vars is None:
         chosen = {var.name for var in model.continuous_value_vars} - assigned
@@ -231,8 +235,8 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
         chosen = {values.get(name, name) for name in asked}
         if chosen & assigned:
             raise ValueError(
-                f"find_MAP cannot optimize {Unmovable([], fixed.assigned)}: the log "
-                "density does not tell its step method's values apart. Leave it out of "
+                f"find_MAP cannot optimize {WithoutGradient([], fixed.assigned)}: the "
+                "log density does not tell its step method's values apart. Leave it out of "
                 "vars."
             )
     if not chosen:
@@ -279,8 +283,8 @@ def _find_initial_position(
     position = objective.position(start)
     reason = why_unusable(model, position, -value, gradient, jacobian=False)
     raise ValueError(
-        f"cannot start at {shown(position)}: {reason}. Check the priors and the data, "
-        "or give initvals."
+        f"cannot start at {format_position(position)}: {reason}. Check the priors and "
+        "the data, or give initvals."
     )
 
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
-from jaxlink.pymc.mcmc.placement import Lane
+from jaxlink.pymc.mcmc.placement import Placement
 
 __all__ = ["INITIAL_POSITION", "STEPPING", "Chains", "Rows", "Update", "chain_keys"]
 
@@ -68,7 +68,7 @@ class Chains:
         values: Any,
         shapes: Shapes,
         key: jax.Array,
-        lanes: Sequence[Lane],
+        lanes: Sequence[Placement],
         *,
         steps: int,
         skip: int,
@@ -168,7 +168,9 @@ class Chains:
             *jax.device_put(steps, place),
         )
 
-    def _program(self, lane: Lane, one: Any, own: Sequence[bool], args: Any) -> Any:
+    def _program(
+        self, lane: Placement, one: Any, own: Sequence[bool], args: Any
+    ) -> Any:
         """Compiled once for all lanes at a place."""
         known = one, lane.whole
         if known not in self._programs:

@@ -10,7 +10,7 @@ from jaxlink.pymc.batched.memory import check_memory
 from jaxlink.pymc.mcmc.kernels import Shapes
 from jaxlink.pymc.shared.arguments import Arrays
 
-__all__ = ["Trace"]
+__all__ = ["Draws"]
 
 # What the statistics are stored as, whatever precision they were computed in.
 _STATS: dict[str, Any] = {
@@ -25,7 +25,7 @@ _STATS: dict[str, Any] = {
 }
 
 
-class Trace:
+class Draws:
     """Values and statistics of all steps of some chains, which come in pieces.
 
     Arguments:

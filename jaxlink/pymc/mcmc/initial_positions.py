@@ -11,7 +11,7 @@ from pymc.exceptions import SamplingError
 
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.model.nonfinite import is_usable, shown, why_unusable
+from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable
 
 __all__ = ["InitVals", "InitialPositions", "find_initial_states"]
 
@@ -140,6 +140,6 @@ def find_initial_states(
     reason = why_unusable(model, position, logps[chain], gradient, jacobian=True)
     tries = f" (and at {retries} others before)" if retries else ""
     raise SamplingError(
-        f"cannot start chain {chain} at {shown(position)}{tries}: {reason}. Nothing "
-        "was sampled. Check the priors and the data, or give initvals."
+        f"cannot start chain {chain} at {format_position(position)}{tries}: {reason}. "
+        "Nothing was sampled. Check the priors and the data, or give initvals."
     )

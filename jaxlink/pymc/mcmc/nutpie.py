@@ -49,7 +49,7 @@ class NutpieChains:
         options: further arguments of `nutpie.sample`.
 
     Raises:
-        ImportError: there is no nutpie.
+        ImportError: nutpie is not installed.
     """
 
     def __init__(

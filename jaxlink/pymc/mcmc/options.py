@@ -56,7 +56,7 @@ def settings_of(
         arguments: the names of those that it does.
 
     Raises:
-        TypeError: something is given twice, or is no argument.
+        TypeError: something is given twice, or is not an argument.
         ValueError: a number is out of range, or the sampler has no such start.
     """
     if nuts is not None and nuts_sampler_kwargs is not None:

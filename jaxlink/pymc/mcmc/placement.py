@@ -1,10 +1,9 @@
-"""Chains in lanes: which chains one program steps, and where.
+"""Where chains run: each in a thread of its own, or all in one program.
 
-Either each chain is in a lane of its own, which is a thread that calls a program of one
-chain. So chains use all cores of a CPU, none waits for the longest trajectory of the
-others, and no draw depends, by its rounding, on how many chains there are. Or all are
-in a single lane, whose program is mapped over the chains by ``jax.vmap``, and over
-devices by ``jax.shard_map``: this fills an accelerator.
+On a CPU each chain gets a thread, which calls a program of one chain. Chains then use
+all cores, none waits for the longest trajectory of the others, and the number of chains
+does not change how a draw is rounded. On an accelerator one program steps all chains:
+``jax.vmap`` maps it over the chains, and ``jax.shard_map`` over devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +20,18 @@ from jax.sharding import (
     SingleDeviceSharding,
 )
 
-__all__ = ["Lane", "lanes_of"]
+__all__ = ["Placement", "placements"]
 
 
 @dataclass(frozen=True)
-class Lane:
+class Placement:
     """Chains that one program steps.
 
     Attributes:
-        chains: which.
-        whole: where that lies which all chains of the lane share.
-        along: where that lies which has an axis of chains; ``None`` for a single chain
-            without such an axis.
+        chains: which chains.
+        whole: the sharding of arrays that all these chains share.
+        along: the sharding of arrays with an axis of chains; ``None`` for a single
+            chain without such an axis.
     """
 
     chains: slice
@@ -40,24 +39,24 @@ class Lane:
     along: Sharding | None = None
 
     def take(self, tree: Any) -> Any:
-        """The part of arrays with an axis of all chains, on the lane's devices."""
+        """The part of arrays with an axis of all chains, on the devices of these chains."""
         if self.along is None:
             part = jax.tree.map(lambda x: x[self.chains.start], tree)
             return jax.device_put(part, self.whole)
         return jax.device_put(jax.tree.map(lambda x: x[self.chains], tree), self.along)
 
     def give(self, tree: Any) -> Any:
-        """Results on the host, with an axis of the lane's chains."""
+        """Results on the host, with an axis of chains."""
         tree = jax.device_get(tree)
         return jax.tree.map(lambda x: x[None], tree) if self.along is None else tree
 
     def compile(self, one: Callable[..., Any], own: Sequence[bool], *args: Any) -> Any:
-        """The program of the lane.
+        """The program that steps these chains.
 
         Arguments:
             one: a function of one chain.
-            own: of each argument, whether each chain has its own.
-            args: of the lane, or what they will be like.
+            own: for each argument, whether each chain has its own.
+            args: the arguments, or their shapes and dtypes.
         """
         fn = one
         if self.along is not None:
@@ -74,8 +73,10 @@ class Lane:
         return jax.jit(fn).lower(*args).compile()
 
 
-def lanes_of(chains: int, mesh: Mesh | None, vectorized: bool | None) -> list[Lane]:
-    """The lanes of a run.
+def placements(
+    chains: int, mesh: Mesh | None, vectorized: bool | None
+) -> list[Placement]:
+    """The placements of the chains of a run.
 
     Arguments:
         chains: how many.
@@ -91,13 +92,13 @@ def lanes_of(chains: int, mesh: Mesh | None, vectorized: bool | None) -> list[La
     if not vectorized:
         places = [devices[i * len(devices) // chains] for i in range(chains)]
         return [
-            Lane(slice(i, i + 1), SingleDeviceSharding(place))
+            Placement(slice(i, i + 1), SingleDeviceSharding(place))
             for i, place in enumerate(places)
         ]
     everywhere = slice(0, chains)
     if mesh is None:
         there = SingleDeviceSharding(devices[0])
-        return [Lane(everywhere, there, there)]
+        return [Placement(everywhere, there, there)]
     if chains % mesh.size:
         raise ValueError(
             f"{chains} chains cannot be spread evenly over {mesh.size} devices: use a "
@@ -105,7 +106,7 @@ def lanes_of(chains: int, mesh: Mesh | None, vectorized: bool | None) -> list[La
         )
     along = PartitionSpec(mesh.axis_names[0])
     return [
-        Lane(
+        Placement(
             everywhere, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, along)
         )
     ]

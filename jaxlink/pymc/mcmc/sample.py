@@ -27,7 +27,7 @@ from jaxlink.pymc.mcmc.chains import (
     Rows,
     chain_keys,
 )
-from jaxlink.pymc.mcmc.draws import Trace
+from jaxlink.pymc.mcmc.draws import Draws
 from jaxlink.pymc.mcmc.initial_positions import (
     InitialPositions,
     InitVals,
@@ -37,13 +37,16 @@ from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
 from jaxlink.pymc.mcmc.options import settings_of
-from jaxlink.pymc.mcmc.placement import lanes_of
+from jaxlink.pymc.mcmc.placement import placements
 from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.model.data import check_observed
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import Ravel, constrain
-from jaxlink.pymc.model.without_gradient import check_gradient, unmovable
+from jaxlink.pymc.model.without_gradient import (
+    check_gradient,
+    variables_without_gradient,
+)
 from jaxlink.pymc.shared.arguments import (
     HERE,
     check_batch_size,
@@ -269,7 +272,7 @@ def sample(
     kept = {name: shapes[name] for name in names}
     skip = tune if discard_tuned_samples else 0
     counts = {"chains": chains, "tune": tune, "draws": draws}
-    drawn = Trace(kept, skip=skip, **counts)
+    drawn = Draws(kept, skip=skip, **counts)
     sampler: Chains | NutpieChains
     if nuts_sampler == "nutpie":
         sampler = NutpieChains(
@@ -292,7 +295,7 @@ def sample(
             values,
             initial.shapes,
             run_key,
-            lanes_of(chains, mesh, vectorized),
+            placements(chains, mesh, vectorized),
             steps=tune + draws,
             skip=0 if records else skip,
             capacity=_capacity(batch_size, shapes, chains, tune + draws, mesh),
@@ -335,7 +338,7 @@ def sample(
 
 
 def _draw(
-    pieces: Iterator[Rows], drawn: Trace, recorder: Recorder | None, draws: int
+    pieces: Iterator[Rows], drawn: Draws, recorder: Recorder | None, draws: int
 ) -> None:
     """Draw all, or what is done until Ctrl-C."""
     try:
@@ -357,7 +360,7 @@ def _check_variables(model: pm.Model) -> None:
     """Raise unless NUTS can move all free variables."""
     if not model.free_RVs:
         raise SamplingError("the model has no free variables, so nothing to sample.")
-    if any(found := unmovable(model)):
+    if any(found := variables_without_gradient(model)):
         raise ValueError(
             f"NUTS needs gradients, so it cannot move {found}. {found.advice}"
         )

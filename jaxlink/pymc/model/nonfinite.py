@@ -10,7 +10,7 @@ import pymc as pm
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.shared.arguments import listed
 
-__all__ = ["is_usable", "shown", "unsound_terms", "why_unusable"]
+__all__ = ["format_position", "is_usable", "nonfinite_terms", "why_unusable"]
 
 
 def is_usable(logp: Any, gradient: Mapping[str, Any]) -> bool:
@@ -39,11 +39,11 @@ def why_unusable(
             f"the log density is {logp:.4g}, but its derivative with respect to "
             f"{listed(_nonfinite(gradient))} is not finite"
         )
-    terms = unsound_terms(model, position, jax.random.key(0), jacobian=jacobian)
+    terms = nonfinite_terms(model, position, jax.random.key(0), jacobian=jacobian)
     return f"of the terms of the log density, {'; '.join(terms)}"
 
 
-def unsound_terms(
+def nonfinite_terms(
     model: pm.Model, position: Mapping[str, Any], key: jax.Array, *, jacobian: bool
 ) -> list[str]:
     """The terms that are not finite at a position, each with what it is there.
@@ -68,7 +68,7 @@ def unsound_terms(
     return found
 
 
-def shown(position: Mapping[str, Any]) -> str:
+def format_position(position: Mapping[str, Any]) -> str:
     """A position, in short."""
     parts = [
         f"{name}: {np.array2string(np.asarray(entry), precision=4, threshold=6)}"

@@ -31,8 +31,8 @@ def prior(
 
     Arguments:
         model: default: the model on the context stack.
-        var_names: what to return; default: all random variables, also the observed ones
-            (as draws, not as data), and deterministics.
+        var_names: the variables to return; default: all random variables, including
+            observed ones (as draws, not as data), and deterministics.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
@@ -40,8 +40,8 @@ def prior(
 
     Raises:
         TypeError: there is no model.
-        ValueError: the model has no such variables.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises; an improper
+        ValueError: the model lacks a variable of ``var_names``.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`. An improper
             distribution has no draws.
 
     Warns:
@@ -85,39 +85,39 @@ def posterior_predictive(
     coords: Mapping[str, Sequence[Any]] | None = None,
     host_callback: bool = False,
 ) -> ModelFunction:
-    """Draws of a model given values of a part of its variables.
+    """Draw from a model, given the values of some of its variables.
 
-    PyMC's rules say what is drawn anew: random variables that are not given, above all
+    PyMC's rules decide what is resampled: random variables that are not given, mostly
     the observed ones, and those in ``sample_vars``. Given random variables keep their
-    values; deterministics are computed anew where something above them is drawn anew or
-    changed. As in `prior`, what is asked for never changes a draw.
+    values. Deterministics are recomputed if a parent is resampled or changed. As in
+    `prior`, ``var_names`` never changes a draw.
 
     Arguments:
         model: default: the model on the context stack.
-        var_names: what to return; default: ``sample_vars``, or else the observed
-            variables and the deterministics that depend on them.
-        sample_vars: variables to draw or compute anew though they are given.
-        freeze_vars: variables to keep as they are given.
-        given: names of the variables that a draw holds; default: the free random
-            variables.
-        constant_data, coords: the model's data and coordinates, by name, as they were
-            when the draws were made, if they may have changed since; default: as now.
+        var_names: the variables to return; default: ``sample_vars``, or else the
+            observed variables and the deterministics that depend on them.
+        sample_vars: variables to resample or recompute even though they are given.
+        freeze_vars: variables that keep their given values.
+        given: names of the variables in a draw; default: the free random variables.
+        constant_data, coords: the model's data and coordinates, by name, at the time of
+            the draws, if they may have changed since; default: the current ones.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
         a function of a PRNG key and a dict of given values by name (which may hold
-        further variables of the model) that returns a dict. Its attribute ``names``
-        are the given values that it reads, and ``resampled`` the names of the random
-        variables that it draws.
+        more variables of the model) that returns a dict. Its attribute ``names`` lists
+        the given values that it reads, and ``resampled`` the random variables that it
+        draws.
 
     Raises:
         TypeError: there is no model.
-        ValueError: the model has no such variables, or ``freeze_vars`` are not given.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+        ValueError: the model lacks a variable of ``var_names``, ``sample_vars`` or
+            ``freeze_vars``, or ``freeze_vars`` are not given.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`.
 
     Warns:
-        ImplicitFreezeWarning: a given random variable keeps its values though something
-            above it is drawn anew or changed.
+        ImplicitFreezeWarning: a given random variable keeps its values although a
+            parent is resampled or changed.
         UserWarning: the model has Potentials, which draws ignore.
 
     Example:

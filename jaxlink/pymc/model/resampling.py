@@ -1,10 +1,10 @@
-"""What is drawn anew, given draws of a part of a model's variables: PyMC's rules.
+"""PyMC's rules for what is resampled, given draws of some of a model's variables.
 
-A variable is *volatile* if it is to be drawn anew, is a random variable that is not
-given, is data that are not what they were when the draws were made, or depends on a
-volatile variable. A random variable that is given and not to be drawn anew is *frozen*:
-it keeps its value whatever is above it, and so do deterministics that one asks to
-freeze. What is given and not volatile is read; the rest is computed.
+A variable is *volatile* if it is to be resampled, is a random variable that is not
+given, is data that changed since the draws were made, or depends on a volatile
+variable. A random variable that is given and not to be resampled is *frozen*: it keeps
+its value whatever happens to its parents, and so do deterministics that the user
+freezes. Variables that are given and not volatile are read; the rest is computed.
 """
 
 import warnings
@@ -27,7 +27,7 @@ __all__ = ["Plan", "changed_data", "plan", "unnamed_shared"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do about each variable: ``reads`` from the draw, ``resampled`` anew."""
+    """Which variables are read from the draw, and which are resampled."""
 
     outputs: tuple[Variable, ...]
     reads: tuple[Variable, ...]
@@ -42,18 +42,18 @@ def plan(
     freeze: Collection[str],
     changed: Collection[Variable],
 ) -> Plan:
-    """Settle which variables are read and which are computed.
+    """Decide which variables are read and which are computed.
 
     Arguments:
         model: the model.
         outputs: variables to return.
-        given: names of variables that a draw holds.
-        sample: names of variables to draw or compute anew, though they are given.
-        freeze: names of variables to read, whatever is above them.
-        changed: data that are not what they were when the draws were made.
+        given: names of the variables in a draw.
+        sample: names of variables to resample or recompute, even if they are given.
+        freeze: names of variables to read, whatever happens to their parents.
+        changed: data that changed since the draws were made.
 
     Raises:
-        ValueError: what is to be frozen is not given, or is to be drawn anew too.
+        ValueError: a variable to freeze is not given, or is also to be resampled.
     """
     randoms = set(model.basic_RVs)
     known = [*model.free_RVs, *model.deterministics]
@@ -73,11 +73,11 @@ def plan(
         if var.name not in sample and var.name not in freeze
     }
     frozen = implicit | {model[name] for name in freeze}
-    anew = {model[name] for name in sample} | {
+    resampled = {model[name] for name in sample} | {
         rv for rv in randoms if rv not in in_draw
     }
-    volatile = _closure([*outputs, *implicit], anew | set(changed), frozen)
-    _warn_of_implicit(implicit, volatile & anew, volatile & set(changed))
+    volatile = _closure([*outputs, *implicit], resampled | set(changed), frozen)
+    _warn_of_implicit(implicit, volatile & resampled, volatile & set(changed))
     readable = {var for var in in_draw if var not in volatile}
     reads = [var for var in ancestors(outputs, blockers=readable) if var in readable]
     return Plan(
@@ -105,25 +105,24 @@ def _closure(
 
 def _warn_of_implicit(
     implicit: Collection[Variable],
-    anew: Collection[Variable],
+    resampled: Collection[Variable],
     changed: Collection[Variable],
 ) -> None:
-    """Warn of random variables that keep their values though what they depend on does
-    not."""
+    """Warn about random variables that keep their values although a parent does not."""
     reasons = []
     for rv in sorted(implicit, key=lambda rv: rv.name):
         above = set(ancestors([rv])) - {rv}
         why = []
         if names := sorted(str(var.name) for var in above & set(changed)):
             why.append(f"{listed(names)} changed")
-        if names := sorted(str(var.name) for var in above & set(anew)):
-            why.append(f"{listed(names)} is drawn anew")
+        if names := sorted(str(var.name) for var in above & set(resampled)):
+            why.append(f"{listed(names)} is resampled")
         if why:
             reasons.append(f"`{rv.name}` ({', '.join(why)})")
     if reasons:
         warnings.warn(
-            f"{'; '.join(reasons)} keeps its given values all the same. List it in "
-            "sample_vars to draw it anew, or in freeze_vars to keep its values without "
+            f"{'; '.join(reasons)} keeps its given values nevertheless. List it in "
+            "sample_vars to resample it, or in freeze_vars to keep its values without "
             "this warning.",
             ImplicitFreezeWarning,
             skip_file_prefixes=HERE,

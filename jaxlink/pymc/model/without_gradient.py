@@ -17,12 +17,12 @@ from pymc.step_methods import NUTS, HamiltonianMC
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.shared.arguments import listed
 
-__all__ = ["Unmovable", "check_gradient", "unmovable"]
+__all__ = ["WithoutGradient", "check_gradient", "variables_without_gradient"]
 
 _PYMC = 'PyMC\'s own step methods: pm.sample(compile_kwargs={"mode": jaxlink.MODE}).'
 
 
-class Unmovable(NamedTuple):
+class WithoutGradient(NamedTuple):
     """The free random variables that a gradient cannot move.
 
     Attributes:
@@ -51,7 +51,7 @@ class Unmovable(NamedTuple):
         return f"Use {_PYMC}"
 
 
-def unmovable(model: pm.Model) -> Unmovable:
+def variables_without_gradient(model: pm.Model) -> WithoutGradient:
     """The free random variables that a gradient cannot move, by PyMC's assignment."""
     discrete_values = set(model.discrete_value_vars)
     discrete, assigned = [], {}
@@ -63,7 +63,7 @@ def unmovable(model: pm.Model) -> Unmovable:
         method = mcmc.STEP_METHODS[competence.index(max(competence))]
         if not issubclass(method, NUTS | HamiltonianMC):
             assigned[rv.name] = method.__name__
-    return Unmovable(discrete, assigned)
+    return WithoutGradient(discrete, assigned)
 
 
 def check_gradient(

@@ -1,4 +1,4 @@
-"""What a model says about each sample of a trace: log densities and deterministics."""
+"""Log densities and deterministics of a model at each sample of a trace."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -43,13 +43,13 @@ def compute_log_likelihood(
     """The log likelihood of each observation at each sample of a posterior.
 
     Arguments:
-        idata: a DataTree with a posterior, which has all free variables of the model.
+        idata: a DataTree whose posterior has all free variables of the model.
         var_names: observed variables; default: all.
-        extend_inferencedata: whether to add a group ``log_likelihood`` to ``idata``, in
-            place, and to return it; else the Dataset is returned.
+        extend_inferencedata: True adds a group ``log_likelihood`` to ``idata`` in place
+            and returns it; False returns the Dataset.
         model: default: the model on the context stack.
-        sample_dims: the dimensions of the samples; none for a single point.
-        backend, compile_kwargs: PyMC's; they are refused.
+        sample_dims: the dimensions of the samples; empty for a single point.
+        backend, compile_kwargs: for PyMC's own backends; refused.
         host_callback: as `jaxlink.function` takes it.
         options: see `RunOptions`.
 
@@ -57,9 +57,10 @@ def compute_log_likelihood(
         what `pymc.compute_log_likelihood` returns.
 
     Raises:
-        TypeError: there is no model; or as the types say.
-        ValueError: the model has no such variables; there is no posterior, or it lacks
-            a variable or has it in another shape; the model is random (`pm.Minibatch`).
+        TypeError: there is no model.
+        ValueError: the model lacks a variable of ``var_names``; ``idata`` has no
+            posterior, or the posterior lacks a variable or has it with another shape;
+            or the model is random (`pm.Minibatch`).
         MemoryError, FileExistsError, ImportError: see `RunOptions`.
 
     Example:
@@ -98,8 +99,8 @@ def compute_log_prior(
     Arguments:
         var_names: free random variables; default: all.
 
-    The other arguments, what is returned (in a group ``log_prior``) and what is raised
-    are as for `compute_log_likelihood`, for `pymc.stats.compute_log_prior`.
+    The other arguments and exceptions are those of `compute_log_likelihood`. The
+    result, in a group ``log_prior``, is that of `pymc.stats.compute_log_prior`.
     """
     refuse("compute_log_prior", backend=backend, compile_kwargs=compile_kwargs)
     run = Run(**options)
@@ -129,13 +130,13 @@ def compute_deterministics(
     Arguments:
         dataset: values of the free variables: a Dataset, a group of a DataTree, or a
             DataTree with groups.
-        group: which group of a DataTree; default: ``posterior``, or else ``prior``.
+        group: the group of a DataTree to use; default: ``posterior``, else ``prior``.
         var_names: deterministics; default: all.
-        extend_dataset: whether to add the deterministics to ``dataset``, in place, and
-            to return it; else a new Dataset is returned.
-        merge_dataset: whether the new Dataset has the values of the old one too.
+        extend_dataset: True adds the deterministics to ``dataset`` in place and returns
+            it; False returns a new Dataset.
+        merge_dataset: whether the new Dataset also has the values of the old one.
 
-    The other arguments and what is raised are as for `compute_log_likelihood`.
+    The other arguments and exceptions are those of `compute_log_likelihood`.
 
     Returns:
         what `pymc.compute_deterministics` returns.
@@ -178,23 +179,23 @@ def _over(
     sample_dims: Sequence[str],
     run: Run,
 ) -> Dataset:
-    """What a function of positions returns at each sample of a dataset.
+    """Evaluate a function of positions at each sample of a dataset.
 
     Arguments:
-        dataset: values of the free variables, in the space of the variables.
+        dataset: values of the free variables, in the variables' own space.
         make: makes the function from a model.
         model: the model.
-        name: what the result is, and its group on disk.
+        name: the name of the result, and of its group on disk.
         sample_dims: the dimensions of the samples.
         run: how to evaluate the function.
     """
-    # Without transforms a position holds the values that a trace has.
+    # Without transforms, a position has the same values as a trace.
     plain = remove_value_transforms(model)
     fn = make(plain)
     if fn.takes_key:
         raise ValueError(
-            f"the {name} of this model is random, as pm.Minibatch makes it: build the "
-            "model with the data themselves."
+            f"the {name} of this model is random, because of pm.Minibatch: build the "
+            "model with all of the data."
         )
     if not sample_dims:
         if run.store is not None:

@@ -1,4 +1,4 @@
-"""Predictive sampling, as PyMC spells it."""
+"""Predictive sampling with the signatures of PyMC's functions."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ from jaxlink.pymc.shared.seeds import RandomSeed, key_of
 
 __all__ = ["sample_posterior_predictive", "sample_prior_predictive"]
 
-# What is sampled is said where PyMC says it.
+# We log where PyMC logs.
 _log = logging.getLogger("pymc.sampling.forward")
 
 
@@ -44,20 +44,20 @@ def sample_prior_predictive(
     """Draw from the prior and the prior predictive distribution.
 
     Draw *i* uses the key ``fold_in(fold_in(key, 0), i)``. So the same (threefry) key
-    gives the same draws for any ``batch_size`` and any number of devices, whatever
-    ``var_names`` asks for, and a longer run begins with the draws of a shorter one.
+    gives the same draws for any ``batch_size``, any number of devices and any
+    ``var_names``, and a longer run starts with the draws of a shorter one.
 
     Arguments:
-        draws: how many.
+        draws: the number of draws.
         model: default: the model on the context stack.
-        var_names: what to return, in this order; default: all random variables, also
-            the observed ones, and deterministics, in the model's order.
-        random_seed: an int, several, or a NumPy generator.
-        return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
+        var_names: the variables to return, in this order; default: all random variables
+            (including observed ones) and deterministics, in the model's order.
+        random_seed: an int, a sequence of ints, or a NumPy generator.
+        return_inferencedata: True returns a DataTree, False a dict of arrays of shape
             ``(draws, ...)``.
         idata_kwargs: arguments for `pymc.to_inference_data`.
-        backend, compile_kwargs: PyMC's; they are refused.
-        key: a JAX PRNG key instead of a seed, for draws that can be had again.
+        backend, compile_kwargs: for PyMC's own backends; refused.
+        key: a JAX PRNG key, instead of a seed.
         host_callback: as `jaxlink.function` takes it.
         options: see `RunOptions`.
 
@@ -65,9 +65,9 @@ def sample_prior_predictive(
         the DataTree that `pymc.sample_prior_predictive` returns.
 
     Raises:
-        TypeError: there is no model; both a key and a seed; or as the types say.
-        ValueError: the model has no such variables, no draws are asked for, or observed
-            data are not of the length of their dimensions.
+        TypeError: there is no model, or both ``key`` and ``random_seed`` are given.
+        ValueError: the model lacks a variable of ``var_names``, ``draws`` is less than
+            1, or observed data do not have the length of their dimensions.
         MemoryError, FileExistsError, ImportError: see `RunOptions`.
 
     Warns:
@@ -140,40 +140,40 @@ def sample_posterior_predictive(
     host_callback: bool = False,
     **options: Unpack[RunOptions],
 ) -> DataTree | dict[str, np.ndarray]:
-    """Draw from the posterior predictive distribution, once at each sample of a trace.
+    """Draw once from the posterior predictive distribution at each sample of a trace.
 
-    What is drawn anew, what is kept and what is computed is as in
-    `pymc.sample_posterior_predictive`: see `jaxlink.pymc.posterior_predictive`.
+    As in `pymc.sample_posterior_predictive`, some variables are resampled, some are
+    kept and some are computed: see `jaxlink.pymc.posterior_predictive`.
 
     The sample with the labels *c* and *d* along ``chain`` and ``draw`` uses the key
     ``fold_in(fold_in(key, c), d)``, and likewise for other sample dimensions. So the
-    same (threefry) key gives the same draws for any ``batch_size`` and any number of
-    devices, whatever ``var_names`` asks for, also where chains were reordered or draws
-    were thinned. (Labels that are not different integers in [0, 2**32), and those of a
-    list of points, count as 0, 1, 2, ...)
+    same (threefry) key gives the same draws for any ``batch_size``, any number of
+    devices and any ``var_names``, even if chains were reordered or draws were thinned.
+    (If labels are not distinct integers in [0, 2**32), or the trace is a list of
+    points, samples are numbered 0, 1, 2, ...)
 
-    Ctrl-C ends the run with the draws that are finished, of all chains, and a warning.
+    Ctrl-C ends the run. The draws finished so far, of all chains, are returned with a
+    warning.
 
     Arguments:
-        trace: a DataTree with a posterior, or of one group; a Dataset; a list of
-            points; a MultiTrace. It may be loaded lazily.
+        trace: a DataTree with a posterior group, a single group, a Dataset, a list of
+            points or a MultiTrace. It may be loaded lazily.
         model: default: the model on the context stack.
-        var_names: what to return; default: ``sample_vars``, or else the observed
-            variables and the deterministics that depend on them.
-        sample_vars: variables to draw or compute anew though the trace has them.
-        freeze_vars: variables to take from the trace whatever changed above them.
+        var_names: the variables to return; default: ``sample_vars``, or else the
+            observed variables and the deterministics that depend on them.
+        sample_vars: variables to resample or recompute even though the trace has them.
+        freeze_vars: variables to take from the trace even if their parents changed.
         sample_dims: the dimensions of the samples; default: ``["chain", "draw"]``.
-        key: a JAX PRNG key, for draws that can be had again.
-        random_seed: instead of a key: an int, several, or a NumPy generator.
-        return_inferencedata: whether to return a DataTree, or a dict of arrays of shape
+        key: a JAX PRNG key.
+        random_seed: instead of a key: an int, a sequence of ints or a NumPy generator.
+        return_inferencedata: True returns a DataTree, False a dict of arrays of shape
             ``(*sample shape, ...)``.
-        extend_inferencedata: whether to add the groups to ``trace``, in place, and to
-            return it.
-        predictions: whether these are predictions for other data, which go to the group
-            ``predictions``.
+        extend_inferencedata: adds the groups to ``trace`` in place, and returns it.
+        predictions: puts the draws into the group ``predictions``, for predictions from
+            new data.
         idata_kwargs: arguments for `pymc.to_inference_data`, or
             `pymc.predictions_to_inference_data`.
-        backend, compile_kwargs: PyMC's; they are refused.
+        backend, compile_kwargs: for PyMC's own backends; refused.
         host_callback: as `jaxlink.function` takes it.
         options: see `RunOptions`.
 
@@ -181,16 +181,17 @@ def sample_posterior_predictive(
         the DataTree that `pymc.sample_posterior_predictive` returns.
 
     Raises:
-        TypeError: there is no model; both a key and a seed; no trace; or as the types
-            say.
-        ValueError: the model has no such variables; the trace is empty, lacks a
-            variable, or has it in another shape; lengths of data do not go together.
+        TypeError: there is no model, both ``key`` and ``random_seed`` are given, or
+            ``trace`` is not one of the types above.
+        ValueError: the model lacks a variable of ``var_names``, ``sample_vars`` or
+            ``freeze_vars``; the trace is empty, lacks a variable or has it with another
+            shape; or lengths of data do not match.
         MemoryError, FileExistsError, ImportError: see `RunOptions`.
 
     Warns:
         ImplicitFreezeWarning: see `jaxlink.pymc.posterior_predictive`.
         UserWarning: the model has Potentials, which draws ignore; groups of ``trace``
-            are replaced; the run was interrupted.
+            are replaced; or the run was interrupted.
 
     Example:
         >>> import jaxlink.pymc, numpy as np, pymc as pm, xarray as xr
@@ -217,12 +218,14 @@ def sample_posterior_predictive(
     run_key = key_of(key, random_seed)
     dims = ["chain", "draw"] if sample_dims is None else _names(sample_dims)
     read = read_trace(trace, dims)
-    anew = None if sample_vars is None else _names(sample_vars)
+    resampled = None if sample_vars is None else _names(sample_vars)
     if var_names is not None:
         names = _names(var_names)
     else:
-        names = default_outputs(model, read.observed) if anew is None else anew
-    check_names([*names, *(anew or ())], model.named_vars, "variable of the model")
+        names = (
+            default_outputs(model, read.observed) if resampled is None else resampled
+        )
+    check_names([*names, *(resampled or ())], model.named_vars, "variable of the model")
     names = list(dict.fromkeys(names))
     if not names:
         if not return_inferencedata:
@@ -233,7 +236,7 @@ def sample_posterior_predictive(
     fn = posterior_predictive(
         model,
         names,
-        sample_vars=anew,
+        sample_vars=resampled,
         freeze_vars=_names(freeze_vars or ()),
         given=read.names,
         constant_data=read.constant_data,

@@ -13,11 +13,11 @@ from xarray import Dataset, DataTree
 from jaxlink.pymc.batched.samples import Samples
 from jaxlink.pymc.shared.arguments import listed
 
-__all__ = ["Trace", "read_dataset", "read_trace", "resized", "samples_of"]
+__all__ = ["TraceData", "read_dataset", "read_trace", "resized", "samples_of"]
 
 
 @dataclass(frozen=True)
-class Trace:
+class TraceData:
     """Samples of variables, and what the data were when they were made.
 
     Attributes:
@@ -37,7 +37,7 @@ class Trace:
     observed: Sequence[str] = ()
 
 
-def read_trace(trace: Any, sample_dims: Sequence[str]) -> Trace:
+def read_trace(trace: Any, sample_dims: Sequence[str]) -> TraceData:
     """Read a trace as `pm.sample_posterior_predictive` takes it.
 
     Arguments:
@@ -85,7 +85,7 @@ def read_dataset(
     constant_data: Mapping[str, Any] | None = None,
     coords: Mapping[str, Any] | None = None,
     observed: Sequence[str] = (),
-) -> Trace:
+) -> TraceData:
     """Read a group of a trace; ``coords`` are further ones than its own."""
     if isinstance(sample_dims, str) or not sample_dims:
         raise ValueError(
@@ -109,7 +109,7 @@ def read_dataset(
             )
         return variable.transpose(*sample_dims, ...)
 
-    return Trace(
+    return TraceData(
         {dim: dataset[dim] for dim in sample_dims},
         [str(name) for name in dataset.data_vars],
         value,
@@ -119,17 +119,17 @@ def read_dataset(
     )
 
 
-def _read_multitrace(trace: MultiTrace) -> Trace:
+def _read_multitrace(trace: MultiTrace) -> TraceData:
     _refuse_empty([trace.nchains, len(trace)])
 
     def value(name: str) -> Any:
         return np.stack(trace.get_values(name, combine=False, squeeze=False))
 
     coords = {"chain": np.arange(trace.nchains), "draw": np.arange(len(trace))}
-    return Trace(coords, list(trace.varnames), value)
+    return TraceData(coords, list(trace.varnames), value)
 
 
-def _read_points(points: Sequence[Mapping[str, Any]]) -> Trace:
+def _read_points(points: Sequence[Mapping[str, Any]]) -> TraceData:
     _refuse_empty([len(points)])
     for i, point in enumerate(points):
         if point.keys() != points[0].keys():
@@ -142,7 +142,7 @@ def _read_points(points: Sequence[Mapping[str, Any]]) -> Trace:
         return np.stack([np.asarray(point[name]) for point in points])[None]
 
     coords = {"chain": np.arange(1), "draw": np.arange(len(points))}
-    return Trace(coords, list(points[0]), value)
+    return TraceData(coords, list(points[0]), value)
 
 
 def _refuse_empty(sizes: Sequence[int]) -> None:
@@ -154,7 +154,7 @@ def _arrays(variables: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): variable.data for name, variable in variables.items()}
 
 
-def samples_of(trace: Trace, names: Sequence[str], model: pm.Model) -> Samples:
+def samples_of(trace: TraceData, names: Sequence[str], model: pm.Model) -> Samples:
     """The samples of some variables of a model.
 
     Raises:

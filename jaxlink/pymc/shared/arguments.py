@@ -65,7 +65,7 @@ def check_count(value: Any, name: str, least: int) -> int:
     """An argument that counts something.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is less than ``least``.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

@@ -1,7 +1,7 @@
 """PyMC's arguments that cannot act here, and what to write instead.
 
-The functions that are spelled as PyMC spells them take all of its arguments, by name
-and by position. Those that are about PyMC's own machinery raise what this module says.
+Functions that PyMC has too take all of its arguments, by name and by position.
+Arguments that concern PyMC's own machinery raise the errors of this module.
 """
 
 import difflib

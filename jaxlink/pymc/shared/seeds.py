@@ -21,7 +21,7 @@ def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
 
     Arguments:
         key: a JAX PRNG key, typed or raw.
-        random_seed: instead of a key, as PyMC spells it: an int is
+        random_seed: instead of a key, as in PyMC: an int is
             ``jax.random.key(random_seed)``; a sequence of ints and a NumPy generator
             (which is advanced) are hashed to a key; without both the key is fresh.
 

@@ -124,7 +124,7 @@ class Approximation:
             one chain, the observed and the constant data.
 
         Raises:
-            TypeError: both a key and a random_seed; or as the types say.
+            TypeError: both ``key`` and ``random_seed`` are given.
             ValueError: the model has no such variables, or a number is out of range.
             MemoryError, FileExistsError, ImportError: see `RunOptions`.
         """

@@ -1,4 +1,4 @@
-"""fit: variational inference as PyMC spells it."""
+"""`fit`: variational inference with the signature of `pymc.fit`."""
 
 import inspect
 import warnings
@@ -13,7 +13,7 @@ from rich.theme import Theme
 from jaxlink.optional import load
 from jaxlink.pymc.model.initial_point import initial_position
 from jaxlink.pymc.model.transforms import Ravel, ravel
-from jaxlink.pymc.model.without_gradient import unmovable
+from jaxlink.pymc.model.without_gradient import variables_without_gradient
 from jaxlink.pymc.shared.arguments import HERE, check_count, check_names
 from jaxlink.pymc.shared.context import model_of
 from jaxlink.pymc.shared.progress import progress_bar
@@ -112,8 +112,8 @@ def fit(
         an `Approximation`. After Ctrl-C, that of the steps so far.
 
     Raises:
-        TypeError: there is no model; both a key and a random_seed; an argument is
-            unknown or refused; or as the types say.
+        TypeError: there is no model, both ``key`` and ``random_seed`` are given, or an
+            argument is unknown or refused.
         ValueError: the model has no free variables, discrete ones, or some that PyMC
             samples by another step method; the loss is not finite at the start, with
             the terms of the log density that are not; an unknown name or a number out
@@ -256,7 +256,7 @@ def _is_full(method: Any) -> bool:
 def _check_variables(model: pm.Model) -> None:
     if not model.free_RVs:
         raise ValueError("the model has no free random variables to approximate.")
-    if any(found := unmovable(model)):
+    if any(found := variables_without_gradient(model)):
         raise ValueError(
             f"a normal distribution cannot approximate {found}. {found.advice}"
         )

@@ -1,4 +1,4 @@
-"""An ADVI run: steps in stretches, their losses, and what is said about NaN."""
+"""An ADVI run: steps in stretches, their losses, and the report on NaN."""
 
 import math
 import time
@@ -11,7 +11,7 @@ import numpy as np
 import pymc as pm
 
 from jaxlink.pymc.model.density import logdensity
-from jaxlink.pymc.model.nonfinite import shown, unsound_terms
+from jaxlink.pymc.model.nonfinite import format_position, nonfinite_terms
 from jaxlink.pymc.model.transforms import Ravel
 from jaxlink.pymc.model.without_gradient import check_gradient
 from jaxlink.pymc.shared.arguments import listed
@@ -125,11 +125,11 @@ class ADVIRun:
 
     def _check_start(self, loss: float) -> None:
         mean = self._flat.unravel(self._state.parameters.mean)
-        found = unsound_terms(self._model, mean, self._key, jacobian=True)
+        found = nonfinite_terms(self._model, mean, self._key, jacobian=True)
         if found:
             raise ValueError(
-                f"cannot start at {shown(mean)}, near which the loss is {loss}: of the "
-                f"terms of the log density, {'; '.join(found)}. Check the priors and "
+                f"cannot start at {format_position(mean)}, near which the loss is {loss}: "
+                f"of the terms of the log density, {'; '.join(found)}. Check the priors and "
                 "the data, or give start."
             )
 
@@ -143,7 +143,9 @@ class ADVIRun:
         of_batch, _, z = draws_of_step(parameters, self._samples, key)
         found = []
         for row in z:
-            found = unsound_terms(self._model, of_vector(row), of_batch, jacobian=True)
+            found = nonfinite_terms(
+                self._model, of_vector(row), of_batch, jacobian=True
+            )
             if found:
                 break
         reasons = [f"the loss is {loss:.4g}"]
@@ -155,7 +157,8 @@ class ADVIRun:
             reasons.append("the update that the optimizer makes is not finite")
         return (
             f"NaN occurred in step {int(state.step) + 1:,} of the optimization: "
-            f"{', '.join(reasons)}. The mean was {shown(of_vector(parameters.mean))}. "
+            f"{', '.join(reasons)}. The mean was "
+            f"{format_position(of_vector(parameters.mean))}. "
             "Try a smaller learning rate, such as optimizer=optax.adam(1e-3), more "
             "mc_samples, or another start."
         )
