@@ -39,7 +39,7 @@ class Placement:
     along: Sharding | None = None
 
     def take(self, tree: Any) -> Any:
-        """The part of arrays with an axis of all chains, on the devices of these chains."""
+        """The part of arrays that belongs to these chains, on their devices."""
         if self.along is None:
             part = jax.tree.map(lambda x: x[self.chains.start], tree)
             return jax.device_put(part, self.whole)

@@ -128,9 +128,9 @@ class ADVIRun:
         found = nonfinite_terms(self._model, mean, self._key, jacobian=True)
         if found:
             raise ValueError(
-                f"cannot start at {format_position(mean)}, near which the loss is {loss}: "
-                f"of the terms of the log density, {'; '.join(found)}. Check the priors and "
-                "the data, or give start."
+                f"cannot start at {format_position(mean)}, near which the loss is "
+                f"{loss}: of the terms of the log density, {'; '.join(found)}. Check the "
+                "priors and the data, or give start."
             )
 
     def _why_nan(self, state: State, loss: float) -> str:
