@@ -236,8 +236,8 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
         if chosen & assigned:
             raise ValueError(
                 f"find_MAP cannot optimize {WithoutGradient([], fixed.assigned)}: the "
-                "log density does not tell its step method's values apart. Leave it out "
-                "of vars."
+                "log density does not tell its step method's values apart. Leave it "
+                "out of vars."
             )
     if not chosen:
         what = "continuous free random variables" if vars is None else "vars"

@@ -129,8 +129,8 @@ class ADVIRun:
         if found:
             raise ValueError(
                 f"cannot start at {format_position(mean)}, near which the loss is "
-                f"{loss}: of the terms of the log density, {'; '.join(found)}. Check the "
-                "priors and the data, or give start."
+                f"{loss}: of the terms of the log density, {'; '.join(found)}. Check "
+                "the priors and the data, or give start."
             )
 
     def _why_nan(self, state: State, loss: float) -> str:
