@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distributions.harness import KEY, REJECT, quick
+from distributions.harness import KEY, REJECT
 from scipy import linalg, special, stats
+from support import quick
 
 from jaxlink.numerics.elementary import cosh, exp2, sinh
 from jaxlink.numerics.linalg.pinv import pseudo_inverse

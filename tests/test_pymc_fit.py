@@ -515,6 +515,6 @@ def test_without_optax(monkeypatch):
     monkeypatch.setitem(sys.modules, "optax", None)
     with pytest.raises(ImportError, match="pip install optax"):
         fit(5, model=regression(), **QUIET)
-    for name in ("advi", "advi_run", "approximation", "variational"):
-        spec = importlib.util.find_spec(f"jaxlink.pymc.{name}")
+    for name in ("advi", "run", "approximation", "fit"):
+        spec = importlib.util.find_spec(f"jaxlink.pymc.vi.{name}")
         spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -155,8 +155,8 @@ def interrupt(monkeypatch):
 
     def after(chunks):
         @contextmanager
-        def bar(show, total, unit, description):
-            del show, total, unit, description
+        def bar(show, total, unit, description, theme):
+            del show, total, unit, description, theme
             left = [chunks]
 
             def advance(count, standing):

@@ -74,7 +74,7 @@ MUTATIONS: dict[str, Mutation] = {
         ("tests/test_reductions.py::test_cumulative",),
     ),
     "product-axis": Mutation(
-        "jaxlink/dispatch/reductions.py",
+        "jaxlink/numerics/reductions.py",
         "jnp.all(zero, axis=axis)",
         "jnp.all(zero)",
         ("tests/test_reductions.py::test_prod_without_zeros",),

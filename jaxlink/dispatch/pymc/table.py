@@ -66,7 +66,7 @@ ROWS: dict[type[RandomVariable], Row] = {
     pmm.CARRV: Row(
         multivariate.conditional_autoregression,
         cast=False,
-        how="normal draws, solved with the precision's factor",
+        how="normal draws, solved with a factor of the precision",
     ),
     pmm.MatrixNormalRV: Row(
         multivariate.matrix_normal, how="normal draws, times both factors"
@@ -74,7 +74,7 @@ ROWS: dict[type[RandomVariable], Row] = {
     pmm.StickBreakingWeightsRV: Row(
         multivariate.stick_breaking_weights,
         static=(1,),
-        how="exponential draws of what is broken off",
+        how="stick breaking with exponential draws",
     ),
 }
 

@@ -29,7 +29,7 @@ _SCALED = "quantile function, scaled"
 ROWS: dict[type[RandomVariable], Row] = {
     # --- continuous
     ptr.NormalRV: Row(continuous.normal, how="normal draw, scaled"),
-    ptr.HalfNormalRV: Row(continuous.half_normal, how="size of a normal draw, scaled"),
+    ptr.HalfNormalRV: Row(continuous.half_normal, how="absolute normal draw, scaled"),
     ptr.LogNormalRV: Row(continuous.lognormal, how="exponential of a normal draw"),
     ptr.CauchyRV: Row(continuous.cauchy, how=_SCALED),
     ptr.HalfCauchyRV: Row(continuous.half_cauchy, how=_SCALED),
@@ -61,7 +61,7 @@ ROWS: dict[type[RandomVariable], Row] = {
     ptr.CategoricalRV: Row(
         discrete.categorical,
         cast=False,
-        how="the largest of Gumbel draws (Gumbel-max)",
+        how="largest of the log probabilities plus Gumbel draws (Gumbel-max)",
     ),
     ptr.GeometricRV: Row(discrete.geometric, how="an exponential draw, rounded up"),
     ptr.BinomialRV: Row(
@@ -70,7 +70,7 @@ ROWS: dict[type[RandomVariable], Row] = {
     ),
     ptr.BetaBinomialRV: Row(
         binomial.beta_binomial,
-        how="a binomial draw of a beta distributed probability",
+        how="binomial draw with a beta-distributed probability",
     ),
     ptr.PoissonRV: Row(
         poisson.poisson,
@@ -78,7 +78,7 @@ ROWS: dict[type[RandomVariable], Row] = {
     ),
     ptr.NegBinomialRV: Row(
         poisson.negative_binomial,
-        how="a Poisson draw of a gamma distributed rate",
+        how="Poisson draw with a gamma-distributed rate",
     ),
     ptr.HyperGeometricRV: Row(
         hypergeometric.hypergeometric,
@@ -111,7 +111,7 @@ ROWS: dict[type[RandomVariable], Row] = {
         cast=False,
         reads_op=True,
         static=choices.choice_static,
-        how="order of random sort keys, of Gumbel draws if weighted (Gumbel top-k)",
+        how="order of random sort keys, or of Gumbel draws if weighted (Gumbel top-k)",
     ),
     # --- see jaxlink.rewrites.lower_distributions
     SymbolicDraw: Row(choices.symbolic_draw, reads_op=True, how=_QUANTILE),
