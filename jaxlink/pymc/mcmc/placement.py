@@ -6,7 +6,7 @@ does not change how a draw is rounded. On an accelerator one program steps all c
 ``jax.vmap`` maps it over the chains, and ``jax.shard_map`` over devices.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,9 @@ from jax.sharding import (
     SingleDeviceSharding,
 )
 
-__all__ = ["Placement", "placements"]
+from jaxlink.pymc.batched.memory import budget
+
+__all__ = ["Placement", "placements", "steps_per_call"]
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,20 @@ def placements(
             everywhere, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, along)
         )
     ]
+
+
+def steps_per_call(
+    batch_size: int | None,
+    kept: Mapping[str, jax.ShapeDtypeStruct],
+    chains: int,
+    steps: int,
+    mesh: Mesh | None,
+) -> int:
+    """How many steps of all chains fit on the devices."""
+    if batch_size is None:
+        devices = jnp.zeros(()).devices() if mesh is None else set(mesh.devices.flat)
+        each = sum(value.size * value.dtype.itemsize for value in kept.values())
+        # What is being computed, and what is being copied, and the statistics.
+        fits = len(devices) * budget(next(iter(devices)).platform)
+        batch_size = fits // (2 * (each + 64))
+    return max(1, min(batch_size // chains, steps))

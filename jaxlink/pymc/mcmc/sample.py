@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import pymc as pm
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Sharding
 from pymc.backends.base import MultiTrace
 from pymc.exceptions import SamplingError
 from pymc.stats.convergence import log_warnings, run_convergence_checks
@@ -19,7 +18,6 @@ from rich.theme import Theme
 from xarray import DataTree
 
 from jaxlink.optional import load
-from jaxlink.pymc.batched.memory import budget
 from jaxlink.pymc.mcmc.chains import (
     INITIAL_POSITION,
     STEPPING,
@@ -37,7 +35,7 @@ from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
 from jaxlink.pymc.mcmc.options import settings_of
-from jaxlink.pymc.mcmc.placement import placements
+from jaxlink.pymc.mcmc.placement import placements, steps_per_call
 from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.model.data import check_observed
 from jaxlink.pymc.model.density import logdensity
@@ -298,7 +296,7 @@ def sample(
             placements(chains, mesh, vectorized),
             steps=tune + draws,
             skip=0 if records else skip,
-            capacity=_capacity(batch_size, shapes, chains, tune + draws, mesh),
+            capacity=steps_per_call(batch_size, shapes, chains, tune + draws, mesh),
             cores=cores,
         )
     recorder = None
@@ -390,20 +388,3 @@ def _names(
         raise TypeError(f'var_names must be a list of names, such as ["{var_names}"].')
     check_names(var_names, names, "free random variable or deterministic")
     return [name for name in names if name in var_names]
-
-
-def _capacity(
-    batch_size: int | None,
-    kept: Shapes,
-    chains: int,
-    steps: int,
-    mesh: Mesh | None,
-) -> int:
-    """How many steps of all chains the device holds."""
-    if batch_size is None:
-        devices = jnp.zeros(()).devices() if mesh is None else set(mesh.devices.flat)
-        each = sum(value.size * value.dtype.itemsize for value in kept.values())
-        # What is being computed, and what is being copied, and the statistics.
-        fits = len(devices) * budget(next(iter(devices)).platform)
-        batch_size = fits // (2 * (each + 64))
-    return max(1, min(batch_size // chains, steps))
