@@ -76,27 +76,27 @@ def find_MAP(  # noqa: N802
     host_callback: bool = False,
     **options: Any,
 ) -> dict[str, np.ndarray] | DataTree:
-    """The mode of a model's posterior, found by `scipy.optimize` with JAX's gradients.
+    """Find the mode of a posterior by `scipy.optimize` with JAX's gradients.
 
-    It is the mode of the density of the variables themselves: without the Jacobians of
-    the transforms, though it is searched in unconstrained space. A mode may be far from
-    where most of the posterior is, so it is no place to start NUTS from.
+    It is the mode of the density of the variables themselves, without the Jacobians of
+    the transforms, although the search runs in unconstrained space. A mode may be far
+    from the bulk of the posterior, so do not start NUTS from it.
 
     Arguments:
-        method: of `scipy.optimize.minimize`, or "basinhopping".
-        vars: the free random variables to optimize, or their names; the others stay at
-            their initial values. Default: all continuous ones. Discrete ones are
-            rounded, by the method "Powell".
-        use_grad, use_hess, use_hessp, backend, compile_kwargs: PyMC's; they are
-            refused, with what to use instead.
-        initvals: where to start, as `initial_position` takes it.
-        jitter: whether a draw from U(-1, 1) is added to each entry of the start of what
-            is optimized, in unconstrained space.
-        jitter_max_retries: how often a start with jitter is drawn again if the density
-            is not finite there.
-        key, random_seed: for jitter and "basinhopping", one of a PRNG key and a seed;
-            default: a fresh key.
-        progressbar, progressbar_theme: whether to show a bar, and a theme of rich.
+        method: a method of `scipy.optimize.minimize`, or "basinhopping".
+        vars: the free random variables to optimize, or their names; the others keep
+            their initial values. Default: all continuous ones. For discrete ones the
+            method is "Powell", which rounds them.
+        use_grad, use_hess, use_hessp, backend, compile_kwargs: for PyMC's own backends;
+            refused, with a hint about what to use instead.
+        initvals: initial values, as `initial_position` takes them.
+        jitter: whether to add a draw from U(-1, 1), in unconstrained space, to each
+            entry that is optimized.
+        jitter_max_retries: how often to draw another jitter if the density is not
+            finite.
+        key, random_seed: a PRNG key or a seed, for jitter and "basinhopping"; default:
+            a fresh key.
+        progressbar, progressbar_theme: whether to show a bar, and a rich theme for it.
         compute_hessian: whether the tree has ``fit.covariance_matrix``, the inverse
             Hessian of the negative log density at the mode, in unconstrained space.
         return_inferencedata: whether to return a DataTree instead of a dict.
@@ -105,8 +105,8 @@ def find_MAP(  # noqa: N802
         include_transformed: whether values of transformed variables, such as
             ``sigma_log__``, are returned; default: in a dict, but not in a DataTree.
         model: default: the model on the context stack.
-        tol: when to stop, as the method understands it. Default: the method's own, but
-            1e-6 for "L-BFGS-B" in 32 bits.
+        tol: the method's tolerance for stopping. Default: the method's own, but 1e-6
+            for "L-BFGS-B" in 32 bits.
         host_callback: as `jaxlink.function` takes it.
         options: further options of the method, such as ``maxiter``.
 
@@ -116,11 +116,12 @@ def find_MAP(  # noqa: N802
         and ``optimizer_result``. After Ctrl-C it is the best point so far.
 
     Raises:
-        TypeError: there is no model; both a key and a random_seed; an unknown option.
-        ValueError: the log density or its gradient is not finite at the start, with the
-            terms or variables that are not; JAX cannot differentiate the density; the
-            model has no such variables, or nothing to optimize; the model is random
-            (`pm.Minibatch`); an unknown method.
+        TypeError: there is no model, both ``key`` and ``random_seed`` are given, or an
+            option is unknown.
+        ValueError: the log density or its gradient is not finite at the start (the
+            error names the terms or variables); JAX cannot differentiate the density; the
+            model lacks a variable of ``vars``, or there is nothing to optimize; the
+            model is random (`pm.Minibatch`); or the method is unknown.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm

@@ -59,7 +59,7 @@ from jaxlink.pymc.shared.seeds import RandomSeed, key_of
 
 __all__ = ["sample"]
 
-# What is sampled, and for how long, is said where PyMC says it.
+# We log where PyMC logs.
 _log = logging.getLogger("pymc.sampling.mcmc")
 
 
@@ -108,71 +108,69 @@ def sample(
 
     Chain *i* has the key ``fold_in(key, i)``, and step *t* folds in *t*. So the same
     key gives the same draws for any ``batch_size``, number of chains and number of
-    devices: to the bit with ``chain_method="parallel"``. Chains that are vectorized
-    round differently if there are more or fewer on a device, and chains that differ by
-    a rounding part ways after some time.
+    devices: to the bit with ``chain_method="parallel"``. With vectorized chains, the
+    number of chains on a device changes rounding, so trajectories eventually diverge.
 
-    Draws move to the host a few steps at a time. Ctrl-C between these ends the run and
-    returns the draws made so far, with a warning.
+    Draws move to the host a few steps at a time. Ctrl-C ends the run and returns the
+    draws made so far, with a warning.
 
     Arguments:
-        draws: the number of draws of each chain.
-        tune: the number of steps before, in which the step size and the mass matrix
+        draws: the number of draws in each chain.
+        tune: the number of warm-up steps, in which the step size and the mass matrix
             adapt; default: 1000.
-        chains: the number of chains; default: 4, or ``cores`` if that is given, but at
-            least 2.
-        cores: how many chains run at the same time, each in a thread; default: as many
-            as the CPU has cores. Chains that are vectorized all run together.
+        chains: the number of chains; default: 4, or ``cores`` if given, but at least 2.
+        cores: the number of chains that run at the same time, each in a thread;
+            default: the number of CPU cores. Vectorized chains all run together.
         model: default: the model on the context stack.
         key: a PRNG key; default: a fresh one.
         random_seed: instead of a key, as in PyMC.
         var_names: the free variables and deterministics to keep; default: all.
-        nuts_sampler: whose NUTS draws. BlackJAX (the default, and what "pymc" stands
-            for) and NumPyro run in JAX altogether; nutpie calls JAX for the log
+        nuts_sampler: the library whose NUTS draws. BlackJAX (the default, also for
+            "pymc") and NumPyro run entirely in JAX. nutpie calls JAX for the log
             density, adapts in fewer steps, and keeps all positions in memory.
-        target_accept: the acceptance rate that the step size is adapted to, in (0, 1);
-            default: 0.8.
-        initvals: values to start from, as `initial_position` takes them, or a list of
-            these, one for each chain.
-        init: PyMC's word for ``jitter`` and the mass matrix: "auto" and
-            "jitter+adapt_diag" (a diagonal one), "jitter+adapt_full" (a dense one), and
-            "adapt_diag" and "adapt_full" without jitter.
-        n_init: not used: in PyMC it is about an ``init`` by ADVI.
-        jitter: whether a draw from U(-1, 1) is added to each entry of the start;
-            default: what ``init`` says.
-        jitter_max_retries: how often a chain draws another start if the log density or
-            its gradient is not finite there.
+        target_accept: the target acceptance rate of the step size, in (0, 1); default:
+            0.8.
+        initvals: initial values, as `initial_position` takes them, or a list with one
+            entry for each chain.
+        init: ``jitter`` and the mass matrix in PyMC's terms: "auto" and
+            "jitter+adapt_diag" (diagonal), "jitter+adapt_full" (dense), or "adapt_diag"
+            and "adapt_full" without jitter.
+        n_init: ignored; in PyMC it concerns an ``init`` by ADVI.
+        jitter: whether to add a draw from U(-1, 1) to each entry of the initial
+            position; default: as ``init`` says.
+        jitter_max_retries: how often a chain draws another initial position if the log
+            density or its gradient is not finite.
         nuts: options of the sampler: ``max_treedepth``, and what `blackjax.nuts` and
             its warm-up (``is_mass_matrix_diagonal``, ``initial_step_size``,
             ``divergence_threshold``, ...), `numpyro.infer.NUTS` (``dense_mass``, ...)
             or `nutpie.sample` take.
-        nuts_sampler_kwargs: an older name of ``nuts``.
-        keep_untransformed: whether the posterior has the values of transformed
-            variables too, such as ``sigma_log__``.
-        discard_tuned_samples: whether to drop the steps of the warm-up; if not, they
-            are in groups of their own.
-        batch_size: how many draws, of all chains together, the device holds at most;
-            default: what fits a budget of memory.
+        nuts_sampler_kwargs: the former name of ``nuts``.
+        keep_untransformed: whether the posterior also has the values of transformed
+            variables, such as ``sigma_log__``.
+        discard_tuned_samples: whether to drop the warm-up steps; otherwise they are in
+            separate groups.
+        batch_size: the largest number of draws, of all chains together, that the device
+            holds; default: what fits a memory budget.
         progressbar: whether to show progress, or how: ``"split"``, ``"combined"``,
             ``"split+stats"`` (the default) or ``"combined+stats"``.
-        progressbar_theme: a theme of rich for it.
-        quiet: whether to show no progress and to log nothing.
-        callback: is called as ``callback(trace=, draw=)`` for each step of each chain,
-            as in PyMC, but only after some more steps of all chains were made. If it
-            raises KeyboardInterrupt, sampling ends.
-        chain_method: ``"parallel"`` runs each chain in a thread, so that chains use all
-            cores of a CPU and none waits for the others; ``"vectorized"`` steps all in
-            one program by ``jax.vmap``, which fills an accelerator. Default: by the
-            device. nutpie's are parallel.
-        sharding: over whose devices the chains are spread; default: all on JAX's
-            default device.
-        compute_convergence_checks: whether PyMC's checks are made at the end, which
-            warn through its logger.
-        return_inferencedata: whether to return a DataTree, or PyMC's MultiTrace.
+        progressbar_theme: a rich theme for it.
+        quiet: shows no progress and logs nothing.
+        callback: called as ``callback(trace=, draw=)`` for each step of each chain, as
+            in PyMC, but only after a few steps of all chains. If it raises
+            KeyboardInterrupt, sampling ends.
+        chain_method: ``"parallel"`` runs each chain in a thread, so chains use all CPU
+            cores and none waits for the others. ``"vectorized"`` steps all chains in
+            one program by ``jax.vmap``, which fills an accelerator. Default: depends on
+            the device. nutpie's chains are always parallel.
+        sharding: the devices over which the chains are spread; default: JAX's default
+            device.
+        compute_convergence_checks: whether to make PyMC's checks at the end, which warn
+            through its logger.
+        return_inferencedata: True returns a DataTree, False PyMC's MultiTrace.
         idata_kwargs: ``coords`` and ``dims`` to add to those of the model, and
-            ``include_transformed``, PyMC's word for ``keep_untransformed``.
-        step, trace, keep_warning_stat, mp_ctx, blas_cores, backend, compile_kwargs:
-            PyMC's, for its own samplers. They are refused, with what to use instead.
+            ``include_transformed``, PyMC's name for ``keep_untransformed``.
+        step, trace, keep_warning_stat, mp_ctx, blas_cores, backend, compile_kwargs: for
+            PyMC's own samplers; refused, with a hint about what to use instead.
         host_callback: as `jaxlink.function` takes it.
         kwargs: options of the sampler, as in ``nuts``.
 
@@ -184,13 +182,13 @@ def sample(
         TypeError: there is no model, or an argument is unknown, refused or of the wrong
             type.
         ValueError: an argument is out of range, a name is unknown, a free variable is
-            discrete or moved by another step method in PyMC, or the log density is
-            random (`pm.Minibatch`) or has no gradient.
-        MemoryError: the draws are larger than the memory of this machine.
-        pymc.exceptions.SamplingError: there is nothing to sample, or no start at which
-            the log density is finite; the terms that are not are named.
+            discrete or has another step method in PyMC, or the log density is random
+            (`pm.Minibatch`) or has no gradient.
+        MemoryError: the draws do not fit in the memory of this machine.
+        pymc.exceptions.SamplingError: there is nothing to sample, or no initial
+            position has a finite log density; the error names the terms that are not.
         ImportError: the sampler's package is not installed.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm

@@ -74,53 +74,52 @@ def fit(
 ) -> Approximation:
     """Approximate a model's posterior by a normal distribution (ADVI).
 
-    The normal distribution is one over the unconstrained space; it maximizes the
-    evidence lower bound (ELBO), by stochastic gradients (see `jaxlink.pymc.vi.advi`).
+    The normal distribution is defined over the unconstrained space. Stochastic
+    gradients maximize its evidence lower bound, the ELBO (see `jaxlink.pymc.vi.advi`).
     A model with `pm.Minibatch` gets a new minibatch at each step. Step *i* uses the key
-    ``fold_in(fold_in(key, 1), i)``, and the same key gives the same result, to the bit,
-    whatever ``chunk`` is.
+    ``fold_in(fold_in(key, 1), i)``, so the same key gives the same result, to the bit,
+    for any ``chunk``.
 
     Arguments:
         n: the number of steps.
-        method: "advi" for a normal distribution of independent entries (mean field),
-            "fullrank_advi" for one with all correlations.
+        method: "advi" for independent entries (mean field), "fullrank_advi" for all
+            correlations.
         model: default: the model on the context stack.
-        random_seed: PyMC's word for a key; default: a fresh one.
-        start: where the mean starts, as `initial_position` takes ``initvals``.
-        start_sigma: the standard deviations, in unconstrained space, to start from, by
-            value variable or free random variable; default: 0.1.
+        random_seed: a seed, as in PyMC; default: a fresh key.
+        start: the initial mean, as `initial_position` takes ``initvals``.
+        start_sigma: the initial standard deviations in unconstrained space, by value
+            variable or free random variable; default: 0.1.
         inf_kwargs: ``random_seed``, ``start`` and ``start_sigma`` in a dict.
         key: a PRNG key instead of a seed.
-        optimizer: from Optax. Default: Adam, whose learning rate falls along a cosine
-            from 0.05 (mean field) or 0.02 (full rank) to 0 at step ``n``.
-        mc_samples: how many draws the ELBO and its gradient are estimated from at each
-            step; default: 2. They come in pairs of opposite signs.
-        obj_n_mc: PyMC's name of ``mc_samples``.
+        optimizer: an Optax optimizer. Default: Adam, whose learning rate falls along a
+            cosine from 0.05 (mean field) or 0.02 (full rank) to 0 at step ``n``.
+        mc_samples: the number of draws that estimate the ELBO and its gradient at each
+            step, in pairs of opposite sign; default: 2.
+        obj_n_mc: PyMC's name for ``mc_samples``.
         callbacks: called with the approximation so far, the losses and the number of
-            steps, whenever ``chunk`` steps were made. One that raises StopIteration
-            ends the optimization.
-        chunk: how many steps are made between two looks at callbacks, progress and
-            Ctrl-C. Default: 100 with callbacks, else what takes about 0.2 s.
+            steps, after every ``chunk`` steps. StopIteration ends the optimization.
+        chunk: the number of steps between two looks at callbacks, progress and Ctrl-C.
+            Default: 100 with callbacks, otherwise as many as take about 0.2 s.
         progressbar: whether to show a progress bar.
-        progressbar_theme: a theme of rich for it.
-        score: not used: the losses of all steps are always kept.
-        backend, include_transformed, kwargs: PyMC's. They are refused, with what to
-            use instead.
+        progressbar_theme: a rich theme for it.
+        score: ignored; the losses of all steps are always kept.
+        backend, include_transformed, kwargs: for PyMC's own backends; refused, with a
+            hint about what to use instead.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
-        an `Approximation`. After Ctrl-C, that of the steps so far.
+        an `Approximation`; after Ctrl-C, the one so far.
 
     Raises:
         TypeError: there is no model, both ``key`` and ``random_seed`` are given, or an
             argument is unknown or refused.
-        ValueError: the model has no free variables, discrete ones, or some that PyMC
-            samples by another step method; the loss is not finite at the start, with
-            the terms of the log density that are not; an unknown name or a number out
-            of range.
+        ValueError: the model has no free variables, discrete ones, or some that have
+            another step method in PyMC; the loss is not finite at the start (the error
+            names the terms of the log density that are not); a name is unknown or a
+            number out of range.
         ImportError: Optax is not installed.
-        FloatingPointError: the optimization came upon NaN, with the variables and the
-            terms in which it did.
+        FloatingPointError: the optimization met NaN; the error names the variables and
+            the terms.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm
