@@ -119,8 +119,8 @@ def find_MAP(  # noqa: N802
         TypeError: there is no model, both ``key`` and ``random_seed`` are given, or an
             option is unknown.
         ValueError: the log density or its gradient is not finite at the start (the
-            error names the terms or variables); JAX cannot differentiate the density; the
-            model lacks a variable of ``vars``, or there is nothing to optimize; the
+            error names the terms or variables); JAX cannot differentiate the density;
+            the model lacks a variable of ``vars``, or there is nothing to optimize; the
             model is random (`pm.Minibatch`); or the method is unknown.
 
     Example:

@@ -29,23 +29,23 @@ def logdensity(
     """The joint log density of a model.
 
     The function takes a *position*: a dict of arrays by the names of the value
-    variables, such as ``{"mu": ..., "sigma_log__": ...}``, each of the shape that the
-    transformed variable has. Parameters that are illegal give -inf (unless the model
-    was made with ``check_bounds=False``). If the density itself is random, as that of a
-    model with `pm.Minibatch`, the function takes a PRNG key first.
+    variables, such as ``{"mu": ..., "sigma_log__": ...}``, with the shapes of the
+    transformed variables. Parameters outside their domain give -inf (unless the model
+    has ``check_bounds=False``). If the density itself is random, because of
+    `pm.Minibatch`, the function takes a PRNG key first.
 
     Arguments:
         model: default: the model on the context stack.
-        var_names: random variables and potentials whose terms count; default: all.
-        jacobian: whether the log determinants of the transforms' Jacobians count.
-        sum: whether to return the sum of all terms, a scalar, or a dict of the terms by
-            name, each of the shape that PyMC gives it.
+        var_names: the random variables and potentials to include; default: all.
+        jacobian: whether to add the log determinants of the transforms' Jacobians.
+        sum: True returns the sum of all terms, a scalar; False a dict of the terms by
+            name, with the shapes that PyMC gives them.
         host_callback: as `jaxlink.function` takes it.
 
     Raises:
         TypeError: there is no model.
-        ValueError: the model has no such variables.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+        ValueError: the model lacks a variable of ``var_names``.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`.
 
     Example:
         >>> import jax, jaxlink.pymc, pymc as pm
@@ -79,7 +79,7 @@ def log_likelihood(
     *,
     host_callback: bool = False,
 ) -> ModelFunction:
-    """The pointwise log likelihood: that of each observation.
+    """The pointwise log likelihood, one value for each observation.
 
     Arguments:
         model: default: the model on the context stack.
@@ -91,7 +91,7 @@ def log_likelihood(
         arrays by the observed variables' names.
 
     Raises:
-        as `logdensity`.
+        The same errors as `logdensity`.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm
@@ -126,7 +126,7 @@ def log_prior(
         arrays by the variables' names.
 
     Raises:
-        as `logdensity`.
+        The same errors as `logdensity`.
     """
     model = model_of(model)
     names = [var.name for var in model.free_RVs]

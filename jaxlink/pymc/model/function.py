@@ -1,4 +1,4 @@
-"""ModelFunction: a function of a model, which takes and returns dicts by name."""
+"""`ModelFunction`: a function of a model that takes and returns dicts by name."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,18 +35,18 @@ __all__ = ["ModelFunction", "compile_model", "names_of_values"]
 class ModelFunction:
     """A function of a PyMC model as a plain JAX function.
 
-    It takes a PRNG key first if ``takes_key``, then the dict of arrays that
-    ``argument`` names, if any, and returns an array or a dict of arrays. It goes into
-    ``jax.jit``, ``grad`` and ``vmap``, and is a pytree whose leaves are the data that
-    it captured.
+    It takes a PRNG key first if ``takes_key``, then a dict of arrays (called
+    ``argument``) if it has one, and returns an array or a dict of arrays. Use it under
+    ``jax.jit``, ``grad`` and ``vmap``. It is a pytree whose leaves are the data that it
+    captured.
 
     Attributes:
-        fn: the `jaxlink.JAXFunction` behind it.
+        fn: the underlying `jaxlink.JAXFunction`.
         takes_key: whether the first argument is a PRNG key.
-        entries: what the dict that it takes must hold; ``None`` if it takes none.
-        outputs: the names of what it returns, in the model's order; ``None`` if that is
-            one array.
-        model_data: the data of the model that can change.
+        entries: the entries of the dict that it takes; ``None`` if it takes none.
+        outputs: the names in the dict that it returns, in the model's order; ``None``
+            if it returns one array.
+        model_data: the model's data that can change.
         resampled: the names of the random variables that it draws.
     """
 
@@ -56,7 +56,7 @@ class ModelFunction:
     outputs: tuple[str, ...] | None
     model_data: ModelData
     resampled: tuple[str, ...] = ()
-    # What each call needs, made ready.
+    # Computed once, for each call.
     _n_args: int = field(init=False)
     _ignores_key: bool = field(init=False)
     _take: Callable[[Any], Sequence[Any]] | None = field(init=False)
@@ -79,23 +79,23 @@ class ModelFunction:
 
     @property
     def argument(self) -> str | None:
-        """What the dict that it takes is called; ``None`` if it takes none."""
+        """The name of the dict that it takes; ``None`` if it takes none."""
         return self.entries.argument if self.entries else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that this dict must hold, in the model's order."""
+        """The names that this dict must have, in the model's order."""
         return self.entries.names if self.entries else ()
 
     @property
     def further(self) -> frozenset[str]:
-        """Names that this dict may hold too, which are not used."""
+        """Names that this dict may also have, and that are ignored."""
         return self.entries.further if self.entries else frozenset()
 
     @property
     def data(self) -> dict[str, Any]:
-        """The captured data by name, as `jaxlink.JAXFunction.data` has them. Those of a
-        gradient with respect to a function are the derivatives."""
+        """The captured data by name, as in `jaxlink.JAXFunction.data`. In a gradient
+        with respect to a function, they are the derivatives."""
         return self.fn.data
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -107,13 +107,13 @@ class ModelFunction:
     def _operands(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Sequence[Any]:
-        """The arguments of ``fn``. Each call asks for them: they cost little more than
-        a look at the length of a dict that holds what is read."""
+        """The arguments of ``fn``. Each call computes them, so this costs little more
+        than a look at the length of the dict."""
         if kwargs or len(args) != self._n_args:
             args = self._positional(args, kwargs)
         if self._ignores_key:
             if not is_key(args[0]):
-                as_key(args[0])  # not used, and still no place for anything else
+                as_key(args[0])  # unused, but nothing else may stand here
             args = args[1:]
         entries = self.entries
         if entries is None or self._take is None:
@@ -140,18 +140,18 @@ class ModelFunction:
         coords: Mapping[str, Sequence[Any]] | None = None,
         **named: Any,
     ) -> "ModelFunction":
-        """The same function with other data, as ``pm.set_data`` would set them.
+        """The same function with new data, as ``pm.set_data`` would set them.
 
-        The graph is not built again, nothing is compiled again as long as shapes agree,
-        and this function and the model are left as they are. It works under ``jit``,
-        ``vmap`` and ``grad`` too: ``jax.vmap(lambda x: f.with_data(x=x)(position))``
-        maps a function over many data sets.
+        The graph is not rebuilt, nothing is recompiled as long as shapes agree, and
+        this function and the model stay as they are. It also works under ``jit``,
+        ``vmap`` and ``grad``: ``jax.vmap(lambda x: f.with_data(x=x)(position))`` maps a
+        function over many data sets.
 
         Arguments:
-            values: new values of `pm.Data` by name: arrays of its rank, of pandas or
-                xarray too. They are converted to its dtype, unless that would make
-                integers of floats. JAX arrays keep their sharding.
-            coords: new coordinates of the dimensions that change their length.
+            values: new values of `pm.Data` by name: arrays of the same rank, also from
+                pandas or xarray. They are converted to its dtype, unless that would
+                turn floats into integers. JAX arrays keep their sharding.
+            coords: new coordinates of dimensions whose length changes.
             named: like ``values``, for names that are Python identifiers.
 
         Raises:
@@ -175,12 +175,12 @@ class ModelFunction:
 
     @property
     def checked(self) -> "ModelFunction":
-        """This function with the checks of its graph, as `jaxlink.JAXFunction.checked`
-        has them."""
+        """This function with the checks of its graph: see
+        `jaxlink.JAXFunction.checked`."""
         return replace(self, fn=self.fn.checked)
 
     def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
-        """The jaxpr that these arguments give: of ``fn``, whose arguments are the key,
+        """The jaxpr of ``fn`` for these arguments. The arguments of ``fn`` are the key,
         if the function is random, and the entries of the dict in the order of
         ``names``."""
         return self.fn.jaxpr(*self._operands(args, kwargs))

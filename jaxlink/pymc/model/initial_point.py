@@ -1,4 +1,4 @@
-"""Where samplers start."""
+"""Initial positions, by PyMC's strategies."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -23,17 +23,17 @@ def initial_position(
     strategy: Literal["support_point", "prior"] = "support_point",
     host_callback: bool = False,
 ) -> ModelFunction:
-    """A position to start from, by PyMC's strategies for initial values.
+    """An initial position, by PyMC's strategies for initial values.
 
     Arguments:
         model: default: the model on the context stack.
-        initvals: by variable or name (of a random variable, for values in its own
-            space, or of a value variable), instead of what the model says: an array, or
-            one of the strategies.
-        jitter: whether a draw from U(-1, 1) is added to each entry, in unconstrained
-            space. Discrete variables stay where they are.
-        strategy: for variables without an initial value: the support point of its
-            distribution or a draw from the prior.
+        initvals: initial values that override the model's: a dict by variable or name
+            (of a random variable, for values in its own space, or of a value variable),
+            with arrays or strategies as values.
+        jitter: whether to add a draw from U(-1, 1) to each entry, in unconstrained
+            space. Discrete variables get no jitter.
+        strategy: the strategy for variables without an initial value: the support point
+            of the distribution or a draw from the prior.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
@@ -42,9 +42,9 @@ def initial_position(
         chains that start apart, pass ``jitter=True``.
 
     Raises:
-        TypeError: there is no model, or ``initvals`` is no dict.
-        ValueError: the model has no such free variable or there is no such strategy.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+        TypeError: there is no model, or ``initvals`` is not a dict.
+        ValueError: a name of ``initvals`` or the strategy is unknown.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`.
 
     Example:
         >>> import jax, jaxlink.pymc, pymc as pm

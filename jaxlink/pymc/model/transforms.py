@@ -1,4 +1,4 @@
-"""Between positions and values: constrain, unconstrain, and positions as vectors."""
+"""Maps between positions and values, and between positions and vectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ def constrain(
     include_transformed: bool = False,
     host_callback: bool = False,
 ) -> ModelFunction:
-    """From a position to the values of the free variables and the deterministics.
+    """Map a position to the values of the free variables and the deterministics.
 
     Arguments:
         model: default: the model on the context stack.
-        var_names: what to return, in this order; default: all free random variables and
-            deterministics.
-        include_transformed: whether the values of transformed variables, such as
-            ``sigma_log__``, are returned too.
+        var_names: the variables to return, in this order; default: all free random
+            variables and deterministics.
+        include_transformed: whether to return the values of transformed variables, such
+            as ``sigma_log__``, too.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
@@ -42,8 +42,8 @@ def constrain(
 
     Raises:
         TypeError: there is no model.
-        ValueError: the model has no such variables.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+        ValueError: the model lacks a variable of ``var_names``.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm
@@ -74,19 +74,19 @@ def constrain(
 def unconstrain(
     model: pm.Model | None = None, *, host_callback: bool = False
 ) -> ModelFunction:
-    """From values of the free random variables to a position.
+    """Map values of the free random variables to a position.
 
     Arguments:
         model: default: the model on the context stack.
         host_callback: as `jaxlink.function` takes it.
 
     Returns:
-        a function of a dict of the free variables' values by name, which may hold the
-        model's other variables too, that returns a position.
+        a function that takes a dict of the free variables' values by name, which may
+        also hold the model's other variables, and returns a position.
 
     Raises:
         TypeError: there is no model.
-        UnsupportedOpError, DynamicShapeError: as `jaxlink.function` raises.
+        UnsupportedOpError, DynamicShapeError: see `jaxlink.function`.
 
     Example:
         >>> import jaxlink.pymc, pymc as pm
@@ -142,8 +142,8 @@ class Ravel:
         return f"Ravel({', '.join(entries)}) of size {self.size}"
 
     def with_data(self, *args: Any, **kwargs: Any) -> "Ravel":
-        """The same for other data, on which the shapes may depend: takes what
-        `ModelFunction.with_data` takes."""
+        """The same for new data, on which the shapes may depend. The arguments are
+        those of `ModelFunction.with_data`."""
         if self.start is None:
             raise TypeError("these are vectors of given shapes, which no data change.")
         return Ravel.of(self.start.with_data(*args, **kwargs), self.elsewhere)
@@ -173,7 +173,7 @@ class Ravel:
 
     @property
     def _dtype(self) -> np.dtype[Any]:
-        """That holds all entries."""
+        """A dtype that holds all entries."""
         dtypes = [entry.dtype for entry in self.shapes.values()]
         return np.result_type(*dtypes) if dtypes else jnp.result_type(float)
 
@@ -197,7 +197,7 @@ class Ravel:
 
 
 def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Ravel:
-    """Positions of a model as flat vectors, for samplers that want such.
+    """Positions of a model as flat vectors, for samplers that need vectors.
 
     Arguments:
         model: default: the model on the context stack. All of its free random variables
@@ -225,5 +225,5 @@ def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Rave
         raise ValueError(
             f"a vector of floats cannot hold the discrete variables {listed(discrete)}."
         )
-    begin = initial_position(model, host_callback=host_callback)
-    return Ravel.of(begin, names_of_values(model))
+    start = initial_position(model, host_callback=host_callback)
+    return Ravel.of(start, names_of_values(model))
