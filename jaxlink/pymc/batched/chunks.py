@@ -1,8 +1,8 @@
-"""A function mapped over many samples, a chunk at a time.
+"""Map a function over many samples, a chunk at a time.
 
-One compiled program serves all chunks: the last one is filled up. While a chunk is
-computed, the one before is copied to the host, so the device holds two chunks at most,
-however many samples there are. The key of a sample is
+One compiled program serves all chunks; the last one is padded. While a chunk is
+computed, the previous one is copied to the host, so the device holds at most two
+chunks, however many samples there are. The key of a sample is
 ``fold_in(fold_in(key, chain), draw)``, with the ids that `samples.ids_of` takes from
 the labels of the sample dimensions, in the order of the dimensions. So the same key
 gives the same draws for any size of the chunks, any number of devices, and for chains
@@ -40,19 +40,19 @@ Finished = Callable[[int, int, dict[str, np.ndarray]], None]
 
 
 class Chunks:
-    """A function with the samples that it is to be mapped over.
+    """A function and the samples to map it over.
 
     Arguments:
-        fn: a pytree that is called, so that the data it captured are no constants of
-            the program.
-        call: how to call it at one sample, and what to keep of its result.
-        samples: where; at least one.
+        fn: a callable pytree, so that its captured data are not constants of the
+            program.
+        call: calls it at one sample, and returns the results to keep.
+        samples: the samples; at least one.
         key: the PRNG key of the run, or ``None`` if there is no randomness.
-        batch_size: how many samples a chunk has; ``None``: what a budget of memory
+        batch_size: the number of samples in a chunk; ``None``: what a memory budget
             allows (see `memory`).
-        sharding: over whose devices the samples of a chunk are divided; ``None``: all
-            on JAX's default device.
-        hint: says what may be the reason why shapes do not go together.
+        sharding: the devices over which a chunk is divided; ``None``: JAX's default
+            device.
+        hint: returns a possible reason for shapes that do not match.
 
     Attributes:
         outputs: the shape and dtype of each result at one sample.
@@ -98,7 +98,7 @@ class Chunks:
         return self.samples.size * sum(each)
 
     def empty(self, columns: int) -> dict[str, np.ndarray]:
-        """Memory for the results of some columns."""
+        """Uninitialized arrays for the results of some columns."""
         shape = (*self.samples.shape[:-1], columns)
         return {
             name: np.empty((*shape, *out.shape), out.dtype)
@@ -128,7 +128,7 @@ class Chunks:
             ) from error
 
     def compile(self) -> None:
-        """Compile the program, which iteration else does first."""
+        """Compile the program; otherwise iteration does so first."""
         if self._program is not None:
             return
         chunk = self._chunk
@@ -186,16 +186,16 @@ class Chunks:
 def evaluate(
     chunks: Chunks, width: int, finished: Finished, advance: Callable[[int], None]
 ) -> int:
-    """Evaluate all, and hand over blocks of columns as they are done.
+    """Evaluate all chunks, and hand over blocks of columns as they are finished.
 
     Arguments:
         chunks: what to evaluate.
         width: the number of columns of a block; the last one may have fewer.
-        finished: called with each block, whose memory is used again afterwards.
-        advance: called with numbers of samples, as they are done.
+        finished: called with each block, whose memory is reused afterwards.
+        advance: called with the number of samples finished since the last call.
 
     Returns:
-        How many columns were handed over: fewer than all after Ctrl-C.
+        The number of columns handed over: fewer than all after Ctrl-C.
     """
     *others, columns = shape = chunks.samples.shape
     width, across = min(width, columns), chunks.samples.across
@@ -230,7 +230,7 @@ def evaluate(
 
 @contextmanager
 def held_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait until what is inside is done."""
+    """Delay Ctrl-C until the end of the context."""
     if threading.current_thread() is not threading.main_thread():
         yield  # it never comes here
         return
@@ -279,7 +279,7 @@ def _fetch(
 
 
 def _on_host(array: jax.Array) -> np.ndarray:
-    """All of an array, of whose parts other processes may have some."""
+    """The whole array, parts of which other processes may hold."""
     if array.is_fully_addressable:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

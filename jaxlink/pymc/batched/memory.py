@@ -22,11 +22,12 @@ def budget(platform: str) -> int:
 
 
 def bytes_per_sample(small: Jaxpr, large: Jaxpr) -> int:
-    """An estimate of what one more sample costs.
+    """An estimate of the bytes for one more sample.
 
-    It counts the inputs, the outputs twice, as one chunk is computed while the last one
-    is copied to the host, and the operands and results of the largest operation. XLA
-    fuses operations and reuses buffers, so this is right to a small factor only.
+    It counts the inputs, the outputs twice (one chunk is computed while the previous
+    one is copied to the host), and the operands and results of the largest operation.
+    XLA fuses operations and reuses buffers, so the estimate is right only up to a small
+    factor.
 
     Arguments:
         small, large: the function, traced for some samples and for one more.
@@ -37,7 +38,7 @@ def bytes_per_sample(small: Jaxpr, large: Jaxpr) -> int:
 
 
 def _largest(small: Jaxpr, large: Jaxpr) -> int:
-    """By how much the largest operation grows, wherever it is nested."""
+    """The growth of the largest operation, at any level of nesting."""
     growth = [0]
     # Both are the same operations, unless one of them depends on the number of samples.
     for a, b in zip(small.eqns, large.eqns, strict=False):
@@ -76,12 +77,12 @@ def format_bytes(count: float) -> str:
 
 
 def check_memory(nbytes: int, advice: str, limit: float | None = None) -> None:
-    """Raise before something is made that does not fit into memory.
+    """Raise before making something that does not fit into memory.
 
     Arguments:
         nbytes: its size.
         advice: what to do instead.
-        limit: how many bytes it may have; default: as many as the machine has.
+        limit: the largest size; default: the memory of the machine.
 
     Raises:
         MemoryError: it is larger.
@@ -98,7 +99,7 @@ def check_memory(nbytes: int, advice: str, limit: float | None = None) -> None:
 
 
 def _memory_of_machine() -> float:
-    """Its size in bytes; infinity if the system does not tell."""
+    """The machine's memory in bytes; infinity if the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

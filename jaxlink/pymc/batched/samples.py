@@ -1,9 +1,9 @@
-"""Values of variables at many samples, such as a posterior, read a stretch at a time.
+"""Values of variables at many samples, such as a posterior, read in parts.
 
-Samples stand on a grid of dimensions, such as chains and draws. They are taken in the
-order in which the last dimension is slowest: the first draw of all chains, the second
-draw of all chains, and so on. So whatever is done first is a rectangle of whole draws,
-here called columns.
+Samples form a grid of dimensions, such as chains and draws. Their order is that in
+which the last dimension is slowest: the first draw of all chains, the second draw of
+all chains, and so on. So a run that stops early has finished a rectangle of whole
+draws, here called columns.
 """
 
 import math
@@ -25,10 +25,10 @@ class Samples:
 
     Attributes:
         coords: the labels along each sample dimension, in the order of the dimensions;
-            a ``range`` from 0 is one of which only what is needed becomes an array.
+            only the needed part of a ``range`` from 0 becomes an array.
         values: arrays of shape ``(*shape, ...)`` by name. They may be loaded lazily: a
             slice of one goes through ``np.asarray``.
-        dtypes: what the values become.
+        dtypes: the dtypes to which the values are cast.
     """
 
     coords: Mapping[str, Any]
@@ -74,7 +74,7 @@ class Samples:
         return taken
 
     def ids(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
-        """What tells consecutive samples apart, along each dimension: see `ids_of`."""
+        """The numbers of consecutive samples along each dimension: see `ids_of`."""
         index = grid_indices(self.shape, start, stop)
         return tuple(
             i.astype(np.uint32) if ids is None else ids[i]
@@ -91,7 +91,7 @@ class Samples:
 
 
 def labels_of(draws: Any) -> range:
-    """The labels of a number of draws.
+    """The labels of ``draws`` draws.
 
     Raises:
         TypeError: it is not an integer.
@@ -125,9 +125,8 @@ def grid_indices(
 def ids_of(labels: Any) -> np.ndarray:
     """A number for each label of a sample dimension, to fold into a key.
 
-    It is the label itself if all labels are different integers in [0, 2**32), and the
-    position if not. So it stays with a sample that is moved, or kept while others are
-    dropped.
+    It is the label itself if all labels are distinct integers in [0, 2**32), otherwise
+    the index. So a sample keeps its number if samples are reordered or dropped.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind in "iu" and labels.size:

@@ -15,16 +15,16 @@ BLOCK_BYTES = 32 * 2**20
 
 
 class ZarrStore:
-    """A tree of datasets on disk, of which some grow along one dimension.
+    """A tree of datasets on disk, some of which grow along one dimension.
 
     Arguments:
         store: a path, a URL or a Zarr store.
-        mode: as xarray has it: "w-" refuses a store that is there, "w" replaces it.
+        mode: as in xarray: "w-" refuses an existing store, "w" replaces it.
 
     Raises:
         ImportError: zarr is not installed.
-        FileExistsError: there is something already.
-        ValueError: there is no such mode.
+        FileExistsError: the store exists.
+        ValueError: the mode is unknown.
     """
 
     def __init__(self, store: Any, mode: Literal["w-", "w"] = "w-"):
@@ -50,7 +50,7 @@ class ZarrStore:
         return True
 
     def create(self, tree: DataTree, along: str, width: int) -> None:
-        """Write a tree of no draws yet, which so shows whether it can be written.
+        """Write a tree without draws, which shows early whether writing works.
 
         Arguments:
             tree: one level of groups, with no entries along the dimension that grows.
@@ -91,7 +91,7 @@ class ZarrStore:
                 )
 
     def open(self) -> DataTree:
-        """The tree, whose arrays are loaded when they are asked for."""
+        """The tree, whose arrays load on demand."""
         tree = xarray.open_datatree(
             self._store, engine="zarr", chunks=None, consolidated=False
         )

@@ -1,10 +1,10 @@
 """Chains of a kernel, stepped a few steps at a time.
 
 One compiled program makes any number of steps up to its capacity. Between its calls the
-host takes what was drawn, shows the progress, and can be interrupted.
+host takes the draws, shows the progress, and can be interrupted.
 
-The keys: chain *i* has ``fold_in(key, i)``, which is folded once more with what a draw
-is for (`INITIAL_POSITION`, `STEPPING`, `TUNING`), and step *t* folds in *t*. So a draw
+The keys: chain *i* has ``fold_in(key, i)``, folded once more with the purpose of a draw
+(`INITIAL_POSITION`, `STEPPING`, `TUNING`), and step *t* folds in *t*. So a draw
 depends on its chain and its step alone.
 """
 
@@ -48,17 +48,17 @@ class Chains:
     """Chains of one kernel.
 
     Arguments:
-        kernel: what steps one chain.
-        log_density: a pytree and a function of a position.
-        values: a pytree and a function of a position, to what is kept of it.
-        shapes: of the entries of a position.
+        kernel: the kernel that steps one chain.
+        log_density: a callable pytree, from a position to its log density.
+        values: a callable pytree, from a position to the values to keep.
+        shapes: the shapes of the entries of a position.
         key: the key of the run.
-        lanes: of the chains.
-        steps: how many steps each chain makes.
-        skip: for how many of them, the first ones, nothing is kept.
-        capacity: the most steps of one call.
-        cores: how many lanes run at the same time; default: as many as the CPU has
-            cores.
+        lanes: where the chains run.
+        steps: the number of steps of each chain.
+        skip: the number of first steps of which nothing is kept.
+        capacity: the largest number of steps of one call.
+        cores: the number of placements that run at the same time; default: the number
+            of CPU cores.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Chains:
         self._programs: dict[Any, Any] = {}
 
     def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """The states of chains at their initial positions (one a row), and the log
+        """The states of chains at their initial positions (one per row), and the log
         densities and gradients there."""
 
         def of_lane(number: int) -> tuple[Any, Any]:
@@ -110,11 +110,11 @@ class Chains:
         """Make all steps, a few at a time: about as many as take `CALL` seconds.
 
         Arguments:
-            states: as `init_states` gives them.
-            update: is told of progress.
+            states: as `init_states` returns them.
+            update: called with the progress.
 
         Yields:
-            values and statistics of some more steps, arrays of shape
+            values and statistics of the next steps, arrays of shape
             ``(chains, steps, ...)`` on the host.
         """
         mapped = (False, False, True, True, False, False)
@@ -171,7 +171,7 @@ class Chains:
     def _program(
         self, lane: Placement, one: Any, own: Sequence[bool], args: Any
     ) -> Any:
-        """Compiled once for all lanes at a place."""
+        """Compiled once for all placements on the same devices."""
         known = one, lane.whole
         if known not in self._programs:
             self._programs[known] = lane.compile(one, own, *args)

@@ -26,15 +26,15 @@ _STATS: dict[str, Any] = {
 
 
 class Draws:
-    """Values and statistics of all steps of some chains, which come in pieces.
+    """Values and statistics of all steps of some chains, added in pieces.
 
     Arguments:
-        shapes: of the values of one step.
-        chains, tune, draws: what comes, all steps of the warm-up first.
-        skip: how many steps, the first ones, are not kept.
+        shapes: the shapes of the values of one step.
+        chains, tune, draws: the number of each; warm-up steps come first.
+        skip: the number of first steps that are not kept.
 
     Raises:
-        MemoryError: they are larger than the memory of this machine.
+        MemoryError: they do not fit in the memory of this machine.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Draws:
 
     @property
     def draws(self) -> int:
-        """How many draws each chain has by now, those of the warm-up not counted."""
+        """The number of draws of each chain so far, without the warm-up."""
         return max(self._next - (self._tune - self._skip), 0)
 
     def add(
         self, values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]
     ) -> None:
-        """Take over a piece: arrays of shape ``(chains, steps, ...)``.
+        """Add a piece: arrays of shape ``(chains, steps, ...)``.
 
         If it is interrupted, the piece does not count.
         """

@@ -1,4 +1,4 @@
-"""The initial positions of chains, and what is said if none is usable."""
+"""The initial positions of chains, and the error if none is usable."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -25,13 +25,14 @@ class InitialPositions:
 
     Arguments:
         model: the model.
-        chains: how many.
-        initvals: as `initial_position` takes them, or one such a chain.
-        jitter: whether to jitter.
+        chains: the number of chains.
+        initvals: as `initial_position` takes them, or a list with one for each chain.
+        jitter: whether to add jitter.
         host_callback: as `jaxlink.function` takes it.
 
     Raises:
-        ValueError: not one set of initial values a chain, or values of a wrong shape.
+        ValueError: there is not one set of initial values for each chain, or a value
+            has the wrong shape.
     """
 
     def __init__(

@@ -31,11 +31,11 @@ class Recorder:
 
     Arguments:
         model: the model.
-        shapes: of all values of one step: free variables, value variables and
-            deterministics.
-        names: of these, what the trace keeps.
-        chains, tune, draws: how many.
-        callback: is called with each draw after it is kept.
+        shapes: the shapes of all values of one step: free variables, value variables
+            and deterministics.
+        names: the values that the trace keeps.
+        chains, tune, draws: the number of each.
+        callback: called with each draw after it is kept.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Recorder:
         ]
 
     def add(self, values: Arrays, stats: Arrays) -> None:
-        """Take over some more steps: arrays of shape ``(chains, steps, ...)``."""
+        """Add the next steps: arrays of shape ``(chains, steps, ...)``."""
         dtypes = {_NAMES.get(name, name): x.dtype for name, x in stats.items()}
         for chain, trace in enumerate(self._traces):
             if not self._next:
@@ -93,7 +93,7 @@ class Recorder:
             self._callback(trace=trace, draw=draw)
 
     def multitrace(self, *, discard_tuned: bool, took: float) -> MultiTrace:
-        """All draws that all chains have."""
+        """The draws that every chain has."""
         for trace in self._traces:
             trace.close()
         tuned = min(self._tune, self._next)

@@ -1,4 +1,4 @@
-"""What the arguments of `sample` mean to a sampler: NUTS's options, and PyMC's init."""
+"""From the arguments of `sample` to a sampler's options: NUTS's, and PyMC's init."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -23,12 +23,12 @@ _DENSE: dict[str, dict[str, Any]] = {
 
 
 class Settings(NamedTuple):
-    """How a sampler is to run.
+    """The settings of a sampler.
 
     Attributes:
-        target_accept: the acceptance rate that it aims at.
+        target_accept: the target acceptance rate.
         jitter: whether the initial positions are jittered.
-        options: its own options.
+        options: the sampler's own options.
     """
 
     target_accept: float
@@ -47,17 +47,17 @@ def settings_of(
     further: Mapping[str, Any],
     arguments: Collection[str],
 ) -> Settings:
-    """What `sample` was told about NUTS.
+    """Read the arguments of `sample` that concern NUTS.
 
     Arguments:
-        sampler: whose NUTS it is.
-        further: arguments that `sample` does not name, options of the sampler among
-            them, as PyMC takes them.
-        arguments: the names of those that it does.
+        sampler: the name of the library.
+        further: arguments that `sample` does not name; as in PyMC, they may be options
+            of the sampler.
+        arguments: the names of the arguments that it does name.
 
     Raises:
         TypeError: something is given twice, or is not an argument.
-        ValueError: a number is out of range, or the sampler has no such start.
+        ValueError: a number is out of range, or the sampler lacks this ``init``.
     """
     if nuts is not None and nuts_sampler_kwargs is not None:
         raise TypeError("give either nuts or nuts_sampler_kwargs, not both.")

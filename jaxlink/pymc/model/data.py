@@ -19,12 +19,13 @@ Dims = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class ModelData:
-    """What of a model's data can change, and which lengths go with it.
+    """The data of a model that can change, and the lengths that depend on them.
 
     Attributes:
         dims: the name of each `pm.Data`, with the names of its dimensions.
-        lengths: dimensions whose length is a number of its own, with that length now.
-        fixed: those among them that cannot change.
+        lengths: dimensions whose length is a variable of its own, with the current
+            length.
+        fixed: the names of those that cannot change.
         labelled: dimensions that have coordinates.
     """
 
@@ -63,7 +64,7 @@ class ModelData:
         has to take over.
 
         Raises:
-            ValueError: as `ModelFunction.with_data` says.
+            ValueError: see `ModelFunction.with_data`.
         """
         dims, lengths = dict(self.dims), dict(self.lengths)
         check_names(values, dims, "pm.Data of the model")
@@ -145,10 +146,10 @@ def _check_shape(
 
 
 def check_observed(model: pm.Model) -> None:
-    """Raise unless the observed data are of the lengths that their dimensions have now.
+    """Raise unless observed data have the current lengths of their dimensions.
 
     Raises:
-        ValueError: naming what is of another length.
+        ValueError: naming the data with another length.
     """
     for rv in model.observed_RVs:
         value = model.rvs_to_values[rv]

@@ -1,4 +1,4 @@
-"""The dicts by name that functions of a model take, and what is wrong with others."""
+"""The dicts by name that functions of a model take, and the errors for others."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +21,12 @@ _SPACES = {
 
 @dataclass(frozen=True)
 class Entries:
-    """What a dict must hold.
+    """The entries of a dict.
 
     Attributes:
-        argument: what it is called: ``position`` or ``draw``.
-        names: the names that it must hold, in the model's order.
-        further: names that it may hold too, which are not used.
+        argument: the name of the dict: ``position`` or ``draw``.
+        names: the names that it must have, in the model's order.
+        further: names that it may also have, and that are ignored.
         elsewhere: pairs of a name in the other space and the name here.
     """
 
@@ -41,7 +41,7 @@ class Entries:
 
     @cached_property
     def allowed(self) -> frozenset[str]:
-        """The names that it may hold."""
+        """The names that it may have."""
         return self._required | self.further
 
     def taker(self) -> Callable[[Any], Sequence[Any]]:
@@ -58,10 +58,11 @@ class Entries:
         Arguments:
             given: what the user passed.
             of: the function that takes it, for the error.
-            error: raised if it is no dict, lacks names, or is of the other space.
+            error: raised if it is not a dict, lacks names, or has names of the other
+                space.
 
         Raises:
-            ValueError: it has names that mean nothing here.
+            ValueError: it has unknown names.
         """
         if not isinstance(given, Mapping):
             raise error(

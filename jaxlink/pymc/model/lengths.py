@@ -1,8 +1,8 @@
-"""Which length an entry of a position or a draw must have, checked while JAX traces.
+"""The lengths of the entries of a position or a draw, checked while JAX traces.
 
-A log density sums over whatever it is given, so an entry that is too long or too short
-gives a number like any other. Where its type does not say the length, the dimensions of
-its variable do, or the size that it was made with.
+A log density sums over its terms, so an entry that is too long or too short silently
+gives a number. If the type does not say the length, the dimensions of the variable do,
+or the size with which it was made.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ Lengths = dict[int, tuple[Variable, str | None]]
 
 
 class CheckedLengths(Op):
-    """Its first input, which must have the lengths that the others say.
+    """The first input, which must have the lengths given by the others.
 
     Arguments:
-        function, name: of what, for the error.
-        axes: the dimensions that have a length.
-        dims: what these are called.
+        function, name: the function and the variable, for the error.
+        axes: the dimensions with a known length.
+        dims: the names of these dimensions.
     """
 
     __props__ = ("function", "name", "axes", "dims")
@@ -58,7 +58,7 @@ class CheckedLengths(Op):
         outputs[0][0] = value
 
     def check(self, value: Any, lengths: Sequence[Any]) -> None:
-        """Raise unless ``value`` has those of the ``lengths`` that are known."""
+        """Raise unless ``value`` has the ``lengths`` that are known."""
         for axis, dim, length in zip(self.axes, self.dims, lengths, strict=True):
             if is_static(length) and value.shape[axis] != length:
                 of = f" (`{dim}`)" if dim else ""
@@ -85,11 +85,11 @@ def with_lengths(
     inputs: Mapping[str, Variable],
     outputs: Sequence[Variable],
 ) -> list[Variable]:
-    """``outputs`` of a graph over a model, which check the lengths of its inputs.
+    """``outputs`` of a graph over a model, with checks of the lengths of its inputs.
 
     Arguments:
         model: the model.
-        function: what the graph becomes, for the error.
+        function: the name of the function, for the error.
         inputs: value variables and random variables by name.
         outputs: the outputs of the graph.
     """

@@ -1,9 +1,9 @@
-"""Which free variables a gradient can move.
+"""The free variables that a gradient cannot move.
 
-A gradient-based sampler moves every continuous variable, also one whose density it
-cannot know: that of `pymc_bart.BART`, say, is a constant, since a step method of its
-own grows the trees. So PyMC's step methods are asked, as `pymc.sample` asks them. Only
-whether there is a derivative is JAX's to say, since JAX differentiates.
+A gradient-based sampler moves every continuous variable, even one whose density it
+cannot know. The density of `pymc_bart.BART`, for example, is a constant, because a step
+method of its own grows the trees. So we ask PyMC's step methods, as `pymc.sample` does.
+Only JAX knows whether a derivative exists, since JAX differentiates.
 """
 
 from collections.abc import Callable, Mapping
@@ -75,11 +75,11 @@ def check_gradient(
 
     Arguments:
         log_density: a function of a position.
-        shapes: of the entries of a position.
-        instead: what does without a gradient.
+        shapes: the shapes of the entries of a position.
+        instead: a method that needs no gradient.
 
     Raises:
-        ValueError: naming the value variables in which it cannot.
+        ValueError: naming the value variables without a derivative.
     """
 
     def why_not(names: Mapping[str, Any]) -> Exception | None:
@@ -94,7 +94,7 @@ def check_gradient(
             return error
         return None
 
-    jax.eval_shape(log_density, shapes)  # what this raises is no matter of gradients
+    jax.eval_shape(log_density, shapes)  # its errors do not concern gradients
     if (error := why_not(shapes)) is None:
         return
     wrong = [name for name in shapes if why_not({name: None}) is not None]

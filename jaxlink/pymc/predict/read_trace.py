@@ -1,4 +1,4 @@
-"""What a trace holds, in any of the forms in which PyMC takes one."""
+"""Read a trace in any form that PyMC takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ __all__ = ["TraceData", "read_dataset", "read_trace", "resized", "samples_of"]
 
 @dataclass(frozen=True)
 class TraceData:
-    """Samples of variables, and what the data were when they were made.
+    """Samples of variables, and the data from which they were drawn.
 
     Attributes:
         sample_coords: the labels along each sample dimension.
-        names: the variables that there are.
-        value: the samples of one of them, of shape ``(*sample shape, ...)``, perhaps
-            loaded lazily.
-        constant_data, coords: the model's data and coordinates by name, as they were.
-        observed: names of what was observed.
+        names: the names of the variables.
+        value: returns the samples of one of them, of shape ``(*sample shape, ...)``,
+            which may be loaded lazily.
+        constant_data, coords: the model's data and coordinates at that time, by name.
+        observed: the names of the observed variables.
     """
 
     sample_coords: Mapping[str, Any]
@@ -47,7 +47,7 @@ def read_trace(trace: Any, sample_dims: Sequence[str]) -> TraceData:
 
     Raises:
         TypeError: it is something else.
-        ValueError: it has no samples, or not these dimensions.
+        ValueError: it has no samples, or lacks these dimensions.
     """
     if isinstance(trace, MultiTrace):
         return _read_multitrace(trace)
@@ -86,7 +86,7 @@ def read_dataset(
     coords: Mapping[str, Any] | None = None,
     observed: Sequence[str] = (),
 ) -> TraceData:
-    """Read a group of a trace; ``coords`` are further ones than its own."""
+    """Read a group of a trace; ``coords`` are added to its own."""
     if isinstance(sample_dims, str) or not sample_dims:
         raise ValueError(
             'sample_dims must be a list, such as ["chain", "draw"], not '
@@ -158,7 +158,7 @@ def samples_of(trace: TraceData, names: Sequence[str], model: pm.Model) -> Sampl
     """The samples of some variables of a model.
 
     Raises:
-        ValueError: the trace lacks one, or has it in another shape than the model.
+        ValueError: the trace lacks one, or has it with another shape than the model.
     """
     if missing := [name for name in names if name not in trace.names]:
         raise ValueError(

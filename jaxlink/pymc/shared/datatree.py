@@ -42,8 +42,8 @@ def prior_tree(
     model: pm.Model,
     idata_kwargs: Mapping[str, Any],
 ) -> DataTree:
-    """PyMC's tree of draws from the prior, of one chain. PyMC leaves the variables in
-    any order; here they stand as in ``arrays``."""
+    """PyMC's tree of draws from the prior, of one chain. Variables keep the order of
+    ``arrays``, unlike in PyMC."""
     kwargs: dict[str, Any] = {"model": model, **idata_kwargs}
     kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
     prior = {name: array[0] for name, array in arrays.items()}
@@ -66,14 +66,14 @@ def posterior_tree(
     coords: Mapping[str, Any],
     dims: Mapping[str, Any],
 ) -> DataTree:
-    """What PyMC returns.
+    """The tree that PyMC returns for a posterior.
 
     Arguments:
         model: for coords, dims and data.
         drawn: values and statistics by the prefix of their groups' names.
-        names: the values in order.
-        library: the module of what drew them.
-        attrs: of the groups of draws.
+        names: the names of the values, in order.
+        library: the module that drew them.
+        attrs: the attributes of the groups of draws.
         coords, dims: to add to the model's.
     """
     model_coords, model_dims = coords_and_dims_for_inferencedata(model)
@@ -110,14 +110,14 @@ def posterior_tree(
 
 
 def stamped(tree: DataTree) -> DataTree:
-    """The tree, whose groups say too which jaxlink made them."""
+    """The tree, with the version of jaxlink in the attributes of its groups."""
     for group in tree.children.values():
         group.attrs["jaxlink_version"] = version("jaxlink")
     return tree
 
 
 def extend(tree: DataTree, new: DataTree) -> DataTree:
-    """Add groups to a tree, and warn of those that are replaced."""
+    """Add groups to a tree, and warn about groups that are replaced."""
     replaced = set(tree.children) & set(new.children)
     if replaced := replaced - {"observed_data", "constant_data"}:
         warnings.warn(
