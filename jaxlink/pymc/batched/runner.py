@@ -1,4 +1,4 @@
-"""A run over samples: how it is computed, and where its results go."""
+"""A run over samples: how to compute it, and where its results go."""
 
 import inspect
 import math
@@ -103,7 +103,7 @@ class Run:
     """How to evaluate a function over samples.
 
     Arguments:
-        options: as `RunOptions` says.
+        options: see `RunOptions`.
     """
 
     def __init__(self, **options: Unpack[RunOptions]):
@@ -146,17 +146,17 @@ class Run:
         """Evaluate ``fn`` at all samples, and build the tree of the results.
 
         Arguments:
-            fn, call, samples, key, hint: as for `Chunks`.
+            fn, call, samples, key, hint: see `Chunks`.
             build: makes a tree of one level.
-            description: what is being done.
-            keep: names of values of the samples that are results as they are.
-            interruptible: whether Ctrl-C ends with what is done.
+            description: the text of the progress bar.
+            keep: names of values of the samples that are returned unchanged.
+            interruptible: whether the results so far are returned after Ctrl-C.
 
         Raises:
-            ValueError: shapes do not go together.
+            ValueError: shapes do not match.
             MemoryError: the results take more than ``memory_limit``.
             FileExistsError, ImportError: about the store.
-            KeyboardInterrupt: unless ``interruptible``, or if nothing was done yet.
+            KeyboardInterrupt: unless ``interruptible``, or if there are no results yet.
         """
         kept = Samples(samples.coords, {name: samples.values[name] for name in keep})
         chunks = Chunks(

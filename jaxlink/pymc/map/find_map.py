@@ -1,8 +1,8 @@
-"""find_MAP: the mode of a posterior, by `scipy.optimize` with JAX's derivatives.
+"""`find_MAP`: the mode of a posterior, by `scipy.optimize` with JAX's derivatives.
 
-PyMC's own function, under `jaxlink.MODE`, would differentiate in PyTensor, and know
-neither JAX's keys nor which terms of a density are not finite. So SciPy is called here,
-and the tree is PyMC's.
+Under `jaxlink.MODE`, PyMC's own function would differentiate in PyTensor. It would not
+know JAX's keys, nor which terms of a density are not finite. So we call SciPy here, and
+leave the tree to PyMC.
 """
 
 import warnings
@@ -210,7 +210,7 @@ def find_MAP(  # noqa: N802
 
 
 def _spelled(method: str) -> str:
-    """A method as SciPy spells it."""
+    """SciPy's spelling of a method."""
     spelled = {name.lower(): name for name in _METHODS}.get(str(method).lower(), method)
     check_names([spelled], list(_METHODS), "method of find_MAP")
     return spelled
@@ -249,7 +249,7 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
 def _partly_jittered(
     model: pm.Model, names: list[str], jitter: bool, given: dict[str, Any]
 ) -> Callable[[jax.Array], dict[str, Any]]:
-    """As `initial_position`, but jitter moves these value variables only."""
+    """Like `initial_position`, but only these value variables get jitter."""
     plain = initial_position(model, **given)
     if not jitter:
         return plain

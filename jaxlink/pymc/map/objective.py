@@ -24,15 +24,15 @@ class Objective:
 
     Arguments:
         model: the model.
-        position: where to start; what is not optimized stays as it is here.
+        position: the initial position; entries that are not optimized keep it.
         names: the value variables to optimize, in the order of the vector.
         bar: shows the progress.
         host_callback: as `jaxlink.function` takes it.
 
     Attributes:
-        flat: from what is optimized to a vector and back.
-        best, best_value: the vector with the least value so far, and that value; before
-            any evaluation, the start and infinity.
+        flat: from the optimized entries to a vector and back.
+        best, best_value: the vector with the smallest value so far, and that value;
+            before any evaluation, the initial vector and infinity.
         precision: the machine epsilon of the last evaluation.
 
     Raises:
@@ -80,7 +80,7 @@ class Objective:
         self._value_and_gradient = jax.jit(jax.value_and_grad(loss))
 
     def restart(self, position: Mapping[str, Any]) -> None:
-        """Start anew, at another position."""
+        """Restart at another position."""
         chosen = {name: position[name] for name in self.flat.shapes}
         self._fixed = {name: x for name, x in position.items() if name not in chosen}
         # By NumPy, since JAX may have no type that holds integers and floats.
@@ -89,7 +89,7 @@ class Objective:
         self.best_value = np.inf
 
     def log_density(self, entries: Mapping[str, Any]) -> jax.Array:
-        """The log density of what is optimized, by name."""
+        """The log density as a function of the optimized entries, by name."""
         return self._density({**self._fixed, **entries})
 
     def position(self, x: np.ndarray) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """NUTS of BlackJAX and of NumPyro behind one interface: one chain, one step.
 
-A `Kernel` is two functions of a single chain, so whatever maps chains over an axis or
-over devices, and whatever cuts a run into pieces, treats both libraries alike. A step
-is told its number, and the warm-up happens inside of the first ``tune`` steps: one
-compiled program serves warm-up and sampling.
+A `Kernel` is two functions of a single chain, so code that maps chains over an axis or
+over devices, or cuts a run into pieces, treats both libraries alike. A step gets its
+number, and the warm-up happens within the first ``tune`` steps: one compiled program
+serves warm-up and sampling.
 
-The kernels work in JAX's default float type whatever the types of the variables, as
-their own constants do. Neither library is strict about dtypes, so both run under
-standard promotion.
+The kernels work in JAX's default float type, as their own constants do, for variables
+of any type. Neither library is strict about dtypes, so both run under standard
+promotion.
 
 Hoffman, Gelman (2014). The No-U-Turn Sampler. JMLR 15(47).
 Betancourt (2017). A Conceptual Introduction to Hamiltonian Monte Carlo.
@@ -56,7 +56,7 @@ class Kernel(NamedTuple):
 
 
 class _Tuning(NamedTuple):
-    """BlackJAX's warm-up: what adapts the step size and the metric, and both now."""
+    """BlackJAX's warm-up: the adaptation of step size and metric, and the step size."""
 
     dual_averaging: Any
     metric: Any
@@ -79,9 +79,9 @@ def blackjax_kernel(
 ) -> Kernel:
     """BlackJAX's NUTS with Stan's warm-up.
 
-    The step size adapts by dual averaging at each step of the warm-up, the inverse mass
-    matrix (diagonal by default) in windows that double, after whose ends dual averaging
-    starts again. At the end the step size is the average over the last window.
+    In the warm-up the step size adapts at each step, by dual averaging. The inverse
+    mass matrix (diagonal by default) adapts in windows of doubling length; after each,
+    dual averaging restarts. The final step size is the average over the last window.
     """
     blackjax = load("blackjax", 'nuts_sampler="blackjax"')
     from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
@@ -180,7 +180,7 @@ _NUMPYRO_OPTIONS = (
 def numpyro_kernel(
     tune: int, target_accept: float, options: Mapping[str, Any]
 ) -> Kernel:
-    """NumPyro's NUTS, which warms up on its own."""
+    """NumPyro's NUTS, with its own warm-up."""
     load("numpyro", 'nuts_sampler="numpyro"')
     from numpyro.infer.hmc import hmc
     from numpyro.infer.hmc_util import build_adaptation_schedule
@@ -212,9 +212,9 @@ def numpyro_kernel(
         log_density: LogDensity, state: Any, key: jax.Array, t: Any
     ) -> tuple[Any, Position, Stats]:
         with jax.numpy_dtype_promotion("standard"):
-            # What only depends on the number of the step is taken from there, since it
-            # is one for all chains: so the branches of the warm-up stay branches when
-            # chains are mapped, and only the one that is needed runs.
+            # The window follows from the number of the step, which all chains share. So
+            # the branches of the warm-up stay branches when chains are mapped, and only
+            # the one that is needed runs.
             window = jnp.sum(ends < t).astype(state.adapt_state.window_idx.dtype)
             tuning = state.adapt_state._replace(window_idx=window)
             before = state._replace(
@@ -243,12 +243,12 @@ def _potential(log_density: LogDensity) -> LogDensity:
 
 
 def _strong(tree: Any) -> Any:
-    """Arrays without weak types, so that a state stays what it is in a loop."""
+    """Arrays without weak types, so that a state keeps its types in a loop."""
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), tree)
 
 
-# What makes the kernel of a sampler, from the number of steps of the warm-up, the
-# acceptance rate to aim at and the sampler's own options.
+# From the number of warm-up steps, the target acceptance rate and the sampler's own
+# options to its kernel.
 KERNELS: dict[str, Callable[[int, float, Mapping[str, Any]], Kernel]] = {
     "blackjax": blackjax_kernel,
     "numpyro": numpyro_kernel,

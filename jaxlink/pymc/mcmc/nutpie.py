@@ -1,8 +1,8 @@
 """nutpie's NUTS on a log density in JAX.
 
 nutpie runs chains in threads, which call the density and its gradient. Each chain is a
-run of its own with its own seed, so that it depends on its number and on nothing else,
-and has its initial position given.
+separate run with its own seed and a given initial position, so it depends on nothing
+but its number.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ _STATS = {
     "maxdepth_reached": "reached_max_treedepth",
 }
 
-# How often progress is shown, and how long a chain is waited for, in seconds.
+# The time between two looks at progress and chains, in seconds.
 _POLL = 0.1
 
 
@@ -38,14 +38,14 @@ class NutpieChains:
     """Chains of nutpie.
 
     Arguments:
-        log_density: a pytree and a function of a position.
-        values: a function of a position, to what is kept of it.
+        log_density: a callable pytree, from a position to its log density.
+        values: from a position to the values to keep.
         ravel: from a position to a vector and back.
         keys: a key for each chain.
-        tune, draws: the steps of a chain.
-        skip: for how many of them, the first ones, nothing is kept.
-        cores: how many chains run at the same time; default: all.
-        target_accept: the acceptance rate to aim at.
+        tune, draws: the numbers of steps of a chain.
+        skip: the number of first steps of which nothing is kept.
+        cores: the number of chains that run at the same time; default: all.
+        target_accept: the target acceptance rate.
         options: further arguments of `nutpie.sample`.
 
     Raises:
@@ -68,7 +68,7 @@ class NutpieChains:
     ):
         self._nutpie = load("nutpie", 'nuts_sampler="nutpie"')
         self._ravel, self._keys = ravel, keys
-        # nutpie needs a warm-up: one step, which is dropped, stands for none.
+        # nutpie needs a warm-up: without one, it makes a step that we drop.
         self._dropped = max(1 - tune, 0)
         self._skip = skip
         self._cores = len(keys) if cores is None else cores
@@ -78,8 +78,8 @@ class NutpieChains:
             self._options["maxdepth"] = self._options.pop("max_treedepth")
         self._values = jax.jit(lambda vector: values(ravel.unravel(vector)))
 
-        # What the density captured is passed as plain arrays, and what comes back goes
-        # through NumPy: a call then costs a quarter of what it costs with pytrees.
+        # The captured data go in as plain arrays, and results come back through NumPy:
+        # with pytrees a call costs four times as much.
         leaves, structure = jax.tree.flatten(log_density)
 
         def density(vector: jax.Array, *leaves: Any) -> jax.Array:
@@ -98,8 +98,8 @@ class NutpieChains:
         self._evaluate = evaluate
 
     def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """The states of chains at their initial positions (one a row), which are these
-        as vectors, and the log densities and gradients there."""
+        """The states of chains at their initial positions (one per row), which are the
+        positions as vectors, with their log densities and gradients."""
         vectors = np.asarray(jax.vmap(self._ravel.ravel)(positions))
         logps, gradients = zip(*map(self._evaluate, vectors), strict=True)
         return (
@@ -113,11 +113,11 @@ class NutpieChains:
 
         Arguments:
             vectors: the initial positions, as `init_states` gives them.
-            update: is told of progress.
+            update: called with the progress.
 
         Yields:
-            values and statistics of one step of all chains after the other, arrays of
-            shape ``(chains, 1, ...)``, for all steps that all chains made.
+            values and statistics of one step of all chains at a time, arrays of shape
+            ``(chains, 1, ...)``, for the steps that every chain made.
 
         Raises:
             KeyboardInterrupt: after that, if it was interrupted.
@@ -204,7 +204,7 @@ class NutpieChains:
 
 
 def _show(seen: dict[int, Any], shown: dict[int, Any], update: Update) -> None:
-    """Tell of what is new."""
+    """Report new steps."""
     for chain, now in list(seen.items()):
         before = shown.get(chain)
         shown[chain] = now

@@ -19,15 +19,15 @@ class MCMCProgress:
     """The bars of a run.
 
     Arguments:
-        style: as PyMC's ``progressbar``: ``True`` is ``"split+stats"``.
-        chains, draws, tune: what is sampled.
-        theme: as for `jaxlink.pymc.shared.progress.bars`.
+        style: PyMC's ``progressbar``: ``True`` is ``"split+stats"``.
+        chains, draws, tune: the number of each.
+        theme: see `jaxlink.pymc.shared.progress.bars`.
 
     Attributes:
-        display: the context in which they are shown.
+        display: the context that shows them.
 
     Raises:
-        ValueError: there is no such style.
+        ValueError: the style is unknown.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class MCMCProgress:
         """Show more steps of a chain.
 
         Arguments:
-            chain: which.
-            diverging: of each step since the last update, whether it diverged. Those of
-                the warm-up do not count. Without any step, the clock starts.
-            stats: of the last step, the ``step_size`` and ``n_steps``.
+            chain: the number of the chain.
+            diverging: for each step since the last update, whether it diverged.
+                Warm-up steps do not count. Without any step, the clock starts.
+            stats: the ``step_size`` and ``n_steps`` of the last step.
         """
         task = self._tasks[0 if self._combined else chain]
         self.display.start_task(task)

@@ -26,13 +26,13 @@ def why_unusable(
     *,
     jacobian: bool,
 ) -> str:
-    """Why nothing can start at a position that is not usable, as half a sentence.
+    """The reason why a position is not usable, as half a sentence.
 
     Arguments:
         model: the model.
         position: as `logdensity` takes it.
         logp, gradient: the log density there, which is not random, and its gradient.
-        jacobian: whether it counts Jacobians.
+        jacobian: whether it includes Jacobians.
     """
     if np.isfinite(logp):
         return (
@@ -46,13 +46,13 @@ def why_unusable(
 def nonfinite_terms(
     model: pm.Model, position: Mapping[str, Any], key: jax.Array, *, jacobian: bool
 ) -> list[str]:
-    """The terms that are not finite at a position, each with what it is there.
+    """The terms that are not finite at a position, each with its value.
 
     Arguments:
         model: the model.
         position: as `logdensity` takes it.
         key: for a log density that is random.
-        jacobian: whether Jacobians count.
+        jacobian: whether to include Jacobians.
     """
     # Ops that run in Python were asked for, or the density would not have compiled.
     density = logdensity(model, jacobian=jacobian, sum=False, host_callback=True)
@@ -69,7 +69,7 @@ def nonfinite_terms(
 
 
 def format_position(position: Mapping[str, Any]) -> str:
-    """A position, in short."""
+    """A short form of a position."""
     parts = [
         f"{name}: {np.array2string(np.asarray(entry), precision=4, threshold=6)}"
         for name, entry in position.items()

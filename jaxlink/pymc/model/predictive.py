@@ -168,7 +168,7 @@ def posterior_predictive(
 
 
 def _outputs(model: pm.Model, var_names: Sequence[str]) -> dict[str, Variable]:
-    """The variables of these names, values in transformed spaces excepted."""
+    """The variables with these names, except values in transformed spaces."""
     if isinstance(var_names, str):
         raise TypeError(f"var_names must be a list: write [{var_names!r}].")
     values = {var.name for var in model.value_vars} - {rv.name for rv in model.free_RVs}
@@ -178,13 +178,13 @@ def _outputs(model: pm.Model, var_names: Sequence[str]) -> dict[str, Variable]:
 
 
 def default_outputs(model: pm.Model, observed: Iterable[str] = ()) -> list[str]:
-    """What PyMC draws by default: the observed variables, and the deterministics that
-    depend on them directly.
+    """The variables that PyMC draws by default: the observed ones, and deterministics
+    that depend directly on them.
 
     Arguments:
         model: the model.
-        observed: names of what was observed when a trace was made. Those that the model
-            still has count as observed.
+        observed: the names of the variables that were observed when the trace was made.
+            Those that the model still has count as observed.
     """
     names = [rv.name for rv in model.observed_RVs]
     names += [name for name in observed if name in model.named_vars]

@@ -22,7 +22,7 @@ __all__ = [
 # Values by name.
 Arrays = Mapping[str, np.ndarray]
 
-# Warnings are about the line that called jaxlink.
+# Warnings point to the line that called jaxlink.
 HERE = (str(Path(__file__).parents[1]),)
 
 
@@ -30,12 +30,12 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
     """Raise unless all ``names`` are ``allowed``.
 
     Arguments:
-        names: what the user wrote.
-        allowed: what is there.
+        names: the user's names.
+        allowed: the known names.
         what: what a name stands for, in the singular, for the error.
 
     Raises:
-        ValueError: naming what is unknown, with its near matches.
+        ValueError: naming the unknown ones, with near matches.
         TypeError: a variable stands in place of its name.
     """
     unknown = [name for name in names if name not in allowed]
@@ -62,7 +62,7 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
 
 
 def check_count(value: Any, name: str, least: int) -> int:
-    """An argument that counts something.
+    """Check an argument that is a count.
 
     Raises:
         TypeError: it is not an integer.

@@ -1,4 +1,4 @@
-"""Which model a function is about, and which call of the user's it belongs to."""
+"""The model of a function, and the user's call that it belongs to."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,8 +12,8 @@ __all__ = ["model_of", "one_call"]
 
 
 def one_call[F: Callable[..., Any]](function: F) -> F:
-    """``function``, which compiles several graphs for what is one call of the user's:
-    a warning that is about all of them comes once, and names it."""
+    """``function``, which compiles several graphs in one call by the user. A warning
+    about all of them comes once, and names the function."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -27,7 +27,7 @@ def model_of(model: pm.Model | None) -> pm.Model:
     """``model``, or the one on the context stack.
 
     Raises:
-        TypeError: there is none, or ``model`` is something else.
+        TypeError: there is none, or ``model`` is not a model.
     """
     if model is None:
         model = pm.Model.get_context(error_if_none=False)

@@ -1,4 +1,4 @@
-"""Bars that show how far a run is.
+"""Progress bars.
 
 They use rich directly. PyMC has bars too, but those for chains import matplotlib, which
 PyMC does not install, and the simple one shows a percentage without counts or rates.
@@ -54,7 +54,7 @@ def bars(
         show: whether anything is displayed.
         unit: what is counted, in the singular.
         ends: whether the totals are known.
-        theme: a theme of rich; default: PyMC's. A string, which PyMC takes as a style
+        theme: a rich theme; default: PyMC's. A string, which PyMC takes as a style
             sheet for marimo, is ignored.
     """
     theme = theme if isinstance(theme, Theme) else default_progress_theme
@@ -84,7 +84,7 @@ def progress_bar(
     called, and times what follows.
 
     Arguments:
-        show, unit, theme: as for `bars`.
+        show, unit, theme: see `bars`.
         total: the number of units, if it is known.
         description: what is being done.
     """

@@ -1,4 +1,4 @@
-"""PyMC's arguments that cannot act here, and what to write instead.
+"""PyMC's arguments that have no effect here, and what to write instead.
 
 Functions that PyMC has too take all of its arguments, by name and by position.
 Arguments that concern PyMC's own machinery raise the errors of this module.
@@ -64,14 +64,14 @@ _ADVICE = {
 
 
 def refuse(function: str, **given: Any) -> None:
-    """Raise for arguments that cannot act.
+    """Raise for arguments that have no effect.
 
     Arguments:
-        function: what was called.
-        given: the arguments; ``None`` and what is empty was not given.
+        function: the name of the function.
+        given: the arguments; ``None`` and empty values count as not given.
 
     Raises:
-        TypeError: naming the first one that was given, and what to write instead.
+        TypeError: naming the first one given, and what to write instead.
     """
     for name, value in given.items():
         if value is None or (isinstance(value, Mapping) and not value):
@@ -86,9 +86,9 @@ def refuse_unknown(
     """Raise for arguments that neither PyMC nor jaxlink has.
 
     Arguments:
-        function: what was called.
+        function: the name of the function.
         given: the unknown names.
-        allowed: the names that there are.
+        allowed: the known names.
 
     Raises:
         TypeError: naming the first one, with its near matches.
@@ -101,7 +101,7 @@ def refuse_unknown(
 
 @contextmanager
 def quieted(quiet: bool) -> Iterator[None]:
-    """Let PyMC's loggers be silent, if ``quiet``."""
+    """Silence PyMC's loggers, if ``quiet``."""
     loggers = [
         logging.getLogger(name)
         for name in ("pymc", "pymc.sampling.mcmc", "pymc.stats.convergence")
@@ -119,14 +119,14 @@ def quieted(quiet: bool) -> Iterator[None]:
 def idata_options(
     function: str, idata_kwargs: Mapping[str, Any] | None
 ) -> tuple[bool | None, dict[str, Any]]:
-    """What PyMC's ``idata_kwargs`` ask for.
+    """Read PyMC's ``idata_kwargs``.
 
     Returns:
-        whether values of transformed variables are wanted, if that is said; and the
-        ``coords`` and ``dims`` to add to the model's.
+        whether to return values of transformed variables, or ``None`` if not given; and
+        the ``coords`` and ``dims`` to add to the model's.
 
     Raises:
-        ValueError: there is something else.
+        ValueError: there is another entry.
     """
     given = dict(idata_kwargs or {})
     for name in ("log_likelihood", "log_prior"):

@@ -17,17 +17,17 @@ RandomSeed = int | Sequence[int] | np.ndarray | np.random.Generator | None
 
 
 def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
-    """The PRNG key that a run starts from.
+    """The initial PRNG key of a run.
 
     Arguments:
         key: a JAX PRNG key, typed or raw.
         random_seed: instead of a key, as in PyMC: an int is
-            ``jax.random.key(random_seed)``; a sequence of ints and a NumPy generator
-            (which is advanced) are hashed to a key; without both the key is fresh.
+            ``jax.random.key(random_seed)``; a sequence of ints or a NumPy generator
+            (which advances) is hashed to a key. Without either, the key is fresh.
 
     Raises:
         TypeError: both are given, or one in place of the other.
-        ValueError: a negative seed.
+        ValueError: the seed is negative.
     """
     if key is not None:
         if random_seed is not None:
@@ -67,7 +67,7 @@ def _looks_like_key(value: Any) -> bool:
 
 
 def _seed(value: Any) -> int | list[int]:
-    """What is given as a seed, as Python integers."""
+    """A seed as Python integers."""
     is_int = isinstance(value, int | np.integer)  # also one of more than 64 bits
     numbers = [value] if is_int else np.asarray(value).ravel().tolist()
     if isinstance(value, bool | np.bool_) or not numbers:

@@ -3,13 +3,13 @@
 The posterior of a flat unconstrained vector z is approximated by a normal distribution
 q, whose scale S is diagonal (mean field) or a Cholesky factor (full rank). With
 z = mean + S e and e standard normal, the ELBO is E[log p(z) - log q(z)]. It and its
-gradient are estimated from draws of e, which come in pairs of opposite signs: what they
-say about the mean of a normal posterior is then exact.
+gradient are estimated from draws of e in pairs of opposite sign, which makes the
+estimated mean of a normal posterior exact.
 
-Of the gradient, that part which comes from the parameters within log q has expectation
-zero. The mean field leaves it out, and then the noise vanishes as q approaches the
-posterior. With a Cholesky factor that would put the factor's inverse into the gradient,
-which can blow up in many dimensions, so there it is kept.
+The part of the gradient that comes from the parameters within log q has expectation
+zero. The mean field leaves it out, so the noise vanishes as q approaches the posterior.
+With a Cholesky factor this would put the factor's inverse into the gradient, which can
+blow up in many dimensions, so the full rank keeps it.
 
 BlackJAX's own fits draw no pairs. After 10,000 steps their means of a normal posterior
 are off by 0.05 to 0.7 standard deviations, where these are exact. See
@@ -46,12 +46,12 @@ LogDensity = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Parameters(NamedTuple):
-    """What is optimized.
+    """The parameters that are optimized.
 
     The standard deviations of a mean field are softplus(rho), with rho of shape (d,).
     The Cholesky factor of a full rank is diag(s) T, where s is the softplus of the
     diagonal of rho, of shape (d, d), and T has a unit diagonal and the entries of rho
-    below it: so they have no units, and steps of one length suit all of them.
+    below it. So they have no units, and one step length suits all of them.
     """
 
     mean: jax.Array
@@ -80,7 +80,7 @@ def place(mean: jax.Array, scale: jax.Array, e: jax.Array) -> jax.Array:
 def draws_of_step(
     parameters: Parameters, samples: int, key: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What a step draws: the key of its minibatch, e, and z; (samples, d) each."""
+    """The draws of a step: the key of its minibatch, e, and z; (samples, d) each."""
     mean = parameters.mean
     of_noise, of_batch = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     half = jax.random.normal(of_noise, (-(-samples // 2), mean.size), mean.dtype)
@@ -91,7 +91,7 @@ def draws_of_step(
 def negative_elbo(
     parameters: Parameters, log_p: LogDensity, samples: int, key: jax.Array
 ) -> jax.Array:
-    """An estimate from draws of q, for all of which the minibatch is the same."""
+    """An estimate from draws of q, which share one minibatch."""
     of_batch, e, z = draws_of_step(parameters, samples, key)
     if samples == 1:  # a density under vmap may cost more: it takes both branches
         log_joint = log_p(of_batch, z[0])[None]
@@ -108,8 +108,8 @@ def negative_elbo(
 
 
 class State(NamedTuple):
-    """Where the optimization stands: the parameters, the optimizer's own state, the
-    number of steps made, and whether the next one was tried and gave NaN."""
+    """The state of the optimization: the parameters, the optimizer's own state, the
+    number of steps made, and whether the next step gave NaN."""
 
     parameters: Parameters
     optimizer: Any
@@ -130,7 +130,7 @@ def advance(
 ) -> tuple[State, jax.Array]:
     """Make up to ``steps`` steps, and stop before one that gives NaN.
 
-    One program serves any number of steps, so where a run pauses changes no bit of it.
+    One program serves any number of steps, so pauses do not change a bit of the result.
     Step *i* uses the key ``fold_in(key, i)``.
 
     Returns:

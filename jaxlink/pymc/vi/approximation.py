@@ -1,4 +1,4 @@
-"""Approximation: a normal distribution over the unconstrained space of a model."""
+"""`Approximation`: a normal distribution over the unconstrained space of a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,18 +31,18 @@ __all__ = ["Approximation"]
 class Approximation:
     """A normal distribution that approximates a model's posterior, made by `fit`.
 
-    It is a distribution of flat vectors, the *d* entries of a position in the order of
-    the model's value variables (`jaxlink.pymc.ravel`). It is a pytree, whose leaves are
-    the arrays.
+    It is a distribution of flat vectors: the *d* entries of a position in the order of
+    the model's value variables (`jaxlink.pymc.ravel`). It is a pytree whose leaves are
+    its arrays.
 
     Attributes:
-        mean: of shape (d,).
+        mean: the mean, of shape (d,).
         scale: the standard deviations, of shape (d,) (mean field), or the lower
             Cholesky factor of the covariance, of shape (d, d) (full rank).
-        hist: the loss of each step, which is an estimate of the negative ELBO. (PyMC
-            divides it by how much larger the data are than a minibatch.)
+        hist: the loss of each step, an estimate of the negative ELBO. (PyMC divides it
+            by the ratio of the data's size to the minibatch's.)
         model: the model.
-        entries: name, and shape and dtype, of each entry of a position.
+        entries: the name, shape and dtype of each entry of a position.
 
     Example:
         >>> import jax, jaxlink.pymc, pymc as pm
@@ -104,20 +104,19 @@ class Approximation:
         host_callback: bool = False,
         **options: Unpack[RunOptions],
     ) -> DataTree:
-        """Draws of all free variables and deterministics.
+        """Draw all free variables and deterministics.
 
-        Draw *i* is ``self.draw`` of the key ``fold_in(fold_in(key, 0), i)``, whatever
-        else is asked for.
+        Draw *i* is ``self.draw`` of the key ``fold_in(fold_in(key, 0), i)``.
 
         Arguments:
-            draws: how many.
+            draws: the number of draws.
             key: a PRNG key.
             random_seed: instead of a key; default: a fresh one.
-            var_names: which variables; default: all.
-            include_transformed: whether the values of transformed variables, such as
-                ``sigma_log__``, are returned too.
+            var_names: the variables to return; default: all.
+            include_transformed: whether to return the values of transformed variables,
+                such as ``sigma_log__``, too.
             host_callback: as `jaxlink.function` takes it.
-            options: see `RunOptions`; there is no progress bar unless asked for.
+            options: see `RunOptions`; ``progressbar`` is False by default.
 
         Returns:
             what PyMC's ``Approximation.sample`` returns: a DataTree with a posterior of
@@ -125,7 +124,8 @@ class Approximation:
 
         Raises:
             TypeError: both ``key`` and ``random_seed`` are given.
-            ValueError: the model has no such variables, or a number is out of range.
+            ValueError: the model lacks a variable of ``var_names``, or a number is out
+                of range.
             MemoryError, FileExistsError, ImportError: see `RunOptions`.
         """
         labels = labels_of(draws)
@@ -175,7 +175,7 @@ class Approximation:
             own, coords = [], {}
             for axis, (dim, length) in enumerate(zip(dims, value.shape, strict=True)):
                 labels = None if dim is None else self.model.coords.get(dim)
-                # A transform may change a length, and then nothing has a label.
+                # If a transform changes a length, there are no labels.
                 fits = labels is not None and len(labels) == length
                 own.append(dim if fits else f"{name}_dim_{axis}")
                 if fits:

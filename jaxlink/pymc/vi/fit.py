@@ -31,7 +31,7 @@ __all__ = ["fit"]
 # (approximation so far, losses so far, number of steps so far)
 Callback = Callable[[Approximation, np.ndarray, int], Any]
 
-# Further arguments of `pymc.fit`, which `pymc_arguments` says how to replace.
+# Further arguments of `pymc.fit`; `pymc_arguments` says how to replace them.
 REFUSED = (
     "compile_kwargs",
     "fn_kwargs",
@@ -45,7 +45,7 @@ REFUSED = (
     "total_grad_norm_constraint",
 )
 
-# What the default optimizer and the scale start with.
+# Initial learning rates of the default optimizer, and the initial scale.
 _MEAN_RATE, _FULL_RATE, _SIGMA = 0.05, 0.02, 0.1
 
 
@@ -205,7 +205,7 @@ def fit(
 def _start_sigma(
     model: pm.Model, flat: Ravel, given: Mapping[str, Any] | None
 ) -> jax.Array:
-    """The standard deviations to start from, as a vector."""
+    """The initial standard deviations, as a vector."""
     sigmas = {
         name: np.full(entry.shape, _SIGMA, np.dtype(entry.dtype))
         for name, entry in flat.shapes.items()
@@ -230,7 +230,7 @@ def _start_sigma(
 def _starting(
     inf_kwargs: Mapping[str, Any] | None, given: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    """Where to start, of the arguments and of PyMC's dict of such."""
+    """The initial values, from the arguments and from PyMC's ``inf_kwargs``."""
     of_dict = dict(inf_kwargs or {})
     check_names(of_dict, given, "entry of inf_kwargs")
     for name in of_dict:

@@ -1,4 +1,4 @@
-"""An ADVI run: steps in stretches, their losses, and the report on NaN."""
+"""An ADVI run: steps in groups, their losses, and the report on NaN."""
 
 import math
 import time
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 __all__ = ["ADVIRun"]
 
-# A stretch without a fixed length: at most so many steps, and for about how long.
+# Without `chunk`: the largest number of steps at a time, and the time to aim at.
 _CAPACITY, _SECONDS = 10_000, 0.2
-# The average loss that is shown is over so many steps.
+# The bar shows the average loss over this many steps.
 _WINDOW = 1000
 
 
 class ADVIRun:
-    """An optimization under way.
+    """A running optimization.
 
     Arguments:
         model: the model, for errors.
         flat: its positions as vectors.
-        key: of the steps.
-        parameters: where to start.
-        optimizer: of Optax.
-        samples: how many draws a step makes.
-        n: how many steps there will be.
+        key: the key of the steps.
+        parameters: the initial parameters.
+        optimizer: an Optax optimizer.
+        samples: the number of draws of a step.
+        n: the number of steps.
         host_callback: as `jaxlink.function` takes it.
     """
 
@@ -89,14 +89,14 @@ class ADVIRun:
         return Approximation(mean, scale, self.losses.copy(), self._model, entries)
 
     def advance(self, chunk: int | None) -> int:
-        """Make one step at first, then those up to the next multiple of ``chunk``, or
-        what takes a moment.
+        """Make one step the first time, then the steps up to the next multiple of
+        ``chunk``, or as many as take a moment.
 
         Returns:
-            how many were made.
+            the number of steps made.
 
         Raises:
-            ValueError, FloatingPointError: what was met is not finite.
+            ValueError, FloatingPointError: the loss is not finite.
         """
         steps = int(self._pace) if chunk is None else chunk - self.done % chunk
         steps = min(steps, self._capacity, len(self._losses) - self.done)
