@@ -70,7 +70,7 @@ def test_a_generator_is_a_stream_of_keys(walk, name):
 
 
 def test_long_walks_are_made_in_steps(walk, monkeypatch):
-    monkeypatch.setattr(generators, "_AT_ONCE", 1)
+    monkeypatch.setattr(generators, "_SKIPPED_AT_ONCE", 1)
     moved = generator(1)
     moved.integers(2**32, size=4, dtype="uint32")
     assert equal(walk[0](generator(1))[-1], moved)

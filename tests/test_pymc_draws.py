@@ -177,7 +177,7 @@ def test_rules_of_resampling_are_pymcs(name, caplog):
 def test_implicit_freezing_is_warned_of(model):
     with (
         pytest.warns(
-            pm.exceptions.ImplicitFreezeWarning, match="`p` is drawn"
+            pm.exceptions.ImplicitFreezeWarning, match="`p` is resampled"
         ) as froze,
         pytest.warns(UserWarning, match=r"Potentials \(`pull`\)"),
     ):

@@ -185,14 +185,14 @@ def test_interrupt_in_the_warmup_returns_nothing(small, monkeypatch):
 def test_calls_get_longer_but_not_too_long(small):
     """Steps come in pieces that double until they take a while, and fit the batch."""
     pieces = []
-    original = mcmc.Trace.add
+    original = mcmc.Draws.add
 
     def add(self, values, stats):
         pieces.append(stats["lp"].shape[1])
         original(self, values, stats)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mcmc.Trace, "add", add)
+        patch.setattr(mcmc.Draws, "add", add)
         walked(100, model=small, tune=0, batch_size=16)
     assert sum(pieces) == 100
     assert pieces[:4] == [1, 2, 4, 8]
