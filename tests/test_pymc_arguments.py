@@ -144,6 +144,12 @@ def test_arguments_that_cannot_act(model, posterior, function, name, value, inst
         getattr(jp, function)(*first, model=model, **{name: value})
 
 
+@pytest.mark.parametrize("run", [jp.sample_prior_predictive, jp.compute_log_likelihood])
+def test_misspelt_options_of_a_run(run):
+    with pytest.raises(TypeError, match=r"no argument batchsize\. Did you mean batch_"):
+        run(batchsize=3)
+
+
 def test_unknown_arguments(model):
     with pytest.raises(TypeError, match=r"no argument chain\. Did you mean chains"):
         jp.sample(model=model, chain=2)

@@ -62,6 +62,7 @@ _SYMBOLIC: dict[tuple[type, bool], Callable[..., Any]] = {}
 def register(rows: Mapping[type[RandomVariable], Row]) -> None:
     """Add the rows of a table."""
     for rv_type, row in rows.items():
+        _refuse_second(rv_type)
         _ROWS[rv_type] = row
 
 
@@ -151,17 +152,24 @@ def sampler(
 
     def register(draw: F) -> F:
         for rv_type in rv_types:
-            taken = _own_row(rv_type)
-            if taken is not None:
-                raise RuleError(
-                    f"{_dotted(rv_type)} already has a sampler, "
-                    f"{taken.draw.__module__}.{taken.draw.__qualname__}. Subclass the "
-                    "RandomVariable and register a sampler for the subclass."
-                )
+            if not isinstance(rv_type, str):
+                load_optional_rules(rv_type)  # our own row, if there is one
+            _refuse_second(rv_type)
             _ROWS[rv_type] = Row(draw, static, cast, reads_op, differentiable, how)
         return draw
 
     return register
+
+
+def _refuse_second(rv_type: RVType) -> None:
+    """Raise if a class has a row already, by itself or by its dotted name."""
+    taken = _own_row(rv_type)
+    if taken is not None:
+        raise RuleError(
+            f"{_dotted(rv_type)} already has a sampler, {taken.draw.__module__}."
+            f"{taken.draw.__qualname__}. Subclass the RandomVariable and register a "
+            "sampler for the subclass."
+        )
 
 
 def no_derivative(name: str, of: str = "its parameters") -> str:
