@@ -8,6 +8,7 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from types import ModuleType as _ModuleType
 
+from jaxlink.call.cache import clear_cache
 from jaxlink.call.jax_function import JAXFunction
 from jaxlink.compile import function
 from jaxlink.dispatch.random.registry import sampler
@@ -46,6 +47,7 @@ __all__ = [
     "RuleError",
     "StaticArgumentError",
     "UnsupportedOpError",
+    "clear_cache",
     "function",
     "rule",
     "sampler",

@@ -1,23 +1,27 @@
 """`function`: graph -> rewrites -> link -> JAXFunction. Start reading here."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable, clone_get_equiv
 from pytensor.graph.fg import FunctionGraph
 from pytensor.tensor.random.type import RandomType
 
 from jaxlink import dispatch as dispatch  # registers all rules
+from jaxlink.call.cache import PROGRAMS
 from jaxlink.call.graph_spec import (
     Givens,
     GraphSpec,
     read_graph_spec,
     refuse_updates,
 )
+from jaxlink.call.identity import graph_identity
 from jaxlink.call.jax_function import JAXFunction
 from jaxlink.call.precision import compiling_for, warn_about_64_bit
-from jaxlink.call.program import Code, Program
+from jaxlink.call.program import Code
 from jaxlink.call.signature import Data, Labels, Parameter, Signature, identifier
 from jaxlink.link.linker import Linker
 from jaxlink.ops.streams import PRNGKeyType
@@ -111,13 +115,73 @@ def function(
 
 
 def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunction:
+    """Rewrite and link a graph, or find the code of an equal graph.
+
+    Equal graphs share their code, and so what JAX compiled. Each function has the
+    values of its own shared variables.
+    """
+    names = [out.name for out in spec.outputs]
+    fn_name = identifier(name or next(iter(names), None) or "fn")
+    identity = _identity(spec, fn_name, linker)
+    compiled = None if identity is None else PROGRAMS.get(identity)
+    if compiled is None:
+        compiled = _compile(spec, fn_name, linker)
+        if identity is not None:
+            compiled = PROGRAMS.put(identity, compiled, compiled.nbytes)
+    code = compiled.code
+
+    values = [var.get_value(borrow=True) for var in spec.shared]
+    captured = [
+        each.fix(fn_name, value) if each.static else each.capture(fn_name, value)
+        for each, value in zip(code.data, values, strict=False)
+    ]
+    captured += compiled.constants
+    pairs = list(zip(code.data, captured, strict=True))
+    fixed = tuple(value for each, value in pairs if each.static)
+    dynamic = tuple(value for each, value in pairs if not each.static)
+
+    shown = spec.form.labels if spec.form.form == "dict" else names
+    with compiling_for(fn_name if name else "jaxlink.function"):
+        static = code.linked.required.keys() | code.linked.preferred
+        warn_about_64_bit(code.fgraph, shown, static)
+    return JAXFunction(code.program(fixed), dynamic)
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """The code of a graph, and the values of the constants that it captured."""
+
+    code: Code
+    constants: tuple[Any, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the constants."""
+        arrays = [x for x in self.constants if isinstance(x, jax.Array)]
+        return sum(x.size * x.dtype.itemsize for x in arrays)
+
+
+def _identity(spec: GraphSpec, fn_name: str, linker: Linker) -> Hashable | None:
+    """What equal functions have in common, or ``None`` if this one must not be kept:
+    Ops that run in Python may hold anything."""
+    if linker.host_callback:
+        return None
+    leaves = [*spec.inputs, *spec.shared, *spec.roots]
+    graph = graph_identity(leaves, spec.outputs)
+    if graph is None:
+        return None
+    counts = len(spec.inputs), len(spec.shared), len(spec.roots)
+    x64 = bool(jax.config.jax_enable_x64)
+    return graph, counts, spec.form, fn_name, linker, x64
+
+
+def _compile(spec: GraphSpec, fn_name: str, linker: Linker) -> _Compiled:
     """Rewrite and link a graph."""
     fgraph, memo = _clone(spec)
     if spec.roots:
         collapse_to_key(fgraph, [memo[root] for root in spec.roots])
     n_inputs = len(fgraph.inputs)
-    rewrite(fgraph)
-    constants = fgraph.inputs[n_inputs:]
+    values = rewrite(fgraph)
 
     sources = {memo[var]: var for var in [*spec.inputs, *spec.shared]}
     linked = linker.link(
@@ -126,29 +190,24 @@ def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunct
     )
     static = linked.required.keys() | linked.preferred
 
-    names = [out.name for out in spec.outputs]
-    fn_name = identifier(name or next(iter(names), None) or "fn")
     labels = Labels()
     signature = Signature(fn_name, tuple(_parameters(spec, memo, static, labels)))
-    captured = [(memo[var], var) for var in spec.shared]
-    captured += [(constant, constant) for constant in constants]
-    data, fixed, dynamic = [], [], []
-    for var, source in captured:
-        known_as = None if var is source else source.name
-        label = labels.unique(source.name, "data")
-        each = Data(known_as, label, var.type, var in static)
-        data.append(each)
-        value = source.get_value(borrow=True)
-        if each.static:
-            fixed.append(each.fix(fn_name, value))
-        else:
-            dynamic.append(each.capture(fn_name, value))
-
-    shown = spec.form.labels if spec.form.form == "dict" else names
-    with compiling_for(fn_name if name else "jaxlink.function"):
-        warn_about_64_bit(fgraph, shown, static)
-    code = Code(signature, fgraph, spec.form, tuple(data), linker, linked)
-    return JAXFunction(Program(code, tuple(fixed)), tuple(dynamic))
+    data = [
+        Data(var.name, labels.unique(var.name, "data"), var.type, memo[var] in static)
+        for var in spec.shared
+    ]
+    constants = [
+        Data(None, labels.unique(var.name, "data"), var.type, var in static)
+        for var in fgraph.inputs[n_inputs:]
+    ]
+    with jax.ensure_compile_time_eval():  # also if a transformation is running
+        captured = [
+            each.fix(fn_name, value) if each.static else each.capture(fn_name, value)
+            for each, value in zip(constants, values, strict=True)
+        ]
+    everything = tuple(data + constants)
+    code = Code(signature, fgraph, spec.form, everything, linker, linked)
+    return _Compiled(code, tuple(captured))
 
 
 def _clone(spec: GraphSpec) -> tuple[FunctionGraph, dict[Any, Any]]:

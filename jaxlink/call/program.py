@@ -8,6 +8,8 @@ import jax
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 
+from jaxlink.call.cache import PROGRAMS, Cache
+from jaxlink.call.identity import graph_identity
 from jaxlink.call.serialize import pack, unpack
 from jaxlink.call.signature import Data, Signature
 from jaxlink.errors import PrecisionError
@@ -18,6 +20,9 @@ from jaxlink.values.streams import Stream
 from jaxlink.values.types import describe, dtype_of
 
 __all__ = ["Code", "Outputs", "Program"]
+
+# For how many values of the shape-fixing data a graph keeps its programs.
+PROGRAMS_OF_CODE = 32
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,22 @@ class Code:
         self.linker = linker
         self.linked = linked
         self.x64 = bool(jax.config.jax_enable_x64) if x64 is None else x64
-        self.programs: dict[Any, Program] = {}
+        self._programs = Cache(PROGRAMS_OF_CODE)
 
     def program(
-        self, static_data: tuple[StaticValue, ...], enabled: bool, silent: bool
+        self,
+        static_data: tuple[StaticValue, ...],
+        *,
+        enabled: bool = False,
+        silent: bool = True,
     ) -> "Program":
-        """The program for these values of the shape-fixing data, with these checks."""
-        known = static_data, enabled, silent
-        if known not in self.programs:
-            Program(self, static_data, Checks(enabled, silent))
-        return self.programs[known]
+        """The program for these values of the shape-fixing data, with these checks (see
+        `Checks`)."""
+
+        def make() -> Program:
+            return Program(self, static_data, Checks(enabled, silent))
+
+        return self._programs.get_or_make((static_data, enabled, silent), make)
 
     @property
     def holds_64_bit_data(self) -> bool:
@@ -89,14 +100,13 @@ class Program:
         self,
         code: Code,
         static_data: tuple[StaticValue, ...],
-        checks: Checks | None = None,
+        checks: Checks,
     ):
         self.code = code
         self.static_data = static_data
-        self.checks = checks or Checks(enabled=False)
+        self.checks = checks
         self.signature, self.fgraph = code.signature, code.fgraph
         self.outputs, self.data = code.outputs, code.data
-        code.programs[static_data, self.checks.enabled, self.checks.silent] = self
 
         def run(data: Sequence[Any], *args: Any) -> Any:
             return self.run(data, *args)
@@ -139,11 +149,16 @@ class Program:
 
     def with_static_data(self, values: tuple[StaticValue, ...]) -> "Program":
         """The program for other ``values`` of the shape-fixing data."""
-        return self.code.program(values, self.checks.enabled, self.checks.silent)
+        return self.code.program(values, **self._which_checks)
 
     def with_checks(self, checks: Checks) -> "Program":
         """The program with these checks."""
-        return self.code.program(self.static_data, checks.enabled, checks.silent)
+        which = {"enabled": checks.enabled, "silent": checks.silent}
+        return self.code.program(self.static_data, **which)
+
+    @property
+    def _which_checks(self) -> dict[str, bool]:
+        return {"enabled": self.checks.enabled, "silent": self.checks.silent}
 
     def __str__(self) -> str:
         outs = [describe(var.type) for var in self.fgraph.outputs]
@@ -157,7 +172,7 @@ class Program:
         return f"{self.signature} -> {returns}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Program, (self.code, self.static_data, self.checks)
+        return _program_again, (self.code, self.static_data, self._which_checks)
 
 
 def _link_again(
@@ -169,7 +184,21 @@ def _link_again(
     x64: bool,
 ) -> Code:
     fgraph = unpack(packed)
-    return Code(signature, fgraph, outputs, data, linker, linker.link(fgraph), x64)
+
+    def link() -> Code:
+        return Code(signature, fgraph, outputs, data, linker, linker.link(fgraph), x64)
+
+    graph = graph_identity(fgraph.inputs, fgraph.outputs)
+    if graph is None or linker.host_callback:
+        return link()
+    identity = "unpickled", graph, signature, outputs, data, linker, x64
+    return PROGRAMS.get_or_make(identity, link)
+
+
+def _program_again(
+    code: Code, static_data: tuple[StaticValue, ...], which_checks: dict[str, bool]
+) -> Program:
+    return code.program(static_data, **which_checks)
 
 
 def _as_output(value: Any, var: Variable) -> Any:

@@ -8,7 +8,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.scan.op import Scan
 
-from jaxlink.rewrites.capture_constants import capture_constants
+from jaxlink.rewrites.capture_constants import capture_constants, take_values
 from jaxlink.rewrites.derivatives import settle_derivatives
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.inner_graphs import rewrite_inner_graphs
@@ -76,8 +76,14 @@ STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
 )
 
 
-def rewrite(fgraph: FunctionGraph) -> None:
+def rewrite(fgraph: FunctionGraph) -> list[Any]:
     """Rewrite ``fgraph`` in place for linking. Each large constant becomes an extra
-    input at the end: a shared variable with its value."""
+    input at the end.
+
+    Returns:
+        The values of these constants.
+    """
+    n_inputs = len(fgraph.inputs)
     for step in STEPS:
         step(fgraph)
+    return take_values(fgraph, n_inputs)
