@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+import jaxlink
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -40,6 +42,12 @@ class Ratios:
     run: float
 
 
+def forget() -> None:
+    """Drop all programs, so that the next call compiles again."""
+    jaxlink.clear_cache()
+    jax.clear_caches()
+
+
 def medians(
     actions: Sequence[Callable[[], Any]],
     rounds: int,
@@ -63,7 +71,7 @@ def compare(work: Workload, compiles: int, runs: int) -> Ratios:
         for make in (work.compiled, work.by_hand)
     )
     actions = [work.compiled, compiled, by_hand]
-    link, ours, theirs = medians(actions, compiles, before=jax.clear_caches)
+    link, ours, theirs = medians(actions, compiles, before=forget)
     executables = compiled(), by_hand()
     run = medians([lambda e=e: e(*work.args) for e in executables], runs)
     return Ratios(link / theirs, ours / theirs, run[0] / run[1])

@@ -50,8 +50,10 @@ from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar.basic import ScalarType
 from pytensor.tensor.type import TensorType
 
+from jaxlink.call.cache import PROGRAMS
 from jaxlink.call.graph_spec import read_graph_spec
 from jaxlink.call.jax_function import JAXFunction
+from jaxlink.call.program import Program
 from jaxlink.compile import compile_graph
 from jaxlink.errors import BranchShapeError, DynamicShapeError, UnsupportedOpError
 from jaxlink.link.linker import Linker as GraphLinker
@@ -127,17 +129,8 @@ class _Checking:
             for p in program.signature.parameters
         )
         with_checks = program.with_checks(replace(made, enabled=True))
-
-        def checked(data: Any, *args: Any) -> tuple[Any, Any, Any]:
-            # Static arguments cannot be operands of checkify.
-            error, outs = checkify.checkify(lambda: with_checks.run(data, *args))()
-            leaves = jax.tree.leaves(error)
-            flags = [leaf for leaf in leaves if leaf.dtype == bool]
-            failed = jnp.any(jnp.stack(flags)) if flags else jnp.asarray(False)
-            return failed, error, outs
-
-        static = tuple(i + 1 for i in program.signature.static)
-        self.checked = jax.jit(checked, static_argnums=static)
+        identity = "checkify", with_checks
+        self.checked = PROGRAMS.get_or_make(identity, lambda: _checked(with_checks))
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
         program, data = self.program, self.data
@@ -163,6 +156,22 @@ class _Checking:
         if isinstance(found, type) and issubclass(found, Exception):
             raise found(text)
         raise ValueError(message)
+
+
+def _checked(program: Program) -> Any:
+    """A jitted function that returns whether a check failed, which one, and the
+    outputs."""
+
+    def checked(data: Any, *args: Any) -> tuple[Any, Any, Any]:
+        # Static arguments cannot be operands of checkify.
+        error, outs = checkify.checkify(lambda: program.run(data, *args))()
+        leaves = jax.tree.leaves(error)
+        flags = [leaf for leaf in leaves if leaf.dtype == bool]
+        failed = jnp.any(jnp.stack(flags)) if flags else jnp.asarray(False)
+        return failed, error, outs
+
+    static = tuple(i + 1 for i in program.signature.static)
+    return jax.jit(checked, static_argnums=static)
 
 
 # --- linking -------------------------------------------------------------------------

@@ -1,0 +1,300 @@
+"""Programs outlive the call: equal graphs share one, and different graphs never do."""
+
+import gc
+import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from compilation import compilations
+from pytensor import wrap_jax
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.raise_op import Assert
+
+import jaxlink
+import jaxlink.pymc as jlpm
+from jaxlink.call.cache import PROGRAMS, Cache
+from jaxlink.call.identity import graph_identity
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache():
+    jaxlink.clear_cache()
+    yield
+    jaxlink.clear_cache()
+
+
+class TestCache:
+    def test_the_oldest_entries_go(self):
+        cache = Cache(max_entries=2)
+        for key in "abc":
+            cache.put(key, key.upper())
+        assert [cache.get(key) for key in "abc"] == [None, "B", "C"]
+        cache.get("b")
+        cache.put("d", "D")
+        assert [cache.get(key) for key in "bcd"] == ["B", None, "D"]
+
+    def test_sizes_are_bounded(self):
+        cache = Cache(max_entries=10, max_bytes=100)
+        cache.put("a", 1, 60)
+        cache.put("b", 2, 60)
+        assert (cache.get("a"), cache.get("b")) == (None, 2)
+        cache.put("c", 3, 101)
+        assert (len(cache), cache.get("c")) == (0, None)
+
+    def test_the_first_value_stays(self):
+        cache = Cache(max_entries=2)
+        assert cache.put("a", 1) == 1
+        assert cache.put("a", 2) == 1
+        assert cache.get_or_make("a", lambda: 3) == 1
+
+
+def regression(shift=1.0, *, names=("x", "mu"), dtype="float64", data=(0.0, 2.0)):
+    """A random graph with an input, shared data and a loop."""
+    x = pt.vector(names[0], dtype=dtype)
+    scale = pytensor.shared(np.array(data), name="scale")
+    start = pt.zeros((), dtype)
+    walk = pytensor.scan(lambda xi, y: y * 0.5 + xi, [x], [start], return_updates=False)
+    mu = (walk + shift).sum() * scale
+    mu.name = names[1]
+    rng = pt.random.shared_rng(seed=3)
+    return [x], [mu, rng.normal(mu, 0.1)[1]]
+
+
+def test_equal_graphs_share_one_program():
+    key, x = jax.random.key(0), np.array([1.0, 2.0, -0.5])
+    first = jaxlink.function(*regression())
+    expected = first(key, x)
+    with compilations() as made:
+        second = jaxlink.function(*regression())
+        found = second(key, x)
+    assert made == []
+    assert second is not first
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_shared_variables_keep_their_own_values():
+    x = np.array([1.0, 2.0, -0.5])
+    first = jaxlink.function(*regression())
+    first(jax.random.key(0), x)
+    with compilations() as made:
+        second = jaxlink.function(*regression(data=(3.0, -1.0)))
+        mu, _ = second(jax.random.key(0), x)
+    assert made == []
+    inputs, (out, _) = regression(data=(3.0, -1.0))
+    np.testing.assert_allclose(mu, out.eval({inputs[0]: x}))
+    assert first.data["scale"].tolist() == [0.0, 2.0]
+
+
+DIFFERENT = {
+    "constant": regression(1.5),
+    "sign of zero": regression(-0.0),
+    "zero": regression(0.0),
+    "nan": regression(np.nan),
+    "dtype": regression(dtype="float32"),
+    "name of an input": regression(names=("y", "mu")),
+    "name inside": regression(names=("x", "nu")),
+    "length of data": regression(data=(1.0, 2.0, 3.0)),
+}
+SAME = {"other data": regression(data=(5.0, 7.0)), "again": regression()}
+
+
+def identity(graph):
+    inputs, outputs = graph
+    leaves = {*inputs}
+    variables = pytensor.graph.traversal.graph_inputs(outputs)
+    shared = [v for v in variables if v not in leaves and hasattr(v, "get_value")]
+    return graph_identity([*inputs, *shared], outputs)
+
+
+def test_identity_of_a_graph():
+    of_all = {name: identity(graph) for name, graph in DIFFERENT.items()}
+    of_all["reference"] = identity(regression())
+    # The length of a shared vector is no part of its type: it is an argument's shape.
+    assert of_all.pop("length of data") == of_all["reference"]
+    assert len(set(of_all.values())) == len(of_all)
+    assert None not in of_all.values()
+    for graph in SAME.values():
+        assert identity(graph) == of_all["reference"]
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_constants_are_part_of_the_identity(size):
+    values = np.arange(size, dtype=float)
+
+    def fn_of(values):
+        x = pt.scalar("x")
+        return jaxlink.function([x], (x * pt.constant(values)).sum())
+
+    first, same, other = fn_of(values), fn_of(values.copy()), fn_of(values[::-1] * 2)
+    assert first._program is same._program
+    assert first._program is not other._program
+    np.testing.assert_allclose(same(2.0), 2 * values.sum())
+    np.testing.assert_allclose(other(2.0), 4 * values.sum())
+
+
+def test_what_a_function_is_called_and_returns_matters():
+    x = pt.vector("x")
+    y = x + 1
+    fns = [
+        jaxlink.function([x], y),
+        jaxlink.function([x], [y]),
+        jaxlink.function([x], {"y": y}),
+        jaxlink.function([x], y, name="f"),
+        jaxlink.function([x], y, host_callback=True),
+    ]
+    with jax.enable_x64(False):
+        with pytest.warns(jaxlink.PrecisionWarning):
+            fns.append(jaxlink.function([x], y))
+        # A function from the cache warns too.
+        with pytest.warns(jaxlink.PrecisionWarning):
+            jaxlink.function([x], y)
+    assert len({fn._program for fn in fns}) == len(fns)
+    assert fns[3].__name__ == "f"
+    assert [type(fn(np.zeros(1))) for fn in fns[1:3]] == [tuple, dict]
+
+
+def test_shape_fixing_data_select_the_program():
+    def fn_of(n):
+        length = pytensor.shared(n, name="n")
+        return jaxlink.function([], pt.ones(length) * 2)
+
+    fns = [fn_of(n) for n in (2, 3, 2)]
+    assert [fn().shape for fn in fns] == [(2,), (3,), (2,)]
+    assert fns[0]._program is fns[2]._program
+    assert fns[0]._program is not fns[1]._program
+
+
+class Shifted(Op):
+    __props__ = ()
+    itypes = otypes = (pt.dscalar,)
+
+    def perform(self, node, inputs, outputs):
+        raise NotImplementedError
+
+
+class SubOfShifted(Shifted):
+    pass
+
+
+def test_a_rule_that_is_registered_later_is_seen():
+    x = pt.scalar("x")
+    node = Apply(SubOfShifted(), [x], [pt.scalar()])
+    jaxlink.rule(Shifted)(lambda op, node: lambda x: x + 1)
+    assert jaxlink.function([x], node.outputs[0])(1.0) == 2.0
+    jaxlink.rule(SubOfShifted)(lambda op, node: lambda x: x + 2)
+    assert jaxlink.function([x], node.outputs[0])(1.0) == 3.0
+
+
+def test_ops_around_closures_are_not_kept():
+    big = np.arange(3.0)
+
+    @wrap_jax
+    def shifted(x):
+        return x + big
+
+    x = pt.vector("x", shape=(3,))
+    fn = jaxlink.function([x], shifted(x))
+    assert fn(np.ones(3)).tolist() == [1.0, 2.0, 3.0]
+    assert len(PROGRAMS) == 0
+
+
+def test_nothing_of_the_user_is_kept():
+    data = np.arange(5000.0)  # large enough to be captured as an argument
+    shared = pytensor.shared(data, name="shared")
+    with pm.Model() as model:
+        mu = pm.Normal("mu")
+        pm.Normal("y", mu + shared.sum(), 1, observed=data)
+        density = jlpm.logdensity()
+    density({"mu": 0.0})
+    held = [weakref.ref(thing) for thing in (data, shared, model, density.fn)]
+    assert len(PROGRAMS) > 0
+    del data, shared, model, density, mu
+    gc.collect()
+    assert [thing() for thing in held] == [None] * len(held)
+    assert len(PROGRAMS) > 0
+
+
+def test_rebuilt_models_share_their_programs():
+    def build(values):
+        with pm.Model(coords={"city": ["Rome", "Oslo"]}) as model:
+            x = pm.Data("x", values)
+            mu = pm.Normal("mu", dims="city")
+            tau = pm.HalfNormal("tau")
+            pm.Poisson("y", pm.math.exp(mu.sum() + x), observed=[1, 4, 0])
+            pm.Gamma("z", tau, 1)
+        return model
+
+    first, second = build([0.1, 0.2, 0.3]), build([0.5, 0.6, 0.7])
+    position = jlpm.initial_position(first)(jax.random.key(0))
+    jlpm.logdensity(first)(position)
+    jlpm.prior(first)(jax.random.key(0))
+    with compilations() as made:
+        density = jlpm.logdensity(second)(position)
+        jlpm.prior(second)(jax.random.key(1))
+    assert made == []
+    np.testing.assert_allclose(density, second.compile_logp()(position))
+
+
+def test_unpickled_functions_share_one_program():
+    inputs, (mu, _) = regression()
+    fn = jaxlink.function(inputs, mu)
+    copies = [pickle.loads(pickle.dumps(fn)) for _ in range(2)]
+    assert copies[0]._program is copies[1]._program
+    x = np.array([1.0, 2.0, -0.5])
+    np.testing.assert_array_equal(copies[0](x), fn(x))
+    assert copies[0].checked._program is copies[1].checked._program
+
+
+def test_many_threads_may_compile():
+    key, x = jax.random.key(0), np.array([1.0, 2.0, -0.5])
+    graphs = [regression() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        fns = list(pool.map(lambda graph: jaxlink.function(*graph), graphs))
+        results = list(pool.map(lambda fn: fn(key, x), fns))
+    assert len({fn._program for fn in fns}) == 1
+    for result in results[1:]:
+        jax.tree.map(np.testing.assert_array_equal, result, results[0])
+
+
+def test_clear_cache():
+    graph = regression()
+    first = jaxlink.function(*graph)
+    jaxlink.clear_cache()
+    assert len(PROGRAMS) == 0
+    second = jaxlink.function(*graph)
+    assert first._program is not second._program
+    args = jax.random.key(0), np.zeros(2)
+    jax.tree.map(np.testing.assert_array_equal, first(*args), second(*args))
+
+
+def test_a_function_compiled_inside_a_transformation_holds_no_tracers():
+    weights = np.arange(2000.0)
+
+    def build():
+        x = pt.scalar("x")
+        return jaxlink.function([x], (x * pt.constant(weights)).sum())
+
+    traced = jax.jit(lambda x: build()(x))(2.0)
+    np.testing.assert_allclose([traced, build()(2.0)], 2 * weights.sum())
+
+
+def test_functions_under_mode_share_their_programs():
+    def run():
+        x = pt.vector("x")
+        positive = Assert("x > 0, please")(x, pt.all(x > 0))
+        f = pytensor.function([x], pt.log(positive), mode=jaxlink.MODE)
+        with pytest.raises(AssertionError, match="please"):
+            f([-1.0, 1.0])
+        return f([1.0, np.e])
+
+    expected = run()
+    with compilations() as made:
+        np.testing.assert_array_equal(run(), expected)
+    assert made == []
