@@ -9,7 +9,6 @@ is a pytree.)
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
