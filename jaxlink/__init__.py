@@ -1,9 +1,10 @@
 """jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function.
 
-The names in ``__all__`` here and in `jaxlink.pymc` are public. All other modules are
-internal and may change in any release.
+The names in ``__all__`` here, in `jaxlink.cache` and in `jaxlink.pymc` are public. All
+other modules are internal and may change in any release.
 """
 
+import os as _os
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from types import ModuleType as _ModuleType
@@ -54,12 +55,19 @@ __all__ = [
 ]
 
 
+_MODULES = ("cache", "pymc")
+
+
 def __getattr__(name: str) -> _ModuleType:
-    """Load `jaxlink.pymc` on first use."""
-    if name == "pymc":
-        return _import_module("jaxlink.pymc")
+    """Load a public module on first use."""
+    if name in _MODULES:
+        return _import_module(f"jaxlink.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__", "pymc"]
+    return [*__all__, *_MODULES, "__version__"]
+
+
+if _os.environ.get("JAXLINK_CACHE", "0") != "0":
+    _import_module("jaxlink.cache").enable_from_environment()
