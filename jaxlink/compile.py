@@ -123,10 +123,11 @@ def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunct
     names = [out.name for out in spec.outputs]
     fn_name = identifier(name or next(iter(names), None) or "fn")
     identity = _identity(spec, fn_name, linker)
-    compiled = None if identity is None else PROGRAMS.get(identity)
+    outlives = identity is not None
+    compiled = PROGRAMS.get(identity) if outlives else None
     if compiled is None:
-        compiled = _compile(spec, fn_name, linker)
-        if identity is not None:
+        compiled = _compile(spec, fn_name, linker, outlives)
+        if outlives:
             compiled = PROGRAMS.put(identity, compiled, compiled.nbytes)
     code = compiled.code
 
@@ -175,7 +176,9 @@ def _identity(spec: GraphSpec, fn_name: str, linker: Linker) -> Hashable | None:
     return graph, counts, spec.form, fn_name, linker, x64
 
 
-def _compile(spec: GraphSpec, fn_name: str, linker: Linker) -> _Compiled:
+def _compile(
+    spec: GraphSpec, fn_name: str, linker: Linker, outlives: bool
+) -> _Compiled:
     """Rewrite and link a graph."""
     fgraph, memo = _clone(spec)
     if spec.roots:
@@ -206,7 +209,8 @@ def _compile(spec: GraphSpec, fn_name: str, linker: Linker) -> _Compiled:
             for each, value in zip(constants, values, strict=True)
         ]
     everything = tuple(data + constants)
-    code = Code(signature, fgraph, spec.form, everything, linker, linked)
+    parts = signature, fgraph, spec.form, everything, linker, linked
+    code = Code(*parts, outlives=outlives)
     return _Compiled(code, tuple(captured))
 
 

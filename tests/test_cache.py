@@ -1,6 +1,7 @@
 """Programs outlive the call: equal graphs share one, and different graphs never do."""
 
 import gc
+import logging
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
+import xarray as xr
 from compilation import compilations
 from pytensor import wrap_jax
 from pytensor.graph.basic import Apply
@@ -298,3 +300,98 @@ def test_functions_under_mode_share_their_programs():
     with compilations() as made:
         np.testing.assert_array_equal(run(), expected)
     assert made == []
+
+
+# --- runs over samples, and samplers ---
+
+
+def groups(shift=0.0):
+    """A model with draws that are rejected, data and observed values."""
+    with pm.Model(coords={"group": range(3)}) as model:
+        x = pm.Data("x", np.array([0.1, 0.7, -0.3]) + shift)
+        mu = pm.Normal("mu", dims="group")
+        rate = pm.Gamma("rate", 2.0, 1.0)
+        mean = pm.Deterministic("mean", pm.math.exp(0.2 * mu + x))
+        pm.Poisson("y", rate * mean, observed=[1, 4, 0])
+    return model
+
+
+def quiet(run, *args, **kwargs):
+    logging.getLogger("pymc").setLevel(logging.ERROR)
+    return run(*args, progressbar=False, **kwargs)
+
+
+def posterior():
+    rng = np.random.default_rng(0)
+    values = {
+        "mu": (("chain", "draw", "group"), rng.normal(size=(2, 5, 3))),
+        "rate": (("chain", "draw"), rng.gamma(2.0, size=(2, 5))),
+    }
+    return xr.DataTree.from_dict({"posterior": xr.Dataset(values, {"group": range(3)})})
+
+
+RUNS = {
+    "prior": lambda model: quiet(
+        jlpm.sample_prior_predictive, 20, model, random_seed=1
+    ),
+    "posterior predictive": lambda model: quiet(
+        jlpm.sample_posterior_predictive, posterior(), model, random_seed=1
+    ),
+    "log likelihood": lambda model: quiet(
+        jlpm.compute_log_likelihood, posterior(), model=model
+    ),
+    "log prior": lambda model: quiet(jlpm.compute_log_prior, posterior(), model=model),
+    "deterministics": lambda model: quiet(
+        jlpm.compute_deterministics, posterior(), model=model
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_second_run_compiles_nothing(name):
+    first = RUNS[name](groups())
+    with compilations() as made:
+        second = RUNS[name](groups())
+        other = RUNS[name](groups(0.5))
+    assert made == []
+    assert_same_results(second, first)
+    jaxlink.clear_cache()
+    assert_same_results(other, RUNS[name](groups(0.5)))
+
+
+def assert_same_results(tree, other):
+    if isinstance(tree, xr.DataTree):
+        tree, other = tree.to_dict(), other.to_dict()
+        assert tree.keys() == other.keys()
+    else:
+        tree, other = {"": tree}, {"": other}
+    for group in tree:
+        xr.testing.assert_equal(tree[group], other[group])
+
+
+def test_one_program_serves_any_seed_and_number_of_draws():
+    def run(draws, seed=1):
+        tree = quiet(jlpm.sample_prior_predictive, draws, groups(), random_seed=seed)
+        return tree["prior"].to_dataset()
+
+    first = run(20)
+    with compilations() as made:
+        fewer, more, another = run(7), run(90), run(20, seed=2)
+    assert made == []
+    xr.testing.assert_equal(fewer, first.isel(draw=slice(7)))
+    xr.testing.assert_equal(more.isel(draw=slice(20)), first)
+    assert not np.array_equal(another["mu"], first["mu"])
+    # Chunks that are far too small are not used.
+    with compilations() as made:
+        run(2000)
+    assert made != []
+
+
+def test_runs_keep_no_model():
+    model = groups()
+    trees = [run(model) for run in RUNS.values()]
+    held = weakref.ref(model)
+    del model
+    gc.collect()
+    assert held() is None
+    assert len(trees) == len(RUNS)

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from support import assert_same
 
 from jaxlink.pymc.batched import memory
-from jaxlink.pymc.batched.chunks import Chunks, evaluate, held_interrupts
+from jaxlink.pymc.batched.chunks import Chunks, _mapped, evaluate, held_interrupts
 from jaxlink.pymc.batched.memory import bytes_per_sample, format_bytes
 from jaxlink.pymc.batched.samples import Samples, ids_of
 from jaxlink.pymc.shared.arguments import mesh_of
@@ -268,7 +268,9 @@ def test_memory_estimate_counts_the_largest_operation():
     chunks = chunked(samples, one)
     small, large = (chunks._trace(n)[0].jaxpr for n in (2, 3))
     each = bytes_per_sample(small, large)
-    program = jax.jit(chunks._chunk).lower(chunks._fn, KEY, *chunks._inputs(0, 64, 64))
+    program = jax.jit(_mapped(chunks._call)).lower(
+        chunks._fn, KEY, *chunks._inputs(0, 64, 64)
+    )
     analysis = program.compile().memory_analysis()
     per_sample = (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / 64
     assert per_sample / 4 < each < per_sample * 4

@@ -11,12 +11,13 @@ again whenever the number, types or shapes of the arguments change.
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
 from pytensor.graph.fg import FunctionGraph
 
+from jaxlink.call.cache import PROGRAMS
 from jaxlink.call.display import OwnDoc, leaves_doc, sections, type_of, with_data
 from jaxlink.call.program import Program
 from jaxlink.call.serialize import pack, unpack
@@ -24,7 +25,7 @@ from jaxlink.errors import ArgumentError
 from jaxlink.values.runtime_checks import Checks, under_checkify
 from jaxlink.values.types import describe
 
-__all__ = ["JAXFunction"]
+__all__ = ["JAXFunction", "program_around"]
 
 
 class JAXFunction:
@@ -303,6 +304,23 @@ class JAXFunction:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
         return self
+
+
+def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> T:
+    """What was compiled around functions of equal code, or else is made now.
+
+    Arguments:
+        functions: a pytree of functions, and of other things that are pytrees.
+        what: tells apart what is compiled around the same functions.
+        make: compiles it, so that it holds no data of these functions.
+    """
+    whole = jax.tree.leaves(functions, is_leaf=lambda x: isinstance(x, JAXFunction))
+    if not all(x._program.code.outlives for x in whole if isinstance(x, JAXFunction)):
+        return make()
+    leaves, structure = jax.tree.flatten(functions)
+    types = tuple(jax.typeof(leaf) for leaf in leaves)
+    x64 = bool(jax.config.jax_enable_x64)
+    return PROGRAMS.get_or_make((what, structure, types, x64), make)
 
 
 def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:

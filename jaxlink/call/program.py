@@ -46,6 +46,8 @@ class Code:
     The graph's inputs are the arguments, in the order of ``signature``, then the
     captured data, in the order of ``data``. Its programs are cached: one for each value
     of the shape-fixing data and each choice of checks.
+
+    ``outlives`` says whether a cache may keep it longer than its functions live.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Code:
         data: tuple[Data, ...],
         linker: Linker,
         linked: GraphFunction,
+        *,
+        outlives: bool,
         x64: bool | None = None,
     ):
         self.signature = signature
@@ -64,6 +68,7 @@ class Code:
         self.data = data
         self.linker = linker
         self.linked = linked
+        self.outlives = outlives
         self.x64 = bool(jax.config.jax_enable_x64) if x64 is None else x64
         self._programs = Cache(PROGRAMS_OF_CODE)
 
@@ -185,11 +190,15 @@ def _link_again(
 ) -> Code:
     fgraph = unpack(packed)
 
-    def link() -> Code:
-        return Code(signature, fgraph, outputs, data, linker, linker.link(fgraph), x64)
-
     graph = graph_identity(fgraph.inputs, fgraph.outputs)
-    if graph is None or linker.host_callback:
+    outlives = graph is not None and not linker.host_callback
+
+    def link() -> Code:
+        linked = linker.link(fgraph)
+        parts = signature, fgraph, outputs, data, linker, linked
+        return Code(*parts, outlives=outlives, x64=x64)
+
+    if not outlives:
         return link()
     identity = "unpickled", graph, signature, outputs, data, linker, x64
     return PROGRAMS.get_or_make(identity, link)

@@ -12,15 +12,16 @@ in any order.
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from jaxlink.call.jax_function import program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.batched.memory import budget, bytes_per_sample
 from jaxlink.pymc.batched.samples import Samples, grid_indices
@@ -42,10 +43,14 @@ Finished = Callable[[int, int, dict[str, np.ndarray]], None]
 class Chunks:
     """A function and the samples to map it over.
 
+    Runs of equal functions share their programs, whatever their data, keys and numbers
+    of samples.
+
     Arguments:
         fn: a callable pytree, so that its captured data are not constants of the
             program.
-        call: calls it at one sample, and returns the results to keep.
+        call: calls it at one sample, and returns the results to keep. It compares and
+            hashes by what it does, and holds no data.
         samples: the samples; at least one.
         key: the PRNG key of the run, or ``None`` if there is no randomness.
         batch_size: the number of samples in a chunk; ``None``: what a memory budget
@@ -73,23 +78,35 @@ class Chunks:
         check_batch_size(batch_size)
         self.samples = samples
         self._mesh = mesh_of(sharding)
-        self._chunk = _mapped(call)
-        self._fn, self._key, self._hint = fn, key, hint
-        few = self._trace(2)
-        self.outputs: dict[str, jax.ShapeDtypeStruct] = {
-            name: jax.ShapeDtypeStruct(out.shape[1:], out.dtype)
-            for name, out in few[1].items()
-        }
+        self._fn, self._key, self._call, self._hint = fn, key, call, hint
+        self.outputs, each = self._compiled("outputs", self._traced)
         devices = self._mesh.size if self._mesh else 1
+        # The sizes of the chunks for which a program was compiled before.
+        self._sizes: set[int] = self._compiled("sizes", set)
         if batch_size is None:
-            each = bytes_per_sample(few[0].jaxpr, self._trace(3)[0].jaxpr)
             fits = devices * max(1, budget(self._platform) // each)
-            batch_size = min(fits, samples.size)
+            batch_size = _size(samples.size, fits, self._sizes)
         self.batch_size = -(-batch_size // devices) * devices
         # XLA multiplies a single vector in another way than several, and rounds
         # differently: a device never has less than two.
         self._filled = max(self.batch_size, 2 * devices)
         self._program: Any = None
+
+    def _compiled[T](self, what: str, make: Callable[[], T]) -> T:
+        samples = self._inputs(0, 1, 1)
+        types = jax.tree.map(lambda x: (x.shape[1:], x.dtype.str), samples)
+        leaves, structure = jax.tree.flatten(types)
+        identity = "chunks", what, self._call, structure, tuple(leaves), self._mesh
+        return program_around((self._fn, self._key), identity, make)
+
+    def _traced(self) -> tuple[dict[str, jax.ShapeDtypeStruct], int]:
+        """The outputs at one sample, and the bytes that one more sample takes."""
+        few, shapes = self._trace(2)
+        outputs = {
+            name: jax.ShapeDtypeStruct(out.shape[1:], out.dtype)
+            for name, out in shapes.items()
+        }
+        return outputs, bytes_per_sample(few.jaxpr, self._trace(3)[0].jaxpr)
 
     @property
     def nbytes(self) -> int:
@@ -114,7 +131,7 @@ class Chunks:
     def _trace(self, size: int) -> Any:
         args = self._fn, self._key, *self._inputs(0, min(size, self.samples.size), size)
         try:
-            return jax.make_jaxpr(self._chunk, return_shape=True)(*args)
+            return jax.make_jaxpr(_mapped(self._call), return_shape=True)(*args)
         except (TypeError, ValueError) as error:
             if isinstance(error, JaxlinkError):
                 raise
@@ -131,23 +148,21 @@ class Chunks:
         """Compile the program; otherwise iteration does so first."""
         if self._program is not None:
             return
-        chunk = self._chunk
         if self._mesh is not None:
-            # Each device maps over samples of its own, so nothing passes between them.
-            along, whole = PartitionSpec(self._mesh.axis_names[0]), PartitionSpec()
-            specs = (whole, whole, along, along)
-            chunk = jax.shard_map(
-                chunk, mesh=self._mesh, in_specs=specs, out_specs=along, check_vma=False
-            )
-            everywhere = NamedSharding(self._mesh, whole)
+            everywhere = NamedSharding(self._mesh, PartitionSpec())
             key = self._key
             if key is not None and not everywhere.is_fully_addressable:
                 # Without a seed, each process has drawn a key of its own.
                 words = multihost_utils.broadcast_one_to_all(jax.random.key_data(key))
                 key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
             self._fn, self._key = _on_devices((self._fn, key), everywhere)
+        self._program = self._compiled(
+            "program", lambda: jax.jit(_mapped(self._call, self._mesh))
+        )
         first = self._placed(0, min(self.batch_size, self.samples.size))
-        self._program = jax.jit(chunk).lower(self._fn, self._key, *first).compile()
+        # Calls of the program find what is compiled here.
+        self._program.lower(self._fn, self._key, *first).compile()
+        self._sizes.add(self.batch_size)
 
     def _inputs(self, start: int, stop: int, size: int) -> Any:
         """Ids and values of samples, the last of which is repeated to make ``size``:
@@ -244,14 +259,32 @@ def held_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _mapped(call: Call) -> Callable[..., dict[str, jax.Array]]:
+def _size(samples: int, fits: int, compiled: Collection[int]) -> int:
+    """The size of the chunks: one for which there is a program, if that takes little
+    more time than the best one, which would have to be compiled."""
+    best = min(fits, samples)
+    near = [size for size in compiled if best / 8 <= size <= fits]
+    return min(near, key=lambda size: abs(math.log(size / best)), default=best)
+
+
+def _mapped(call: Call, mesh: Mesh | None = None) -> Callable[..., Any]:
+    """``call`` at the samples of a chunk, on one device or on those of ``mesh``."""
+
     def at_one(fn: Any, key: Any, ids: Any, values: Any) -> dict[str, Any]:
         if key is not None:
             for number in ids:
                 key = jax.random.fold_in(key, number)
         return dict(call(fn, key, values))
 
-    return jax.vmap(at_one, in_axes=(None, None, 0, 0))
+    chunk = jax.vmap(at_one, in_axes=(None, None, 0, 0))
+    if mesh is None:
+        return chunk
+    # Each device maps over samples of its own, so nothing passes between them.
+    along, whole = PartitionSpec(mesh.axis_names[0]), PartitionSpec()
+    specs = (whole, whole, along, along)
+    return jax.shard_map(
+        chunk, mesh=mesh, in_specs=specs, out_specs=along, check_vma=False
+    )
 
 
 def _on_devices(tree: Any, sharding: NamedSharding) -> Any:

@@ -219,7 +219,7 @@ def _over(
 
     tree = run(
         fn,
-        lambda fn, _, position: fn(position),
+        _evaluate,
         samples,
         build,
         description="Computing ...",
@@ -227,6 +227,10 @@ def _over(
     )
     result: Dataset = tree[name].to_dataset()
     return result
+
+
+def _evaluate(fn: Any, _: Any, position: Any) -> Any:
+    return fn(position)
 
 
 def _posterior(idata: Any) -> Dataset:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
@@ -109,7 +110,7 @@ def sample_prior_predictive(
 
     tree = run(
         fn,
-        lambda fn, key, _: fn(key),
+        _draw,
         Samples({"chain": range(1), "draw": labels}),
         build,
         description="Sampling ...",
@@ -256,13 +257,9 @@ def sample_posterior_predictive(
         kwargs = idata_kwargs or {}
         return predictive_tree(arrays, coords, model, kwargs, predictions=predictions)
 
-    def call(fn: Any, key: Any, draw: Any) -> dict[str, Any]:
-        out = fn(key, draw)
-        return {name: out[name] for name in computed}
-
     tree = run(
         fn,
-        call,
+        _DrawGiven(tuple(computed)),
         samples,
         build,
         description="Sampling ...",
@@ -274,6 +271,21 @@ def sample_posterior_predictive(
     if not return_inferencedata:
         return arrays
     return extend(trace, tree) if extend_inferencedata else tree
+
+
+def _draw(fn: Any, key: Any, _: Any) -> dict[str, Any]:
+    return dict(fn(key))
+
+
+@dataclass(frozen=True)
+class _DrawGiven:
+    """Draws given the values of one sample, and keeps these variables."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, fn: Any, key: Any, draw: Any) -> dict[str, Any]:
+        out = fn(key, draw)
+        return {name: out[name] for name in self.names}
 
 
 def _refuse_dict(store: Any, return_inferencedata: bool) -> None:

@@ -1,9 +1,9 @@
 """`Approximation`: a normal distribution over the unconstrained space of a model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from xarray import DataArray, Dataset, DataTree
 
 from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
 from jaxlink.pymc.batched.samples import Samples, labels_of
+from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.shared.arguments import Arrays
 from jaxlink.pymc.shared.datatree import posterior_tree
@@ -139,12 +140,8 @@ class Approximation:
             host_callback=host_callback,
         )
 
-        def values(both: Any, key: jax.Array, _: Any) -> dict[str, jax.Array]:
-            approx, fn = both
-            position = approx.draw(key)
-            if fn.takes_key:  # a deterministic of a minibatch
-                return dict(fn(jax.random.fold_in(key, 0), position))
-            return dict(fn(position))
+        # Without the model, so that a program may outlive it.
+        drawn = replace(self, hist=np.empty(0), model=cast(Any, None))
 
         def build(arrays: Arrays, coords: Mapping[str, Any]) -> DataTree:
             return posterior_tree(
@@ -159,7 +156,7 @@ class Approximation:
 
         samples = Samples({"chain": range(1), "draw": labels})
         described = "Sampling ..."
-        return run((self, fn), values, samples, build, description=described, key=key)
+        return run((drawn, fn), _draw, samples, build, description=described, key=key)
 
     @property
     def _flat(self) -> Ravel:
@@ -192,3 +189,13 @@ class Approximation:
             f"{name}: {entry.dtype}{list(entry.shape)}" for name, entry in self.entries
         )
         return f"Approximation({family}; {names})"
+
+
+def _draw(
+    both: tuple[Approximation, ModelFunction], key: jax.Array, _: Any
+) -> dict[str, jax.Array]:
+    approx, fn = both
+    position = approx.draw(key)
+    if fn.takes_key:  # a deterministic of a minibatch
+        return dict(fn(jax.random.fold_in(key, 0), position))
+    return dict(fn(position))
