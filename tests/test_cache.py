@@ -5,6 +5,7 @@ import logging
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import jax
 import numpy as np
@@ -346,6 +347,65 @@ RUNS = {
     ),
 }
 
+SAMPLERS = {
+    sampler: partial(
+        quiet, jlpm.sample, 10, tune=10, chains=2, random_seed=1, nuts_sampler=sampler
+    )
+    for sampler in ("blackjax", "numpyro", "nutpie")
+} | {
+    "vectorized": partial(
+        *(quiet, jlpm.sample, 10),
+        **{"tune": 10, "chains": 2, "random_seed": 1, "chain_method": "vectorized"},
+    ),
+    "fit": partial(quiet, jlpm.fit, 50, random_seed=1),
+    "fit to a minibatch": partial(quiet, jlpm.fit, 50, random_seed=1),
+    "find_MAP": partial(quiet, jlpm.find_MAP),
+    "find_MAP, Newton": partial(quiet, jlpm.find_MAP, "trust-ncg"),
+}
+
+
+def hierarchy(shift=0.0, *, minibatch=False):
+    data = np.array([0.1, 0.7, -0.3, 2.0]) + shift
+    with pm.Model() as model:
+        x = pm.Data("x", data)
+        if minibatch:
+            x = pm.Minibatch(x, batch_size=2)
+        mu = pm.Normal("mu", shape=3)
+        sigma = pm.HalfNormal("sigma")
+        of_all = {"total_size": 4} if minibatch else {}
+        pm.Normal("y", mu.sum(), sigma, observed=x, **of_all)
+    return model
+
+
+def numbers(result):
+    """The numbers of a result of any kind, by name."""
+    if isinstance(result, xr.DataTree):
+        return {
+            f"{path}/{name}": values.to_numpy()
+            for path in ("posterior", "sample_stats")
+            for name, values in result[path].items()
+        }
+    if isinstance(result, dict):
+        return result
+    return {"mean": result.mean, "scale": result.scale}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.filterwarnings("ignore:Chain .* with|.*sampling.*:UserWarning")
+def test_a_second_search_compiles_nothing(name):
+    def run(shift=0.0):
+        model = hierarchy(shift, minibatch="minibatch" in name)
+        return numbers(SAMPLERS[name](model=model))
+
+    first = run()
+    with compilations() as made:
+        second, other = run(), run(0.5)
+    assert made == []
+    assert first.keys() == second.keys() == other.keys()
+    for key, value in first.items():
+        np.testing.assert_array_equal(second[key], value, err_msg=key)
+    assert not all(np.array_equal(other[key], first[key]) for key in first)
+
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_second_run_compiles_nothing(name):
@@ -388,10 +448,15 @@ def test_one_program_serves_any_seed_and_number_of_draws():
 
 
 def test_runs_keep_no_model():
-    model = groups()
-    trees = [run(model) for run in RUNS.values()]
-    held = weakref.ref(model)
-    del model
+    models = [groups(), hierarchy()]
+    kept = [run(models[0]) for run in RUNS.values()]
+    kept += [
+        numbers(run(model=models[1]))
+        for name, run in SAMPLERS.items()
+        if "minibatch" not in name
+    ]
+    held = [weakref.ref(model) for model in models]
+    del models
     gc.collect()
-    assert held() is None
-    assert len(trees) == len(RUNS)
+    assert [model() for model in held] == [None, None]
+    assert len(kept) > len(RUNS)

@@ -6,10 +6,11 @@ counts by type and name, not by value. Names count because errors quote them.
 """
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
+import jax
 import numpy as np
 from pytensor import config
 from pytensor.graph.basic import Apply, Constant, Variable
@@ -20,7 +21,7 @@ from jaxlink.dispatch.random.registry import find_row
 from jaxlink.dispatch.registry import find_rule
 from jaxlink.rewrites.inner_graphs import all_nodes, inner_graphs
 
-__all__ = ["graph_identity"]
+__all__ = ["graph_identity", "value_identity"]
 
 # In bytes. Larger constants count by a digest, so that an identity stays small.
 LARGE = 1024
@@ -64,6 +65,32 @@ def graph_identity(
     except (_UncacheableError, TypeError):  # TypeError: a part is not hashable
         return None
     return identity
+
+
+def value_identity(value: Any) -> Hashable | None:
+    """The identity of options: nested dicts and lists of arrays and hashable values.
+
+    Returns:
+        A hashable value, or ``None`` if there is none that may outlive ``value``.
+    """
+    try:
+        identity = _of_value(value)
+        hash(identity)
+    except (_UncacheableError, TypeError):
+        return None
+    return identity
+
+
+def _of_value(value: Any) -> Hashable:
+    if isinstance(value, Mapping):
+        return tuple((name, _of_value(part)) for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return type(value).__name__, tuple(map(_of_value, value))
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return _content(np.asarray(value))
+    if _is_closure(value):
+        raise _UncacheableError
+    return type(value), value
 
 
 def _rules(node: Apply) -> Iterator[Hashable]:

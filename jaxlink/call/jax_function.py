@@ -25,7 +25,7 @@ from jaxlink.errors import ArgumentError
 from jaxlink.values.runtime_checks import Checks, under_checkify
 from jaxlink.values.types import describe
 
-__all__ = ["JAXFunction", "program_around"]
+__all__ = ["JAXFunction", "program_around", "shapes_of"]
 
 
 class JAXFunction:
@@ -321,6 +321,13 @@ def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> 
     types = tuple(jax.typeof(leaf) for leaf in leaves)
     x64 = bool(jax.config.jax_enable_x64)
     return PROGRAMS.get_or_make((what, structure, types, x64), make)
+
+
+def shapes_of(fn: Any, *args: Any) -> Any:
+    """What `jax.eval_shape` returns for a function that is a pytree, found at once if a
+    function of equal code was traced for such arguments before."""
+    made = program_around((fn, args), "shapes", lambda: jax.eval_shape(fn, *args))
+    return jax.tree.map(lambda shape: shape, made)  # a copy, which may be changed
 
 
 def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:

@@ -1,13 +1,15 @@
 """The negative log density of a model as a function of a NumPy vector, for SciPy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
+from jaxlink.call.jax_function import program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.transforms import Ravel
 from jaxlink.pymc.shared.arguments import listed
@@ -69,15 +71,24 @@ class Objective:
         self._bar, self.precision = bar, 0.0
         self.restart(position)
 
-        # The density is an argument of the programs, so that its data are no constants.
+        what = tuple(self.flat.shapes.items()), tuple(self._is_discrete.tolist())
+        self._programs: _Programs = program_around(
+            self._density, ("find_MAP", *what), self._compile
+        )
+
+    def _compile(self) -> "_Programs":
+        """The functions that SciPy calls. The density is an argument, so that they hold
+        no data."""
+        unravel = partial(_unravel, self.flat, self._is_discrete)
+
         def loss(x: jax.Array, density: Any, fixed: Any) -> jax.Array:
-            return -density({**fixed, **self._unravel(x)})
+            return -density({**fixed, **unravel(x)})
 
         def product(x: jax.Array, p: jax.Array, *args: Any) -> jax.Array:
             return jax.jvp(lambda x: jax.grad(loss)(x, *args), (x,), (p,))[1]
 
-        self._value, self._product = jax.jit(loss), jax.jit(product)
-        self._value_and_gradient = jax.jit(jax.value_and_grad(loss))
+        both = jax.value_and_grad(loss)
+        return _Programs(jax.jit(loss), jax.jit(both), jax.jit(product))
 
     def restart(self, position: Mapping[str, Any]) -> None:
         """Restart at another position."""
@@ -88,36 +99,39 @@ class Objective:
         self.best = np.concatenate(parts)
         self.best_value = np.inf
 
-    def log_density(self, entries: Mapping[str, Any]) -> jax.Array:
+    @property
+    def log_density(self) -> Any:
         """The log density as a function of the optimized entries, by name."""
-        return self._density({**self._fixed, **entries})
+        return jax.tree_util.Partial(_complete, self._density, self._fixed)
 
     def position(self, x: np.ndarray) -> dict[str, Any]:
         """The position of a vector."""
-        entries = {**self._fixed, **self._unravel(jnp.asarray(x))}
+        entries = {
+            **self._fixed,
+            **_unravel(self.flat, self._is_discrete, jnp.asarray(x)),
+        }
         return {name: np.asarray(entry) for name, entry in entries.items()}
 
     def value(self, x: np.ndarray) -> float:
         """The negative log density."""
-        return self._reached(x, self._value(x, self._density, self._fixed))
+        return self._reached(x, self._programs.value(x, self._density, self._fixed))
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The negative log density, and its gradient."""
-        value, out = self._value_and_gradient(x, self._density, self._fixed)
+        value, out = self._programs.value_and_gradient(x, self._density, self._fixed)
         gradient = np.asarray(out, float)
         norm = f", |grad| = {np.linalg.norm(gradient):.2g}"
         return self._reached(x, value, norm), gradient
 
     def hessp(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
         """The Hessian of the negative log density, times a vector."""
-        return np.asarray(self._product(x, p, self._density, self._fixed), float)
+        return np.asarray(
+            self._programs.product(x, p, self._density, self._fixed), float
+        )
 
     def hess(self, x: np.ndarray) -> np.ndarray:
         """The Hessian, a column at a time: all at once would need more memory."""
         return np.stack([self.hessp(x, column) for column in np.eye(len(x))], axis=1)
-
-    def _unravel(self, x: jax.Array) -> dict[str, jax.Array]:
-        return self.flat.unravel(jnp.where(self._is_discrete, jnp.round(x), x))
 
     def _reached(self, x: np.ndarray, out: jax.Array, more: str = "") -> float:
         value, self.precision = float(out), float(np.finfo(out.dtype).eps)
@@ -125,3 +139,22 @@ class Objective:
             self.best, self.best_value = np.array(x), value
         self._bar(1, f"logp = {-value:,.8g}{more}")
         return np.inf if np.isnan(value) else value
+
+
+class _Programs(NamedTuple):
+    """Jitted functions of a vector, the density and the entries that stay."""
+
+    value: Any
+    value_and_gradient: Any
+    product: Any
+
+
+def _unravel(
+    flat: Ravel, is_discrete: np.ndarray, x: jax.Array
+) -> dict[str, jax.Array]:
+    return flat.unravel(jnp.where(is_discrete, jnp.round(x), x))
+
+
+def _complete(density: Any, fixed: Mapping[str, Any], entries: Any) -> jax.Array:
+    out: jax.Array = density({**fixed, **entries})
+    return out

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlink.call.jax_function import program_around
 from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
 from jaxlink.pymc.mcmc.placement import Placement
 
@@ -46,6 +47,8 @@ def chain_keys(key: jax.Array, chains: int, purpose: int) -> jax.Array:
 
 class Chains:
     """Chains of one kernel.
+
+    Runs of equal kernels and functions share their programs.
 
     Arguments:
         kernel: the kernel that steps one chain.
@@ -77,8 +80,8 @@ class Chains:
     ):
         self._lanes, self._steps, self._capacity = lanes, steps, capacity
         self._threads = min(len(lanes), cores or os.cpu_count() or 1)
-        self._init_state = partial(_init_state, kernel, shapes)
-        self._advance = partial(_advance, kernel, shapes, skip, capacity)
+        self._kernel, self._shapes, self._skip = kernel, shapes, skip
+        self._made: dict[Any, Any] = {}
         chains = lanes[-1].chains.stop
         to_tune = chain_keys(key, chains, TUNING)
         to_step = chain_keys(key, chains, STEPPING)
@@ -88,7 +91,6 @@ class Chains:
             for lane in lanes
         }
         self._fns = [fns[lane.whole] for lane in lanes]
-        self._programs: dict[Any, Any] = {}
 
     def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """The states of chains at their initial positions (one per row), and the log
@@ -97,8 +99,8 @@ class Chains:
         def of_lane(number: int) -> tuple[Any, Any]:
             lane, (key, _) = self._lanes[number], self._keys[number]
             args = self._fns[number][0], lane.take(positions), key
-            mapped = (False, True, True)
-            state, *there = self._program(lane, self._init_state, mapped, args)(*args)
+            program = self._program(lane, "init", (False, True, True), args)
+            state, *there = program(*args)
             return state, lane.give(there)
 
         # In the caller's thread, since a thread may have other settings of JAX.
@@ -121,7 +123,7 @@ class Chains:
         programs = []
         for number, lane in enumerate(self._lanes):
             args = self._arguments(number, states[number], 0, 0)
-            programs.append(self._program(lane, self._advance, mapped, args))
+            programs.append(self._program(lane, "advance", mapped, args))
 
         def advance(number: int, state: Any, first: int, count: int) -> tuple[Any, Any]:
             args = self._arguments(number, state, first, count)
@@ -169,13 +171,30 @@ class Chains:
         )
 
     def _program(
-        self, lane: Placement, one: Any, own: Sequence[bool], args: Any
+        self, lane: Placement, what: str, own: Sequence[bool], args: Any
     ) -> Any:
-        """Compiled once for all placements on the same devices."""
-        known = one, lane.whole
-        if known not in self._programs:
-            self._programs[known] = lane.compile(one, own, *args)
-        return self._programs[known]
+        """The program of ``_init_state`` or ``_advance`` for these arguments, compiled
+        once for all placements on the same devices."""
+        kernel, shapes = self._kernel, self._shapes
+
+        def make() -> Any:
+            if what == "init":
+                return lane.mapped(partial(_init_state, kernel, shapes), own)
+            limits = self._skip, self._capacity
+            return lane.mapped(partial(_advance, kernel, shapes, *limits), own)
+
+        of_lane = what, lane.whole
+        if of_lane not in self._made:
+            identity = (
+                *("chains", what, kernel.identity, tuple(shapes.items())),
+                *(self._skip, self._capacity, lane.whole, lane.along),
+            )
+            outlives = kernel.identity is not None
+            self._made[of_lane] = (
+                program_around(args, identity, make) if outlives else make()
+            )
+        # The same arguments find the same executable again.
+        return self._made[of_lane].lower(*args).compile()
 
 
 def _init_state(

@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 from pymc.exceptions import SamplingError
 
+from jaxlink.call.jax_function import shapes_of
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
 from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable
@@ -58,7 +59,7 @@ class InitialPositions:
         )
         default = self._make()
         key = jax.random.key(0)
-        self.shapes: dict[str, Any] = dict(jax.eval_shape(default, key))
+        self.shapes: dict[str, Any] = shapes_of(default, key)
         # Chains that share their values share the compiled function.
         made: dict[int, ModelFunction] = {}
         for given in of_chains:
@@ -71,7 +72,7 @@ class InitialPositions:
             position = self._make(initvals=initvals)
         except TypeError as error:
             raise ValueError(f"initvals do not fit the model: {error}") from error
-        entries = jax.eval_shape(position, jax.random.key(0))
+        entries = shapes_of(position, jax.random.key(0))
         for name, entry in self.shapes.items():
             if entries[name].shape != entry.shape:
                 raise ValueError(

@@ -14,16 +14,24 @@ Betancourt (2017). A Conceptual Introduction to Hamiltonian Monte Carlo.
 Stan's reference manual, "HMC algorithm parameters", for the schedule of the warm-up.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxlink.call.identity import value_identity
 from jaxlink.optional import load
 from jaxlink.pymc.shared.arguments import check_names
 
-__all__ = ["KERNELS", "OPTIONS", "EvaluatedPosition", "Kernel", "Shapes"]
+__all__ = [
+    "KERNELS",
+    "OPTIONS",
+    "EvaluatedPosition",
+    "Kernel",
+    "Shapes",
+    "make_kernel",
+]
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 Position = Mapping[str, jax.Array]
@@ -46,10 +54,13 @@ class Kernel(NamedTuple):
         init: ``(log_density, initial, key) -> state``, at an initial position.
         step: ``(log_density, state, key, t) -> (state, position, stats)``; ``t`` counts
             from 0, the first step of the warm-up.
+        identity: equal for kernels that do the same; ``None`` if a program of this one
+            must not outlive its run.
     """
 
     init: Callable[[LogDensity, EvaluatedPosition, jax.Array], Any]
     step: Callable[[LogDensity, Any, jax.Array, Any], tuple[Any, Position, Stats]]
+    identity: Hashable | None = None
 
 
 # --- BlackJAX ---
@@ -253,6 +264,23 @@ KERNELS: dict[str, Callable[[int, float, Mapping[str, Any]], Kernel]] = {
     "blackjax": blackjax_kernel,
     "numpyro": numpyro_kernel,
 }
+
+
+def make_kernel(
+    sampler: str, tune: int, target_accept: float, options: Mapping[str, Any]
+) -> Kernel:
+    """The kernel of a sampler.
+
+    Arguments:
+        sampler: a name in `KERNELS`.
+        tune: the number of warm-up steps.
+        target_accept: the target acceptance rate.
+        options: the sampler's own options.
+    """
+    make = KERNELS[sampler]
+    identity = value_identity([make, tune, target_accept, options])
+    return make(tune, target_accept, options)._replace(identity=identity)
+
 
 # The options of each sampler's NUTS that have a name here; `nutpie.sample` has more.
 OPTIONS: dict[str, tuple[str, ...]] = {

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlink.call.jax_function import program_around
 from jaxlink.optional import load
 from jaxlink.pymc.mcmc.chains import Rows, Update
 from jaxlink.pymc.model.transforms import Ravel
@@ -76,7 +77,12 @@ class NutpieChains:
         self._options = {"target_accept": target_accept, **options}
         if "max_treedepth" in self._options:
             self._options["maxdepth"] = self._options.pop("max_treedepth")
-        self._values = jax.jit(lambda vector: values(ravel.unravel(vector)))
+        self._kept, what = values, ("nutpie", tuple(ravel.shapes.items()))
+        self._values = program_around(
+            values,
+            what,
+            lambda: jax.jit(lambda vector, values: values(ravel.unravel(vector))),
+        )
 
         # The captured data go in as plain arrays, and results come back through NumPy:
         # with pytrees a call costs four times as much.
@@ -86,10 +92,13 @@ class NutpieChains:
             fn = jax.tree.unflatten(structure, leaves)
             return fn(ravel.unravel(vector)).astype(float)
 
-        # Compiled here, since a thread of nutpie's may have other settings of JAX.
         self._dtype = dtype = jax.dtypes.canonicalize_dtype(float)
         vector = jax.ShapeDtypeStruct((ravel.size,), dtype)
-        compiled = jax.jit(jax.value_and_grad(density)).lower(vector, *leaves).compile()
+        jitted = program_around(
+            log_density, what, lambda: jax.jit(jax.value_and_grad(density))
+        )
+        # Compiled here, since a thread of nutpie's may have other settings of JAX.
+        compiled = jitted.lower(vector, *leaves).compile()
 
         def evaluate(vector: Any) -> tuple[np.ndarray, np.ndarray]:
             logp, gradient = compiled(np.asarray(vector, dtype), *leaves)
@@ -198,7 +207,8 @@ class NutpieChains:
                 yield {}, row
                 continue
             values = [
-                jax.device_get(self._values(vector)) for vector in vectors[:, step]
+                jax.device_get(self._values(vector, self._kept))
+                for vector in vectors[:, step]
             ]
             yield jax.tree.map(lambda *xs: np.stack(xs)[:, None], *values), row
 

@@ -24,6 +24,10 @@ from jaxlink.pymc.batched.memory import budget
 
 __all__ = ["Placement", "placements", "steps_per_call"]
 
+# A call of so many steps costs little more than the steps. The number does not depend
+# on that of the draws, so that one program serves runs of any length.
+ENOUGH = 500
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -52,13 +56,12 @@ class Placement:
         tree = jax.device_get(tree)
         return jax.tree.map(lambda x: x[None], tree) if self.along is None else tree
 
-    def compile(self, one: Callable[..., Any], own: Sequence[bool], *args: Any) -> Any:
-        """The program that steps these chains.
+    def mapped(self, one: Callable[..., Any], own: Sequence[bool]) -> Any:
+        """A jitted function of these chains.
 
         Arguments:
             one: a function of one chain.
             own: for each argument, whether each chain has its own.
-            args: the arguments, or their shapes and dtypes.
         """
         fn = one
         if self.along is not None:
@@ -72,7 +75,7 @@ class Placement:
                 out_specs=along,
                 check_vma=False,
             )
-        return jax.jit(fn).lower(*args).compile()
+        return jax.jit(fn)
 
 
 def placements(
@@ -118,14 +121,13 @@ def steps_per_call(
     batch_size: int | None,
     kept: Mapping[str, jax.ShapeDtypeStruct],
     chains: int,
-    steps: int,
     mesh: Mesh | None,
 ) -> int:
-    """How many steps of all chains fit on the devices."""
+    """How many steps of all chains fit on the devices, and are enough for a call."""
     if batch_size is None:
         devices = jnp.zeros(()).devices() if mesh is None else set(mesh.devices.flat)
         each = sum(value.size * value.dtype.itemsize for value in kept.values())
         # What is being computed, and what is being copied, and the statistics.
         fits = len(devices) * budget(next(iter(devices)).platform)
         batch_size = fits // (2 * (each + 64))
-    return max(1, min(batch_size // chains, steps))
+    return max(1, min(batch_size // chains, ENOUGH))

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import jax
 import pymc as pm
 from jax.sharding import Sharding
 from pymc.backends.base import MultiTrace
@@ -17,6 +16,7 @@ from pymc.util import get_default_varnames
 from rich.theme import Theme
 from xarray import DataTree
 
+from jaxlink.call.jax_function import shapes_of
 from jaxlink.optional import load
 from jaxlink.pymc.mcmc.chains import (
     INITIAL_POSITION,
@@ -31,7 +31,7 @@ from jaxlink.pymc.mcmc.initial_positions import (
     InitVals,
     find_initial_states,
 )
-from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes
+from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes, make_kernel
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
 from jaxlink.pymc.mcmc.options import settings_of
@@ -264,7 +264,7 @@ def sample(
     progress = MCMCProgress(shown, chains, draws, tune, theme=progressbar_theme)
     initial = InitialPositions(model, chains, initvals, settings.jitter, host_callback)
     density = _log_density(model, initial.shapes, host_callback)
-    shapes = jax.eval_shape(values, initial.shapes)
+    shapes = shapes_of(values, initial.shapes)
     kept = {name: shapes[name] for name in names}
     skip = tune if discard_tuned_samples else 0
     counts = {"chains": chains, "tune": tune, "draws": draws}
@@ -286,7 +286,7 @@ def sample(
     else:
         vectorized = None if chain_method is None else chain_method == "vectorized"
         sampler = Chains(
-            KERNELS[nuts_sampler](tune, settings.target_accept, settings.options),
+            make_kernel(nuts_sampler, tune, settings.target_accept, settings.options),
             density,
             values,
             initial.shapes,
@@ -294,7 +294,7 @@ def sample(
             placements(chains, mesh, vectorized),
             steps=tune + draws,
             skip=0 if records else skip,
-            capacity=steps_per_call(batch_size, shapes, chains, tune + draws, mesh),
+            capacity=steps_per_call(batch_size, shapes, chains, mesh),
             cores=cores,
         )
     recorder = None

@@ -11,6 +11,7 @@ import pymc as pm
 from pymc.util import get_default_varnames
 
 from jaxlink.call.display import type_of
+from jaxlink.call.jax_function import shapes_of
 from jaxlink.pymc.model.entries import Entries
 from jaxlink.pymc.model.function import ModelFunction, compile_model, names_of_values
 from jaxlink.pymc.model.initial_point import initial_position
@@ -133,7 +134,7 @@ class Ravel:
         cls, start: ModelFunction, elsewhere: tuple[tuple[str, str], ...] = ()
     ) -> "Ravel":
         """The vectors of the positions that ``start`` returns for a key."""
-        entries = jax.eval_shape(start, jax.random.key(0))
+        entries = shapes_of(start, jax.random.key(0))
         shapes = {name: entries[name] for name in start.outputs or ()}
         return cls(shapes, start, elsewhere)
 

@@ -14,6 +14,7 @@ import pymc as pm
 from pymc.sampling import mcmc
 from pymc.step_methods import NUTS, HamiltonianMC
 
+from jaxlink.call.jax_function import program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.shared.arguments import listed
 
@@ -74,7 +75,7 @@ def check_gradient(
     """Raise unless JAX can differentiate a log density.
 
     Arguments:
-        log_density: a function of a position.
+        log_density: a function of a position, and a pytree.
         shapes: the shapes of the entries of a position.
         instead: a method that needs no gradient.
 
@@ -82,6 +83,15 @@ def check_gradient(
         ValueError: naming the value variables without a derivative.
     """
 
+    identity = "gradient", tuple(shapes.items())
+    program_around(log_density, identity, lambda: _check(log_density, shapes, instead))
+
+
+def _check(
+    log_density: Callable[[Any], Any],
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+    instead: str,
+) -> bool:
     def why_not(names: Mapping[str, Any]) -> Exception | None:
         moved = {name: shapes[name] for name in names}
         fixed = {name: x for name, x in shapes.items() if name not in names}
@@ -96,7 +106,7 @@ def check_gradient(
 
     jax.eval_shape(log_density, shapes)  # its errors do not concern gradients
     if (error := why_not(shapes)) is None:
-        return
+        return True
     wrong = [name for name in shapes if why_not({name: None}) is not None]
     raise ValueError(
         f"the log density has no gradient in {listed(wrong)}. JAX says: {error} Give "

@@ -117,7 +117,6 @@ class State(NamedTuple):
     failed: jax.Array
 
 
-@partial(jax.jit, static_argnames=("optimizer", "samples", "capacity"))
 def advance(
     log_p: Any,
     state: State,

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -156,11 +156,14 @@ def fit(
         optax = load("optax", "fit without an optimizer of your own")
         rate = _FULL_RATE if is_full else _MEAN_RATE
         optimizer = optax.adam(optax.cosine_decay_schedule(rate, n))
+        identity: Hashable = "adam", rate, n
     elif not hasattr(optimizer, "update"):
         raise TypeError(
             "optimizer must be an optax.GradientTransformation, such as "
             f"optax.adam(0.01), not {type(optimizer).__name__}."
         )
+    else:
+        identity = optimizer
 
     flat = ravel(model, host_callback=host_callback)
     if not flat.size:
@@ -176,6 +179,7 @@ def fit(
         jax.random.fold_in(key, 1),
         parameters,
         optimizer,
+        identity,
         samples,
         n,
         host_callback,

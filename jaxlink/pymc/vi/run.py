@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
+from jaxlink.call.jax_function import program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.nonfinite import format_position, nonfinite_terms
 from jaxlink.pymc.model.transforms import Ravel
@@ -44,6 +47,7 @@ class ADVIRun:
         key: the key of the steps.
         parameters: the initial parameters.
         optimizer: an Optax optimizer.
+        identity: equal for optimizers that do the same.
         samples: the number of draws of a step.
         n: the number of steps.
         host_callback: as `jaxlink.function` takes it.
@@ -56,12 +60,13 @@ class ADVIRun:
         key: jax.Array,
         parameters: Parameters,
         optimizer: "GradientTransformation",
+        identity: Hashable,
         samples: int,
         n: int,
         host_callback: bool = False,
     ):
         self._model, self._flat, self._key = model, flat, key
-        self._optimizer, self._samples = optimizer, samples
+        self._samples = samples
         self._log_p = _of_vectors(model, flat, host_callback)
         with jax.numpy_dtype_promotion("standard"):  # Optax needs it
             state = optimizer.init(parameters)
@@ -71,6 +76,11 @@ class ADVIRun:
         self._capacity = min(n, _CAPACITY)
         self._pace = 1.0
         self.done = 0
+        steps = partial(
+            advance, optimizer=optimizer, samples=samples, capacity=self._capacity
+        )
+        what = "ADVI", identity, samples, self._capacity
+        self._advance = program_around(self._log_p, what, lambda: jax.jit(steps))
 
     @property
     def losses(self) -> np.ndarray:
@@ -102,14 +112,8 @@ class ADVIRun:
         steps = min(steps, self._capacity, len(self._losses) - self.done)
         steps = steps if self.done else 1
         begin = time.perf_counter()
-        state, losses = advance(
-            self._log_p,
-            self._state,
-            self._key,
-            jnp.asarray(steps, jnp.int32),
-            optimizer=self._optimizer,
-            samples=self._samples,
-            capacity=self._capacity,
+        state, losses = self._advance(
+            self._log_p, self._state, self._key, jnp.asarray(steps, jnp.int32)
         )
         made, new = int(state.step) - self.done, np.asarray(losses)
         faster = _SECONDS / (time.perf_counter() - begin)
@@ -168,11 +172,24 @@ def _of_vectors(model: pm.Model, flat: Ravel, host_callback: bool) -> Any:
     """The log density as a function of a key and a vector. It is a pytree, so that the
     data are arguments of the program, not constants."""
     density = logdensity(model, host_callback=host_callback)
-    one = partial(density, jax.random.key(0)) if density.takes_key else density
-    check_gradient(one, flat.shapes)
+    check_gradient(jax.tree_util.Partial(_at_one_key, density), flat.shapes)
 
-    def log_p(density: Any, key: jax.Array, vector: jax.Array) -> jax.Array:
-        position = flat.unravel(vector)
+    of_vectors = _LogDensityOfVectors(tuple(flat.shapes.items()))
+    return jax.tree_util.Partial(of_vectors, density)
+
+
+def _at_one_key(density: Any, position: Any) -> jax.Array:
+    key = [jax.random.key(0)] * density.takes_key
+    out: jax.Array = density(*key, position)
+    return out
+
+
+@dataclass(frozen=True)
+class _LogDensityOfVectors:
+    """The log density at a vector; equal for positions of equal shapes."""
+
+    shapes: tuple[tuple[str, jax.ShapeDtypeStruct], ...]
+
+    def __call__(self, density: Any, key: jax.Array, vector: jax.Array) -> jax.Array:
+        position = Ravel(dict(self.shapes)).unravel(vector)
         return density(key, position) if density.takes_key else density(position)
-
-    return jax.tree_util.Partial(log_p, density)
