@@ -73,7 +73,10 @@ def test_public_names_are_documented():
             assert getattr(module, name).__doc__, name
 
 
-PAGES = ["checks.md", "custom-ops.md", "mode.md", "pymc.md", "pymc-differences.md"]
+PAGES = [
+    *("checks.md", "custom-ops.md", "mode.md", "programs.md", "pymc.md"),
+    "pymc-differences.md",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
