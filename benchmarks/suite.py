@@ -49,7 +49,7 @@ class Row:
 
 
 def measure_calls(quick: bool) -> list[Row]:
-    """Whole calls against PyMC's: first with empty and filled caches, second, rebuilt."""
+    """Whole calls against PyMC's: the first, the second, one of a rebuilt model."""
     rounds = 1 if quick else 3
     big = [("prior", model) for model in ("horseshoe", "slopes", "AR(1)", "counts")]
     big += [("posterior", "slopes"), ("likelihood", "slopes"), ("posterior", "counts")]

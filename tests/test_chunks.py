@@ -14,8 +14,8 @@ from support import assert_same
 from jaxlink.pymc.batched import memory
 from jaxlink.pymc.batched.chunks import Chunks, _mapped, evaluate, held_interrupts
 from jaxlink.pymc.batched.memory import bytes_per_sample, format_bytes
-from jaxlink.pymc.batched.samples import Samples, ids_of
-from jaxlink.pymc.shared.arguments import mesh_of
+from jaxlink.pymc.batched.samples import Samples, fold_in_data
+from jaxlink.pymc.shared.arguments import device_mesh
 
 KEY = jax.random.key(7)
 RNG = np.random.default_rng(3)
@@ -164,8 +164,8 @@ def test_products_round_alike_for_any_batch_size():
     ],
 )
 def test_ids_are_labels_or_positions(labels, ids):
-    assert ids_of(labels).dtype == np.uint32
-    assert ids_of(labels).tolist() == ids
+    assert fold_in_data(labels).dtype == np.uint32
+    assert fold_in_data(labels).tolist() == ids
 
 
 def test_one_program_serves_all_chunks():
@@ -412,7 +412,7 @@ def test_batch_size_must_be_an_integer(batch_size):
 def test_sharding_must_be_one():
     with pytest.raises(TypeError, match=r"NamedSharding.*not list"):
         chunked(grid(), sharding=jax.devices())
-    assert mesh_of(None) is None
+    assert device_mesh(None) is None
 
 
 def test_shapes_that_do_not_go_together():

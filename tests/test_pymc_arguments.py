@@ -22,8 +22,8 @@ from jaxlink.errors import KeyArgumentError
 from jaxlink.pymc.mcmc import chains
 from jaxlink.pymc.mcmc import kernels as nuts
 from jaxlink.pymc.mcmc import sample as mcmc
-from jaxlink.pymc.mcmc.options import settings_of
-from jaxlink.pymc.shared.seeds import key_of
+from jaxlink.pymc.mcmc.options import read_settings
+from jaxlink.pymc.shared.seeds import resolve_key
 from jaxlink.pymc.vi import fit as variational
 
 QUIET = {"progressbar": False}
@@ -173,7 +173,7 @@ def test_unknown_arguments(model):
 def test_settings_of_nuts():
     def settings(sampler="blackjax", init="auto", nuts=None, **further):
         jitter = further.pop("jitter", None)
-        return settings_of(
+        return read_settings(
             sampler,
             init=init,
             jitter=jitter,
@@ -369,20 +369,20 @@ def test_merge_dataset(model, posterior):
 )
 def test_keys_and_seeds(given, error, message):
     with pytest.raises(error, match=message):
-        key_of(**given)
+        resolve_key(**given)
 
 
 @pytest.mark.parametrize("of", [list, np.array, pd.Series, xr.DataArray, pd.Index])
 def test_seeds_of_all_containers(of):
-    bits = jax.random.key_data(key_of(random_seed=of([1, 2])))
+    bits = jax.random.key_data(resolve_key(random_seed=of([1, 2])))
     words = np.random.SeedSequence([1, 2]).generate_state(2, np.uint32)
     np.testing.assert_array_equal(bits, words)
 
 
 def test_seeds_that_are_scalars():
     for seed in (5, np.int64(5), np.array(5), xr.DataArray(5)):
-        assert key_of(random_seed=seed) == jax.random.key(5)
-    big = jax.random.key_data(key_of(random_seed=2**70))
+        assert resolve_key(random_seed=seed) == jax.random.key(5)
+    big = jax.random.key_data(resolve_key(random_seed=2**70))
     words = np.random.SeedSequence(2**70).generate_state(2, np.uint32)
     np.testing.assert_array_equal(big, words)
 

@@ -16,8 +16,8 @@ from support import assert_same
 import jaxlink
 from jaxlink import pymc as jp
 from jaxlink.pymc.shared.arguments import check_names
-from jaxlink.pymc.shared.context import model_of
-from jaxlink.pymc.shared.seeds import key_of
+from jaxlink.pymc.shared.context import resolve_model
+from jaxlink.pymc.shared.seeds import resolve_key
 
 KEY = jax.random.key(7)
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}
@@ -420,7 +420,7 @@ def test_dims_models():
 
 def test_model_on_the_stack(model):
     with model:
-        assert model_of(None) is model
+        assert resolve_model(None) is model
     with pytest.raises(TypeError, match="no model on the context stack"):
         jp.logdensity()
     with pytest.raises(TypeError, match=r"must be a pm\.Model, not str"):
@@ -430,7 +430,7 @@ def test_model_on_the_stack(model):
 
 def test_seeds():
     def words(*args, **kwargs):
-        return jax.random.key_data(key_of(*args, **kwargs)).tolist()
+        return jax.random.key_data(resolve_key(*args, **kwargs)).tolist()
 
     assert (
         words(random_seed=5) == words(jax.random.key(5)) == words(jax.random.PRNGKey(5))
@@ -449,10 +449,10 @@ def test_seeds():
         random_seed=np.random.RandomState(1)
     )
     with pytest.raises(TypeError, match="not both"):
-        key_of(KEY, 1)
+        resolve_key(KEY, 1)
     with pytest.raises(ValueError, match="negative"):
-        key_of(None, -1)
+        resolve_key(None, -1)
     with pytest.raises(TypeError, match="not True"):
-        key_of(None, True)
+        resolve_key(None, True)
     with pytest.raises(jaxlink.KeyArgumentError):
-        key_of(3)
+        resolve_key(3)

@@ -18,7 +18,7 @@ import jaxlink
 from jaxlink.pymc.map.find_map import find_MAP
 from jaxlink.pymc.mcmc.sample import sample
 from jaxlink.pymc.model.density import logdensity
-from jaxlink.pymc.model.without_gradient import check_gradient
+from jaxlink.pymc.model.differentiability import check_gradient
 from jaxlink.pymc.vi.fit import fit
 
 QUIET = {"progressbar": False}
@@ -117,7 +117,7 @@ def host_square(op, node):
     return call
 
 
-def model_of(square):
+def resolve_model(square):
     with pm.Model() as model:
         a = pm.Normal("a")
         b = pm.HalfNormal("b")
@@ -127,7 +127,7 @@ def model_of(square):
 
 
 def test_log_density_without_a_gradient():
-    model = model_of(HostSquareOp())
+    model = resolve_model(HostSquareOp())
     message = rf"no gradient in `b_log__`\. JAX says: Pure callbacks.*use .*{MODE}"
     for run in (sample, fit):
         with pytest.raises(ValueError, match=message):
@@ -139,7 +139,7 @@ def test_log_density_without_a_gradient():
 
 def test_derivatives_are_those_of_jax():
     """PyTensor has none here, so `pymc.sample` would take slices."""
-    approximation = fit(2, model=model_of(SquareOp()), **QUIET)
+    approximation = fit(2, model=resolve_model(SquareOp()), **QUIET)
     assert approximation.mean.shape == (2,)
 
 

@@ -3,7 +3,7 @@
 One compiled program serves all chunks; the last one is padded. While a chunk is
 computed, the previous one is copied to the host, so the device holds at most two
 chunks, however many samples there are. The key of a sample is
-``fold_in(fold_in(key, chain), draw)``, with the ids that `samples.ids_of` takes from
+``fold_in(fold_in(key, chain), draw)``: `samples.fold_in_data` takes the numbers from
 the labels of the sample dimensions, in the order of the dimensions. So the same key
 gives the same draws for any size of the chunks, any number of devices, and for chains
 in any order.
@@ -25,7 +25,7 @@ from jaxlink.call.jax_function import program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.batched.memory import budget, bytes_per_sample
 from jaxlink.pymc.batched.samples import Samples, grid_indices
-from jaxlink.pymc.shared.arguments import check_batch_size, mesh_of
+from jaxlink.pymc.shared.arguments import check_batch_size, device_mesh
 
 __all__ = [
     "Call",
@@ -77,7 +77,7 @@ class Chunks:
     ):
         check_batch_size(batch_size)
         self.samples = samples
-        self._mesh = mesh_of(sharding)
+        self._mesh = device_mesh(sharding)
         self._fn, self._key, self._call, self._hint = fn, key, call, hint
         self.outputs, each = self._compiled("outputs", self._traced)
         devices = self._mesh.size if self._mesh else 1

@@ -17,7 +17,7 @@ from jaxlink.pymc.batched.chunks import Call, Chunks, evaluate
 from jaxlink.pymc.batched.memory import check_memory
 from jaxlink.pymc.batched.samples import Samples
 from jaxlink.pymc.batched.store import BLOCK_BYTES, ZarrStore
-from jaxlink.pymc.shared.arguments import HERE, Arrays, check_batch_size, mesh_of
+from jaxlink.pymc.shared.arguments import HERE, Arrays, check_batch_size, device_mesh
 from jaxlink.pymc.shared.progress import progress_bar
 from jaxlink.pymc.shared.pymc_arguments import refuse_unknown
 
@@ -116,7 +116,7 @@ class Run:
         self.store_mode = given["store_mode"]
         self.memory_limit = given["memory_limit"]
         check_batch_size(self.batch_size)
-        mesh = mesh_of(self.sharding)
+        mesh = device_mesh(self.sharding)
         if self.store is not None and mesh is not None:
             processes = {device.process_index for device in mesh.devices.flat}
             if processes != {jax.process_index()}:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxlink.pymc.shared.arguments import check_count
 
-__all__ = ["Samples", "grid_indices", "ids_of", "labels_of"]
+__all__ = ["Samples", "draw_labels", "fold_in_data", "grid_indices"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Samples:
         return taken
 
     def ids(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
-        """The numbers of consecutive samples along each dimension: see `ids_of`."""
+        """What to fold into the keys of consecutive samples: see `fold_in_data`."""
         index = grid_indices(self.shape, start, stop)
         return tuple(
             i.astype(np.uint32) if ids is None else ids[i]
@@ -85,12 +85,12 @@ class Samples:
     def _ids(self) -> list[np.ndarray | None]:
         """Along each dimension; ``None`` where they are 0, 1, 2, ..."""
         return [
-            None if isinstance(labels, range) else ids_of(labels)
+            None if isinstance(labels, range) else fold_in_data(labels)
             for labels in self.coords.values()
         ]
 
 
-def labels_of(draws: Any) -> range:
+def draw_labels(draws: Any) -> range:
     """The labels of ``draws`` draws.
 
     Raises:
@@ -122,7 +122,7 @@ def grid_indices(
     return (*rest, column)
 
 
-def ids_of(labels: Any) -> np.ndarray:
+def fold_in_data(labels: Any) -> np.ndarray:
     """A number for each label of a sample dimension, to fold into a key.
 
     It is the label itself if all labels are distinct integers in [0, 2**32), otherwise

@@ -21,20 +21,20 @@ from scipy import optimize
 from xarray import DataTree
 
 from jaxlink.pymc.map.objective import Objective
-from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable
-from jaxlink.pymc.model.transforms import constrain
-from jaxlink.pymc.model.without_gradient import (
+from jaxlink.pymc.model.differentiability import (
     WithoutGradient,
     check_gradient,
     variables_without_gradient,
 )
-from jaxlink.pymc.shared.arguments import HERE, check_names, listed
-from jaxlink.pymc.shared.context import model_of
-from jaxlink.pymc.shared.datatree import stamped
+from jaxlink.pymc.model.initial_point import initial_position
+from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable
+from jaxlink.pymc.model.transforms import constrain
+from jaxlink.pymc.shared.arguments import HERE, check_names, quoted
+from jaxlink.pymc.shared.context import resolve_model
+from jaxlink.pymc.shared.datatree import add_version
 from jaxlink.pymc.shared.progress import progress_bar
 from jaxlink.pymc.shared.pymc_arguments import idata_options, refuse
-from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
 __all__ = ["find_MAP"]
 
@@ -154,21 +154,21 @@ def find_MAP(  # noqa: N802
     if hops := _spelled(method) == "basinhopping":
         local |= {"method": "L-BFGS-B", **options.pop("minimizer_kwargs", {})}
     local["method"] = _spelled(local["method"])
-    model = model_of(model)
+    model = resolve_model(model)
     names = _names(model, vars)
     discrete = [v.name for v in model.discrete_value_vars if v.name in names]
     if discrete and compute_hessian:
         raise ValueError(
-            f"there is no Hessian in the discrete variables {listed(discrete)}: leave "
+            f"there is no Hessian in the discrete variables {quoted(discrete)}: leave "
             "them out of vars."
         )
     if discrete and _METHODS[local["method"]]:
         _warn(
-            f"the discrete variables {listed(discrete)} have no gradients: the method "
+            f"the discrete variables {quoted(discrete)} have no gradients: the method "
             f"is 'Powell', not {local['method']!r}."
         )
         local["method"] = "Powell"
-    key = key_of(key, random_seed)
+    key = resolve_key(key, random_seed)
     given = {"initvals": initvals, "host_callback": host_callback}
     initial = _partly_jittered(model, names, bool(jitter), given)
 
@@ -206,7 +206,7 @@ def find_MAP(  # noqa: N802
     made = result, mode, covariance, method
     fit = _MAPFit(model, position, values, lambda *_: values.values(), *made)
     further["include_transformed"] = include_transformed
-    return stamped(_map_to_inference_data(fit, further))
+    return add_version(_map_to_inference_data(fit, further))
 
 
 def _spelled(method: str) -> str:

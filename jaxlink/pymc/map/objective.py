@@ -12,7 +12,7 @@ import pymc as pm
 from jaxlink.call.jax_function import program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.transforms import Ravel
-from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.shared.arguments import quoted
 from jaxlink.pymc.shared.progress import Bar
 
 __all__ = ["Objective"]
@@ -62,7 +62,7 @@ class Objective:
         )
         if not self.flat.size:
             raise ValueError(
-                f"there is nothing to optimize: {listed(names)} are empty."
+                f"there is nothing to optimize: {quoted(names)} are empty."
             )
         is_discrete = [
             not jnp.issubdtype(x.dtype, jnp.floating) for x in chosen.values()

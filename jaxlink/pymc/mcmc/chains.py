@@ -56,7 +56,7 @@ class Chains:
         values: a callable pytree, from a position to the values to keep.
         shapes: the shapes of the entries of a position.
         key: the key of the run.
-        lanes: where the chains run.
+        placements: where the chains run.
         steps: the number of steps of each chain.
         skip: the number of first steps of which nothing is kept.
         capacity: the largest number of steps of one call.
@@ -71,40 +71,43 @@ class Chains:
         values: Any,
         shapes: Shapes,
         key: jax.Array,
-        lanes: Sequence[Placement],
+        placements: Sequence[Placement],
         *,
         steps: int,
         skip: int,
         capacity: int,
         cores: int | None = None,
     ):
-        self._lanes, self._steps, self._capacity = lanes, steps, capacity
-        self._threads = min(len(lanes), cores or os.cpu_count() or 1)
+        self._placements, self._steps, self._capacity = placements, steps, capacity
+        self._threads = min(len(placements), cores or os.cpu_count() or 1)
         self._kernel, self._shapes, self._skip = kernel, shapes, skip
         self._made: dict[Any, Any] = {}
-        chains = lanes[-1].chains.stop
+        chains = placements[-1].chains.stop
         to_tune = chain_keys(key, chains, TUNING)
         to_step = chain_keys(key, chains, STEPPING)
-        self._keys = [(lane.take(to_tune), lane.take(to_step)) for lane in lanes]
+        self._keys = [
+            (placement.take(to_tune), placement.take(to_step))
+            for placement in placements
+        ]
         fns = {
-            lane.whole: jax.device_put((log_density, values), lane.whole)
-            for lane in lanes
+            placement.whole: jax.device_put((log_density, values), placement.whole)
+            for placement in placements
         }
-        self._fns = [fns[lane.whole] for lane in lanes]
+        self._fns = [fns[placement.whole] for placement in placements]
 
     def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """The states of chains at their initial positions (one per row), and the log
         densities and gradients there."""
 
-        def of_lane(number: int) -> tuple[Any, Any]:
-            lane, (key, _) = self._lanes[number], self._keys[number]
-            args = self._fns[number][0], lane.take(positions), key
-            program = self._program(lane, "init", (False, True, True), args)
+        def init(number: int) -> tuple[Any, Any]:
+            placement, (key, _) = self._placements[number], self._keys[number]
+            args = self._fns[number][0], placement.take(positions), key
+            program = self._program(placement, "init", (False, True, True), args)
             state, *there = program(*args)
-            return state, lane.give(there)
+            return state, placement.give(there)
 
         # In the caller's thread, since a thread may have other settings of JAX.
-        states, there = zip(*map(of_lane, range(len(self._lanes))), strict=True)
+        states, there = zip(*map(init, range(len(self._placements))), strict=True)
         logps, gradients = jax.tree.map(lambda *parts: np.concatenate(parts), *there)
         return list(states), logps, gradients
 
@@ -121,26 +124,26 @@ class Chains:
         """
         mapped = (False, False, True, True, False, False)
         programs = []
-        for number, lane in enumerate(self._lanes):
+        for number, placement in enumerate(self._placements):
             args = self._arguments(number, states[number], 0, 0)
-            programs.append(self._program(lane, "advance", mapped, args))
+            programs.append(self._program(placement, "advance", mapped, args))
 
         def advance(number: int, state: Any, first: int, count: int) -> tuple[Any, Any]:
             args = self._arguments(number, state, first, count)
             state, rows = programs[number](*args)
-            rows = self._lanes[number].give(rows)
+            rows = self._placements[number].give(rows)
             return state, jax.tree.map(lambda x: x[:, :count], rows)
 
-        for chain in range(self._lanes[-1].chains.stop):
+        for chain in range(self._placements[-1].chains.stop):
             update(chain, (), {})
         with ThreadPoolExecutor(self._threads) as pool:
 
             def together(states: Any, first: int, count: int) -> tuple[Any, Rows]:
-                of_lanes = [
+                running = [
                     pool.submit(advance, number, state, first, count)
                     for number, state in enumerate(states)
                 ]
-                states, rows = zip(*(each.result() for each in of_lanes), strict=True)
+                states, rows = zip(*(each.result() for each in running), strict=True)
                 return states, jax.tree.map(lambda *xs: np.concatenate(xs), *rows)
 
             began = perf_counter()
@@ -162,7 +165,7 @@ class Chains:
 
     def _arguments(self, number: int, state: Any, first: int, count: int) -> Any:
         steps = np.int32(first), np.int32(count)
-        place = self._lanes[number].whole
+        place = self._placements[number].whole
         return (
             *self._fns[number],
             state,
@@ -171,7 +174,7 @@ class Chains:
         )
 
     def _program(
-        self, lane: Placement, what: str, own: Sequence[bool], args: Any
+        self, placement: Placement, what: str, own: Sequence[bool], args: Any
     ) -> Any:
         """The program of ``_init_state`` or ``_advance`` for these arguments, compiled
         once for all placements on the same devices."""
@@ -179,22 +182,22 @@ class Chains:
 
         def make() -> Any:
             if what == "init":
-                return lane.mapped(partial(_init_state, kernel, shapes), own)
+                return placement.mapped(partial(_init_state, kernel, shapes), own)
             limits = self._skip, self._capacity
-            return lane.mapped(partial(_advance, kernel, shapes, *limits), own)
+            return placement.mapped(partial(_advance, kernel, shapes, *limits), own)
 
-        of_lane = what, lane.whole
-        if of_lane not in self._made:
+        program_id = what, placement.whole
+        if program_id not in self._made:
             identity = (
                 *("chains", what, kernel.identity, tuple(shapes.items())),
-                *(self._skip, self._capacity, lane.whole, lane.along),
+                *(self._skip, self._capacity, placement.whole, placement.along),
             )
             outlives = kernel.identity is not None
-            self._made[of_lane] = (
+            self._made[program_id] = (
                 program_around(args, identity, make) if outlives else make()
             )
         # The same arguments find the same executable again.
-        return self._made[of_lane].lower(*args).compile()
+        return self._made[program_id].lower(*args).compile()
 
 
 def _init_state(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxlink.pymc.mcmc.kernels import OPTIONS
 from jaxlink.pymc.shared.pymc_arguments import refuse_unknown
 
-__all__ = ["Settings", "settings_of"]
+__all__ = ["Settings", "read_settings"]
 
 # PyMC's `init`: whether initial positions are jittered, and the mass matrix is dense.
 _INITS = {
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
     options: dict[str, Any]
 
 
-def settings_of(
+def read_settings(
     sampler: str,
     *,
     init: str,

@@ -86,10 +86,10 @@ def placements(
     Arguments:
         chains: how many.
         mesh: devices in a row; ``None``: JAX's default device.
-        vectorized: whether all chains are in one lane; ``None``: unless on CPUs.
+        vectorized: whether all chains share a program; ``None``: unless on CPUs.
 
     Raises:
-        ValueError: chains in one lane cannot be spread evenly over the devices.
+        ValueError: chains in one program cannot be spread evenly over the devices.
     """
     devices = list(jnp.zeros(()).devices() if mesh is None else mesh.devices.flat)
     if vectorized is None:

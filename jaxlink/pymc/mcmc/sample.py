@@ -34,28 +34,28 @@ from jaxlink.pymc.mcmc.initial_positions import (
 from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes, make_kernel
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
-from jaxlink.pymc.mcmc.options import settings_of
+from jaxlink.pymc.mcmc.options import read_settings
 from jaxlink.pymc.mcmc.placement import placements, steps_per_call
 from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.model.data import check_observed
 from jaxlink.pymc.model.density import logdensity
-from jaxlink.pymc.model.function import ModelFunction
-from jaxlink.pymc.model.transforms import Ravel, constrain
-from jaxlink.pymc.model.without_gradient import (
+from jaxlink.pymc.model.differentiability import (
     check_gradient,
     variables_without_gradient,
 )
+from jaxlink.pymc.model.function import ModelFunction
+from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.shared.arguments import (
     HERE,
     check_batch_size,
     check_count,
     check_names,
-    mesh_of,
+    device_mesh,
 )
-from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.context import resolve_model
 from jaxlink.pymc.shared.datatree import posterior_tree
-from jaxlink.pymc.shared.pymc_arguments import idata_options, quieted, refuse
-from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+from jaxlink.pymc.shared.pymc_arguments import idata_options, refuse, silence_loggers
+from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
 __all__ = ["sample"]
 
@@ -212,7 +212,7 @@ def sample(
         backend=backend,
         compile_kwargs=compile_kwargs,
     )
-    model = model_of(model)
+    model = resolve_model(model)
     draws = check_count(draws, "draws", 1)
     tune = check_count(1000 if tune is None else tune, "tune", 0)
     if tune + draws >= 2**31:
@@ -226,7 +226,7 @@ def sample(
     if nuts_sampler in (None, "pymc"):
         nuts_sampler = "blackjax"
     check_names([nuts_sampler], [*KERNELS, "nutpie"], "nuts_sampler")
-    settings = settings_of(
+    settings = read_settings(
         nuts_sampler,
         init=init,
         jitter=jitter,
@@ -238,7 +238,7 @@ def sample(
     )
     transformed, further = idata_options("sample", idata_kwargs)
     check_batch_size(batch_size)
-    mesh = mesh_of(sharding)
+    mesh = device_mesh(sharding)
     if chain_method is not None:
         check_names([chain_method], ("parallel", "vectorized"), "chain_method")
     if nuts_sampler == "nutpie" and (mesh is not None or chain_method == "vectorized"):
@@ -247,7 +247,7 @@ def sample(
             'chain_method, or use nuts_sampler="blackjax".'
         )
     library = load(nuts_sampler, f'nuts_sampler="{nuts_sampler}"')
-    run_key = key_of(key, random_seed)
+    run_key = resolve_key(key, random_seed)
     _check_variables(model)
     check_observed(model)
     names = _names(model, var_names, bool(keep_untransformed or transformed))
@@ -302,7 +302,7 @@ def sample(
         of_trace = names if var_names is not None else list(shapes)
         recorder = Recorder(model, shapes, of_trace, callback=callback, **counts)
 
-    with quieted(quiet):
+    with silence_loggers(quiet):
         _log.info(f"NUTS[{nuts_sampler}]: {model.free_RVs}")
         if draws < 100:
             _log.warning(

@@ -9,7 +9,7 @@ import pymc as pm
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant
 
-from jaxlink.pymc.shared.arguments import check_names, listed
+from jaxlink.pymc.shared.arguments import check_names, quoted
 from jaxlink.values.boundary import as_array
 
 __all__ = ["ModelData", "check_observed"]
@@ -98,7 +98,7 @@ class ModelData:
             shape = arrays[name].shape
             if len(shape) != len(dims):
                 raise ValueError(
-                    f"`{name}` has the dimensions {listed(map(str, dims))}, but its "
+                    f"`{name}` has the dimensions {quoted(map(str, dims))}, but its "
                     f"new value is of shape {shape}."
                 )
             for dim, length in zip(dims, shape, strict=True):

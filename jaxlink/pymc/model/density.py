@@ -13,7 +13,7 @@ from pytensor.graph.rewriting.basic import dfs_rewriter
 
 from jaxlink.pymc.model.function import ModelFunction, compile_model
 from jaxlink.pymc.shared.arguments import check_names
-from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.context import resolve_model
 
 __all__ = ["log_likelihood", "log_prior", "logdensity"]
 
@@ -58,7 +58,7 @@ def logdensity(
         >>> round(float(jax.grad(density)({"sigma_log__": 0.0})["sigma_log__"]), 3)
         -0.75
     """
-    model = model_of(model)
+    model = resolve_model(model)
     terms = {var.name: var for var in [*model.basic_RVs, *model.potentials]}
     if var_names is not None:
         check_names(var_names, terms, "random variable or potential of the model")
@@ -102,7 +102,7 @@ def log_likelihood(
         >>> f({"mu": 0.5})["y"].round(3).tolist()
         [-0.919, -2.044]
     """
-    model = model_of(model)
+    model = resolve_model(model)
     names = [var.name for var in model.observed_RVs]
     what = "observed variable"
     return _pointwise(model, names, var_names, what, "log_likelihood", host_callback)
@@ -128,7 +128,7 @@ def log_prior(
     Raises:
         The same errors as `logdensity`.
     """
-    model = model_of(model)
+    model = resolve_model(model)
     names = [var.name for var in model.free_RVs]
     what = "free random variable"
     return _pointwise(model, names, var_names, what, "log_prior", host_callback)

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from jaxlink.errors import ArgumentError
-from jaxlink.pymc.shared.arguments import check_names, listed
+from jaxlink.pymc.shared.arguments import check_names, quoted
 
 __all__ = ["Entries"]
 
@@ -76,15 +76,15 @@ class Entries:
         here = dict(self.elsewhere)
         if mixed := [name for name in unknown if name in here]:
             held, way = _SPACES[self.argument]
-            wanted = listed(here[name] for name in mixed)
+            wanted = quoted(here[name] for name in mixed)
             raise error(
                 f"{of}: `{self.argument}` holds {held}, so {wanted} and not "
-                f"{listed(mixed)}. Convert with jaxlink.pymc.{way}."
+                f"{quoted(mixed)}. Convert with jaxlink.pymc.{way}."
             )
         if missing:
             raise error(
-                f"{of}: `{self.argument}` lacks {listed(missing)}. It holds "
-                f"{listed(given)}.{_misspelt(unknown, missing)}"
+                f"{of}: `{self.argument}` lacks {quoted(missing)}. It holds "
+                f"{quoted(given)}.{_misspelt(unknown, missing)}"
             )
         if unknown:
             check_names(unknown, self.names, f"variable in `{self.argument}` of {of}")

@@ -18,12 +18,12 @@ from jaxlink.compile import function
 from jaxlink.errors import ArgumentError, KeyArgumentError
 from jaxlink.pymc.model.data import ModelData
 from jaxlink.pymc.model.entries import Entries
-from jaxlink.pymc.model.lengths import with_lengths
-from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.model.lengths import check_lengths
+from jaxlink.pymc.shared.arguments import quoted
 from jaxlink.rewrites.random_key import rng_roots
 from jaxlink.values.streams import as_key
 
-__all__ = ["ModelFunction", "compile_model", "names_of_values"]
+__all__ = ["ModelFunction", "compile_model", "transformed_names"]
 
 
 @partial(
@@ -235,7 +235,7 @@ class ModelFunction:
                 f"    {name}: {line.partition(': ')[2]}"
                 for name, line in zip(self.names, types, strict=True)
             ]
-        dims = {name: listed(filter(None, d)) for name, d in self.model_data.dims if d}
+        dims = {name: quoted(filter(None, d)) for name, d in self.model_data.dims if d}
         data = [
             f"{line}, along {dims[name]}" if name in dims else line
             for name, line in zip(self.data, parts["Data"], strict=True)
@@ -267,7 +267,7 @@ def compile_model(
         host_callback: as `jaxlink.function` takes it.
     """
     named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
-    graph = with_lengths(model, name, inputs, list(named.values()))
+    graph = check_lengths(model, name, inputs, list(named.values()))
     form: Any = dict(zip(named, graph, strict=True))
     with compiling_for(name), naming(_users_names(model)):
         fn = function(
@@ -291,7 +291,7 @@ def compile_model(
 def _entries(
     model: pm.Model, argument: str, names: Iterable[str], further: Iterable[str]
 ) -> Entries:
-    pairs = names_of_values(model)
+    pairs = transformed_names(model)
     if argument == "draw":
         pairs = tuple((value, rv) for rv, value in pairs)
     names = tuple(names)
@@ -308,10 +308,10 @@ def _entries(
 def _users_names(model: pm.Model) -> dict[str, str]:
     """What a user calls the variables of graphs over a model."""
     own = {name: name for name in model.named_vars}
-    return own | {value: name for name, value in names_of_values(model)}
+    return own | {value: name for name, value in transformed_names(model)}
 
 
-def names_of_values(model: pm.Model) -> tuple[tuple[str, str], ...]:
+def transformed_names(model: pm.Model) -> tuple[tuple[str, str], ...]:
     """The names of the transformed variables and of their values in a position."""
     return tuple(
         (rv.name, model.rvs_to_values[rv].name)

@@ -10,7 +10,7 @@ from pytensor.graph.basic import Variable
 
 from jaxlink.pymc.model.function import ModelFunction, compile_model
 from jaxlink.pymc.shared.arguments import check_names
-from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.context import resolve_model
 
 __all__ = ["initial_position"]
 
@@ -54,7 +54,7 @@ def initial_position(
         >>> start(jax.random.key(0))
         {'p_logodds__': Array(0., dtype=float64)}
     """
-    model = model_of(model)
+    model = resolve_model(model)
     strategies = ("support_point", "prior")
     check_names([strategy], strategies, "strategy for initial values")
     if not isinstance(initvals, Mapping | None):

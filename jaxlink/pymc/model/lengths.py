@@ -20,7 +20,7 @@ from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import ArgumentError
 from jaxlink.values.static import is_static
 
-__all__ = ["with_lengths"]
+__all__ = ["check_lengths"]
 
 # dimension -> its length, and its name if it has one
 Lengths = dict[int, tuple[Variable, str | None]]
@@ -79,7 +79,7 @@ def checked_lengths(op: CheckedLengths, node: Apply, link: Any) -> Linked:
     return Linked(run, preferred=tuple(range(1, len(node.inputs))))
 
 
-def with_lengths(
+def check_lengths(
     model: pm.Model,
     function: str,
     inputs: Mapping[str, Variable],

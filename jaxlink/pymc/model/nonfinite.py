@@ -8,7 +8,7 @@ import numpy as np
 import pymc as pm
 
 from jaxlink.pymc.model.density import logdensity
-from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.shared.arguments import quoted
 
 __all__ = ["format_position", "is_usable", "nonfinite_terms", "why_unusable"]
 
@@ -37,7 +37,7 @@ def why_unusable(
     if np.isfinite(logp):
         return (
             f"the log density is {logp:.4g}, but its derivative with respect to "
-            f"{listed(_nonfinite(gradient))} is not finite"
+            f"{quoted(_nonfinite(gradient))} is not finite"
         )
     terms = nonfinite_terms(model, position, jax.random.key(0), jacobian=jacobian)
     return f"of the terms of the log density, {'; '.join(terms)}"

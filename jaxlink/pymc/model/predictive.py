@@ -11,8 +11,8 @@ from pytensor.graph.basic import Variable
 
 from jaxlink.pymc.model.function import ModelFunction, compile_model
 from jaxlink.pymc.model.resampling import changed_data, plan, unnamed_shared
-from jaxlink.pymc.shared.arguments import HERE, check_names, listed
-from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.arguments import HERE, check_names, quoted
+from jaxlink.pymc.shared.context import resolve_model
 
 __all__ = ["default_outputs", "posterior_predictive", "prior"]
 
@@ -58,7 +58,7 @@ def prior(
         >>> jax.vmap(f)(jax.random.split(jax.random.key(0), 10))["y"].shape
         (10, 2)
     """
-    model = model_of(model)
+    model = resolve_model(model)
     _warn_of_potentials(model, "prior predictive")
     if var_names is None:
         var_names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
@@ -131,7 +131,7 @@ def posterior_predictive(
         >>> f(jax.random.key(0), {"mu": 2.0})["y"].round(1).tolist()
         [2.0, 2.0]
     """
-    model = model_of(model)
+    model = resolve_model(model)
     _warn_of_potentials(model, "posterior predictive")
     variables = [*model.basic_RVs, *model.deterministics]
     all_names = {var.name for var in variables}
@@ -195,7 +195,7 @@ def default_outputs(model: pm.Model, observed: Iterable[str] = ()) -> list[str]:
 
 def _warn_of_potentials(model: pm.Model, what: str) -> None:
     if model.potentials:
-        names = listed(var.name for var in model.potentials)
+        names = quoted(var.name for var in model.potentials)
         warnings.warn(
             f"the model has Potentials ({names}), which {what} sampling ignores: its "
             "draws are not from the distribution that the log density has.",

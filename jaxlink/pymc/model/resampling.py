@@ -20,7 +20,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, general_toposort
 from pytensor.tensor.random.type import RandomType
 
-from jaxlink.pymc.shared.arguments import HERE, listed
+from jaxlink.pymc.shared.arguments import HERE, quoted
 
 __all__ = ["Plan", "changed_data", "plan", "unnamed_shared"]
 
@@ -61,12 +61,12 @@ def plan(
     missing = [name for name in freeze if model[name] not in in_draw]
     if missing:
         raise ValueError(
-            f"freeze_vars has {listed(missing)}, which is not among the given values "
-            f"({listed(given)})."
+            f"freeze_vars has {quoted(missing)}, which is not among the given values "
+            f"({quoted(given)})."
         )
     both = [name for name in freeze if name in sample]
     if both:
-        raise ValueError(f"{listed(both)} is in both sample_vars and freeze_vars.")
+        raise ValueError(f"{quoted(both)} is in both sample_vars and freeze_vars.")
     implicit = {
         var
         for var in in_draw & randoms
@@ -114,9 +114,9 @@ def _warn_of_implicit(
         above = set(ancestors([rv])) - {rv}
         why = []
         if names := sorted(str(var.name) for var in above & set(changed)):
-            why.append(f"{listed(names)} changed")
+            why.append(f"{quoted(names)} changed")
         if names := sorted(str(var.name) for var in above & set(resampled)):
-            why.append(f"{listed(names)} is resampled")
+            why.append(f"{quoted(names)} is resampled")
         if why:
             reasons.append(f"`{rv.name}` ({', '.join(why)})")
     if reasons:

@@ -13,10 +13,10 @@ from pymc.util import get_default_varnames
 from jaxlink.call.display import type_of
 from jaxlink.call.jax_function import shapes_of
 from jaxlink.pymc.model.entries import Entries
-from jaxlink.pymc.model.function import ModelFunction, compile_model, names_of_values
+from jaxlink.pymc.model.function import ModelFunction, compile_model, transformed_names
 from jaxlink.pymc.model.initial_point import initial_position
-from jaxlink.pymc.shared.arguments import check_names, listed
-from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.arguments import check_names, quoted
+from jaxlink.pymc.shared.context import resolve_model
 
 __all__ = ["Ravel", "constrain", "ravel", "unconstrain"]
 
@@ -55,7 +55,7 @@ def constrain(
         >>> {name: float(x) for name, x in f({"sigma_log__": 0.0}).items()}
         {'sigma': 1.0, 'variance': 1.0}
     """
-    model = model_of(model)
+    model = resolve_model(model)
     named = {var.name: var for var in model.unobserved_value_vars}
     if var_names is None:
         var_names = get_default_varnames(named, include_transformed)
@@ -97,7 +97,7 @@ def unconstrain(
         >>> f({"sigma": 1.0})
         {'sigma_log__': Array(0., dtype=float64)}
     """
-    model = model_of(model)
+    model = resolve_model(model)
     position = {}
     for rv in model.free_RVs:
         transform = model.rvs_to_transforms[rv]
@@ -220,11 +220,11 @@ def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Rave
         >>> flat.unravel([1.0, 2.0, 3.0])["mu"].tolist()
         [1.0, 2.0]
     """
-    model = model_of(model)
+    model = resolve_model(model)
     discrete = [var.name for var in model.discrete_value_vars]
     if discrete:
         raise ValueError(
-            f"a vector of floats cannot hold the discrete variables {listed(discrete)}."
+            f"a vector of floats cannot hold the discrete variables {quoted(discrete)}."
         )
     start = initial_position(model, host_callback=host_callback)
-    return Ravel.of(start, names_of_values(model))
+    return Ravel.of(start, transformed_names(model))

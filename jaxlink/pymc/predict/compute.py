@@ -14,10 +14,14 @@ from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
 from jaxlink.pymc.model.density import log_likelihood, log_prior
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import constrain
-from jaxlink.pymc.predict.read_trace import read_dataset, resized, samples_of
-from jaxlink.pymc.shared.arguments import Arrays, check_names, listed
-from jaxlink.pymc.shared.context import model_of
-from jaxlink.pymc.shared.datatree import stamped
+from jaxlink.pymc.predict.read_trace import (
+    explain_lengths,
+    read_dataset,
+    select_samples,
+)
+from jaxlink.pymc.shared.arguments import Arrays, check_names, quoted
+from jaxlink.pymc.shared.context import resolve_model
+from jaxlink.pymc.shared.datatree import add_version
 from jaxlink.pymc.shared.pymc_arguments import refuse
 
 __all__ = ["compute_deterministics", "compute_log_likelihood", "compute_log_prior"]
@@ -76,7 +80,7 @@ def compute_log_likelihood(
     refuse("compute_log_likelihood", backend=backend, compile_kwargs=compile_kwargs)
     run = Run(**options)
     make = partial(log_likelihood, var_names=var_names, host_callback=host_callback)
-    model = model_of(model)
+    model = resolve_model(model)
     dataset = _over(_posterior(idata), make, model, "log_likelihood", sample_dims, run)
     return _added(idata, "log_likelihood", dataset) if extend_inferencedata else dataset
 
@@ -105,7 +109,7 @@ def compute_log_prior(
     refuse("compute_log_prior", backend=backend, compile_kwargs=compile_kwargs)
     run = Run(**options)
     make = partial(log_prior, var_names=var_names, host_callback=host_callback)
-    model = model_of(model)
+    model = resolve_model(model)
     dataset = _over(_posterior(idata), make, model, "log_prior", sample_dims, run)
     return _added(idata, "log_prior", dataset) if extend_inferencedata else dataset
 
@@ -153,7 +157,7 @@ def compute_deterministics(
     refuse("compute_deterministics", backend=backend, compile_kwargs=compile_kwargs)
     if merge_dataset and extend_dataset:
         raise ValueError("give either merge_dataset or extend_dataset, not both.")
-    model = model_of(model)
+    model = resolve_model(model)
     names = [var.name for var in model.deterministics]
     if var_names is not None:
         check_names(var_names, names, "deterministic of the model")
@@ -201,7 +205,7 @@ def _over(
         if run.store is not None:
             raise ValueError("store= needs sample_dims along which it can grow.")
         dataset = dataset.expand_dims(_POINT)
-    samples = samples_of(
+    samples = select_samples(
         read_dataset(dataset, sample_dims or [_POINT]), fn.names, plain
     )
     model_coords, model_dims = coords_and_dims_for_inferencedata(plain)
@@ -215,7 +219,7 @@ def _over(
             sample_dims=list(sample_dims),
             skip_event_dims=True,
         )
-        return stamped(DataTree.from_dict({name: result}))
+        return add_version(DataTree.from_dict({name: result}))
 
     tree = run(
         fn,
@@ -223,7 +227,7 @@ def _over(
         samples,
         build,
         description="Computing ...",
-        hint=lambda: resized(samples, model),
+        hint=lambda: explain_lengths(samples, model),
     )
     result: Dataset = tree[name].to_dataset()
     return result
@@ -236,7 +240,7 @@ def _evaluate(fn: Any, _: Any, position: Any) -> Any:
 def _posterior(idata: Any) -> Dataset:
     if not isinstance(idata, DataTree) or "posterior" not in idata.children:
         if isinstance(idata, DataTree):
-            found = f"has the groups {listed(idata.children)}"
+            found = f"has the groups {quoted(idata.children)}"
         else:
             found = f"is a {type(idata).__name__}"
         hint = ""
@@ -271,5 +275,5 @@ def _group(dataset: Dataset | DataTree, group: str | None) -> Dataset | DataTree
             return dataset.children[name]
     raise ValueError(
         "the DataTree has neither a posterior nor a prior. Say which group is meant: "
-        f"{listed(dataset.children)}."
+        f"{quoted(dataset.children)}."
     )

@@ -11,15 +11,15 @@ from pytensor.graph.traversal import ancestors
 from xarray import DataTree
 
 from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
-from jaxlink.pymc.batched.samples import Samples, labels_of
+from jaxlink.pymc.batched.samples import Samples, draw_labels
 from jaxlink.pymc.model.data import check_observed
 from jaxlink.pymc.model.predictive import default_outputs, posterior_predictive, prior
-from jaxlink.pymc.predict.read_trace import read_trace, resized, samples_of
+from jaxlink.pymc.predict.read_trace import explain_lengths, read_trace, select_samples
 from jaxlink.pymc.shared.arguments import Arrays, check_names
-from jaxlink.pymc.shared.context import model_of
-from jaxlink.pymc.shared.datatree import extend, predictive_tree, prior_tree
+from jaxlink.pymc.shared.context import resolve_model
+from jaxlink.pymc.shared.datatree import add_groups, predictive_tree, prior_tree
 from jaxlink.pymc.shared.pymc_arguments import refuse
-from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
 __all__ = ["sample_posterior_predictive", "sample_prior_predictive"]
 
@@ -86,15 +86,15 @@ def sample_prior_predictive(
         {'chain': 1, 'draw': 100, 'city': 2}
     """
     refuse("sample_prior_predictive", backend=backend, compile_kwargs=compile_kwargs)
-    model = model_of(model)
-    labels = labels_of(draws)
+    model = resolve_model(model)
+    labels = draw_labels(draws)
     run = Run(**options)
     _refuse_dict(run.store, return_inferencedata)
     if var_names is None:
         names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
     else:
         names = _names(var_names)
-    run_key = key_of(key, random_seed)
+    run_key = resolve_key(key, random_seed)
     if return_inferencedata:
         check_observed(model)
     fn = prior(model, names, host_callback=host_callback)
@@ -208,7 +208,7 @@ def sample_posterior_predictive(
     """
     function = "sample_posterior_predictive"
     refuse(function, backend=backend, compile_kwargs=compile_kwargs)
-    model = model_of(model)
+    model = resolve_model(model)
     run = Run(**options)
     _refuse_dict(run.store, return_inferencedata)
     if extend_inferencedata and not isinstance(trace, DataTree):
@@ -216,7 +216,7 @@ def sample_posterior_predictive(
             "extend_inferencedata adds groups to a DataTree, but trace is a "
             f"{type(trace).__name__}."
         )
-    run_key = key_of(key, random_seed)
+    run_key = resolve_key(key, random_seed)
     dims = ["chain", "draw"] if sample_dims is None else _names(sample_dims)
     read = read_trace(trace, dims)
     resampled = None if sample_vars is None else _names(sample_vars)
@@ -244,7 +244,7 @@ def sample_posterior_predictive(
         coords=read.coords,
         host_callback=host_callback,
     )
-    samples = samples_of(read, fn.names, model)
+    samples = select_samples(read, fn.names, model)
     computed = [name for name in names if name not in fn.names]
     kept = [name for name in names if name in fn.names]
     _log.info(f"Sampling: {[model[name] for name in fn.resampled]}")
@@ -265,12 +265,12 @@ def sample_posterior_predictive(
         description="Sampling ...",
         key=run_key,
         keep=kept,
-        hint=lambda: resized(samples, model),
+        hint=lambda: explain_lengths(samples, model),
         interruptible=True,
     )
     if not return_inferencedata:
         return arrays
-    return extend(trace, tree) if extend_inferencedata else tree
+    return add_groups(trace, tree) if extend_inferencedata else tree
 
 
 def _draw(fn: Any, key: Any, _: Any) -> dict[str, Any]:

@@ -11,9 +11,15 @@ from pytensor.compile.sharedvalue import SharedVariable
 from xarray import Dataset, DataTree
 
 from jaxlink.pymc.batched.samples import Samples
-from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.shared.arguments import quoted
 
-__all__ = ["TraceData", "read_dataset", "read_trace", "resized", "samples_of"]
+__all__ = [
+    "TraceData",
+    "explain_lengths",
+    "read_dataset",
+    "read_trace",
+    "select_samples",
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def read_trace(trace: Any, sample_dims: Sequence[str]) -> TraceData:
     if not dataset.data_vars and "posterior" not in children:
         raise ValueError(
             "the trace has no posterior. Its groups are "
-            f"{listed(children)}: pass one of them, such as trace.prior."
+            f"{quoted(children)}: pass one of them, such as trace.prior."
         )
     data = children.get("constant_data")
     return read_dataset(
@@ -95,8 +101,8 @@ def read_dataset(
     sizes = dataset.sizes
     if missing := [dim for dim in sample_dims if dim not in sizes]:
         raise ValueError(
-            f"the trace has no dimension {listed(missing)}. It has "
-            f"{listed(map(str, sizes))}: say in sample_dims over which of them to go."
+            f"the trace has no dimension {quoted(missing)}. It has "
+            f"{quoted(map(str, sizes))}: say in sample_dims over which of them to go."
         )
     _refuse_empty([sizes[dim] for dim in sample_dims])
 
@@ -104,7 +110,7 @@ def read_dataset(
         variable = dataset[name].variable
         if missing := [dim for dim in sample_dims if dim not in variable.dims]:
             raise ValueError(
-                f"`{name}` of the trace has no dimension {listed(missing)}, along "
+                f"`{name}` of the trace has no dimension {quoted(missing)}, along "
                 "which the samples stand."
             )
         return variable.transpose(*sample_dims, ...)
@@ -134,8 +140,8 @@ def _read_points(points: Sequence[Mapping[str, Any]]) -> TraceData:
     for i, point in enumerate(points):
         if point.keys() != points[0].keys():
             raise ValueError(
-                f"the points of the trace differ: the first has {listed(points[0])}, "
-                f"number {i} has {listed(point)}."
+                f"the points of the trace differ: the first has {quoted(points[0])}, "
+                f"number {i} has {quoted(point)}."
             )
 
     def value(name: str) -> Any:
@@ -154,7 +160,7 @@ def _arrays(variables: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): variable.data for name, variable in variables.items()}
 
 
-def samples_of(trace: TraceData, names: Sequence[str], model: pm.Model) -> Samples:
+def select_samples(trace: TraceData, names: Sequence[str], model: pm.Model) -> Samples:
     """The samples of some variables of a model.
 
     Raises:
@@ -162,8 +168,8 @@ def samples_of(trace: TraceData, names: Sequence[str], model: pm.Model) -> Sampl
     """
     if missing := [name for name in names if name not in trace.names]:
         raise ValueError(
-            f"the trace lacks {listed(missing)}, which the model needs. It has "
-            f"{listed(trace.names)}."
+            f"the trace lacks {quoted(missing)}, which the model needs. It has "
+            f"{quoted(trace.names)}."
         )
     dims = tuple(trace.sample_coords)
     values = {name: trace.value(name) for name in names}
@@ -174,14 +180,14 @@ def samples_of(trace: TraceData, names: Sequence[str], model: pm.Model) -> Sampl
             wanted = ", ".join("?" if n is None else str(n) for n in expected)
             wanted += "," if len(expected) == 1 else ""
             raise ValueError(
-                f"`{name}` of the trace is of shape {shape} (without {listed(dims)}), "
+                f"`{name}` of the trace is of shape {shape} (without {quoted(dims)}), "
                 f"but ({wanted}) in the model."
             )
     dtypes = {name: np.dtype(model[name].type.dtype) for name in names}
     return Samples(trace.sample_coords, values, dtypes)
 
 
-def resized(samples: Samples, model: pm.Model) -> str:
+def explain_lengths(samples: Samples, model: pm.Model) -> str:
     """Which values are not as long as the model's dimensions are now. This may be
     meant, or be the reason why shapes do not go together."""
     found = []

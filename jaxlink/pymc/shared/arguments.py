@@ -15,8 +15,8 @@ __all__ = [
     "check_batch_size",
     "check_count",
     "check_names",
-    "listed",
-    "mesh_of",
+    "device_mesh",
+    "quoted",
 ]
 
 # Values by name.
@@ -53,11 +53,11 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
         for name in unknown
     ]
     hints = [
-        f"`{name}`" + (f" (did you mean {listed(near)}?)" if near else "")
+        f"`{name}`" + (f" (did you mean {quoted(near)}?)" if near else "")
         for name, near in zip(unknown, close, strict=True)
     ]
     raise ValueError(
-        f"no {what} is called {', '.join(hints)}. There are: {listed(allowed)}."
+        f"no {what} is called {', '.join(hints)}. There are: {quoted(allowed)}."
     )
 
 
@@ -81,7 +81,7 @@ def check_batch_size(batch_size: Any) -> None:
         check_count(batch_size, "batch_size", 1)
 
 
-def mesh_of(sharding: Any) -> Mesh | None:
+def device_mesh(sharding: Any) -> Mesh | None:
     """The devices of a sharding in a row."""
     if sharding is None:
         return None
@@ -95,6 +95,6 @@ def mesh_of(sharding: Any) -> Mesh | None:
     return Mesh(np.array(devices), ("samples",))
 
 
-def listed(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
     """Names, for an error."""
     return ", ".join(f"`{name}`" for name in names) or "none"

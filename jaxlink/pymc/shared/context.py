@@ -8,7 +8,7 @@ import pymc as pm
 
 from jaxlink.call.precision import compiling_for
 
-__all__ = ["model_of", "one_call"]
+__all__ = ["one_call", "resolve_model"]
 
 
 def one_call[F: Callable[..., Any]](function: F) -> F:
@@ -23,7 +23,7 @@ def one_call[F: Callable[..., Any]](function: F) -> F:
     return cast(F, call)
 
 
-def model_of(model: pm.Model | None) -> pm.Model:
+def resolve_model(model: pm.Model | None) -> pm.Model:
     """``model``, or the one on the context stack.
 
     Raises:

@@ -16,7 +16,13 @@ from xarray import DataTree
 
 from jaxlink.pymc.shared.arguments import HERE, Arrays
 
-__all__ = ["extend", "posterior_tree", "predictive_tree", "prior_tree", "stamped"]
+__all__ = [
+    "add_groups",
+    "add_version",
+    "posterior_tree",
+    "predictive_tree",
+    "prior_tree",
+]
 
 
 def predictive_tree(
@@ -32,8 +38,10 @@ def predictive_tree(
     kwargs.setdefault("sample_dims", list(sample_coords))
     kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
     if predictions:
-        return stamped(pm.predictions_to_inference_data(dict(arrays), **kwargs))
-    return stamped(pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs))
+        return add_version(pm.predictions_to_inference_data(dict(arrays), **kwargs))
+    return add_version(
+        pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs)
+    )
 
 
 def prior_tree(
@@ -53,7 +61,7 @@ def prior_tree(
             dataset = tree[group].to_dataset()
             ordered = [name for name in arrays if name in dataset]
             tree[group] = DataTree(dataset[ordered])
-    return stamped(tree)
+    return add_version(tree)
 
 
 def posterior_tree(
@@ -104,19 +112,19 @@ def posterior_tree(
                 dims=all_dims,
                 sample_dims=[],
             )
-    return stamped(
+    return add_version(
         DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
     )
 
 
-def stamped(tree: DataTree) -> DataTree:
+def add_version(tree: DataTree) -> DataTree:
     """The tree, with the version of jaxlink in the attributes of its groups."""
     for group in tree.children.values():
         group.attrs["jaxlink_version"] = version("jaxlink")
     return tree
 
 
-def extend(tree: DataTree, new: DataTree) -> DataTree:
+def add_groups(tree: DataTree, new: DataTree) -> DataTree:
     """Add groups to a tree, and warn about groups that are replaced."""
     replaced = set(tree.children) & set(new.children)
     if replaced := replaced - {"observed_data", "constant_data"}:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxlink.pymc.shared.arguments import check_names
 
-__all__ = ["idata_options", "quieted", "refuse", "refuse_unknown"]
+__all__ = ["idata_options", "refuse", "refuse_unknown", "silence_loggers"]
 
 _ON_JAXLINK = (
     "everything here is compiled by jaxlink. To run PyMC's own function on jaxlink, "
@@ -100,7 +100,7 @@ def refuse_unknown(
 
 
 @contextmanager
-def quieted(quiet: bool) -> Iterator[None]:
+def silence_loggers(quiet: bool) -> Iterator[None]:
     """Silence PyMC's loggers, if ``quiet``."""
     loggers = [
         logging.getLogger(name)

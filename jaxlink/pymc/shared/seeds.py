@@ -11,12 +11,12 @@ import numpy as np
 from jaxlink.errors import KeyArgumentError
 from jaxlink.values.streams import as_key
 
-__all__ = ["RandomSeed", "key_of"]
+__all__ = ["RandomSeed", "resolve_key"]
 
 RandomSeed = int | Sequence[int] | np.ndarray | np.random.Generator | None
 
 
-def key_of(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
+def resolve_key(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
     """The initial PRNG key of a run.
 
     Arguments:

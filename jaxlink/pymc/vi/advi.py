@@ -36,9 +36,9 @@ __all__ = [
     "Parameters",
     "State",
     "advance",
-    "draws_of_step",
     "negative_elbo",
-    "place",
+    "shift_and_scale",
+    "step_draws",
 ]
 
 # (key, vector) -> scalar
@@ -72,12 +72,12 @@ class Parameters(NamedTuple):
         return jax.nn.softplus(jnp.diagonal(self.rho))[:, None] * below
 
 
-def place(mean: jax.Array, scale: jax.Array, e: jax.Array) -> jax.Array:
+def shift_and_scale(mean: jax.Array, scale: jax.Array, e: jax.Array) -> jax.Array:
     """Draws of q from standard normal ones; both of shape (..., d)."""
     return mean + (e * scale if scale.ndim == 1 else e @ scale.T)
 
 
-def draws_of_step(
+def step_draws(
     parameters: Parameters, samples: int, key: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The draws of a step: the key of its minibatch, e, and z; (samples, d) each."""
@@ -85,14 +85,14 @@ def draws_of_step(
     of_noise, of_batch = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     half = jax.random.normal(of_noise, (-(-samples // 2), mean.size), mean.dtype)
     e = jnp.concatenate([half, -half])[:samples]
-    return of_batch, e, place(mean, parameters.scale, e)
+    return of_batch, e, shift_and_scale(mean, parameters.scale, e)
 
 
 def negative_elbo(
     parameters: Parameters, log_p: LogDensity, samples: int, key: jax.Array
 ) -> jax.Array:
     """An estimate from draws of q, which share one minibatch."""
-    of_batch, e, z = draws_of_step(parameters, samples, key)
+    of_batch, e, z = step_draws(parameters, samples, key)
     if samples == 1:  # a density under vmap may cost more: it takes both branches
         log_joint = log_p(of_batch, z[0])[None]
     else:

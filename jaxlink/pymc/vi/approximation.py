@@ -12,13 +12,13 @@ import pymc as pm
 from xarray import DataArray, Dataset, DataTree
 
 from jaxlink.pymc.batched.runner import Run, RunOptions, takes_run_options
-from jaxlink.pymc.batched.samples import Samples, labels_of
+from jaxlink.pymc.batched.samples import Samples, draw_labels
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.shared.arguments import Arrays
 from jaxlink.pymc.shared.datatree import posterior_tree
-from jaxlink.pymc.shared.seeds import RandomSeed, key_of
-from jaxlink.pymc.vi.advi import place
+from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
+from jaxlink.pymc.vi.advi import shift_and_scale
 
 __all__ = ["Approximation"]
 
@@ -91,7 +91,7 @@ class Approximation:
     def draw(self, key: Any) -> dict[str, jax.Array]:
         """A position, as `logdensity` takes it; a plain JAX function of a PRNG key."""
         e = jax.random.normal(key, self.mean.shape, self.mean.dtype)
-        return self._flat.unravel(place(self.mean, self.scale, e))
+        return self._flat.unravel(shift_and_scale(self.mean, self.scale, e))
 
     @takes_run_options
     def sample(
@@ -129,10 +129,10 @@ class Approximation:
                 of range.
             MemoryError, FileExistsError, ImportError: see `RunOptions`.
         """
-        labels = labels_of(draws)
+        labels = draw_labels(draws)
         options.setdefault("progressbar", False)
         run = Run(**options)
-        key = key_of(key, random_seed)
+        key = resolve_key(key, random_seed)
         fn = constrain(
             self.model,
             var_names,

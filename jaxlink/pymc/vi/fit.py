@@ -11,14 +11,14 @@ import pymc as pm
 from rich.theme import Theme
 
 from jaxlink.optional import load
+from jaxlink.pymc.model.differentiability import variables_without_gradient
 from jaxlink.pymc.model.initial_point import initial_position
 from jaxlink.pymc.model.transforms import Ravel, ravel
-from jaxlink.pymc.model.without_gradient import variables_without_gradient
 from jaxlink.pymc.shared.arguments import HERE, check_count, check_names
-from jaxlink.pymc.shared.context import model_of
+from jaxlink.pymc.shared.context import resolve_model
 from jaxlink.pymc.shared.progress import progress_bar
 from jaxlink.pymc.shared.pymc_arguments import refuse, refuse_unknown
-from jaxlink.pymc.shared.seeds import RandomSeed, key_of
+from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 from jaxlink.pymc.vi.advi import Parameters
 from jaxlink.pymc.vi.approximation import Approximation
 from jaxlink.pymc.vi.run import ADVIRun
@@ -149,9 +149,9 @@ def fit(
     else:
         chunk = check_count(chunk, "chunk", 1)
     is_full = _is_full(method)
-    model = model_of(model)
+    model = resolve_model(model)
     _check_variables(model)
-    key = key_of(key, random_seed)
+    key = resolve_key(key, random_seed)
     if optimizer is None:
         optax = load("optax", "fit without an optimizer of your own")
         rate = _FULL_RATE if is_full else _MEAN_RATE

@@ -14,16 +14,16 @@ import pymc as pm
 
 from jaxlink.call.jax_function import program_around
 from jaxlink.pymc.model.density import logdensity
+from jaxlink.pymc.model.differentiability import check_gradient
 from jaxlink.pymc.model.nonfinite import format_position, nonfinite_terms
 from jaxlink.pymc.model.transforms import Ravel
-from jaxlink.pymc.model.without_gradient import check_gradient
-from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.shared.arguments import quoted
 from jaxlink.pymc.vi.advi import (
     Parameters,
     State,
     advance,
-    draws_of_step,
     negative_elbo,
+    step_draws,
 )
 from jaxlink.pymc.vi.approximation import Approximation
 
@@ -144,7 +144,7 @@ class ADVIRun:
         gradient = slope(parameters, self._log_p, self._samples, key)
         wrong = of_vector(~jnp.isfinite(gradient.mean))
         names = [name for name, entry in wrong.items() if np.any(entry)]
-        of_batch, _, z = draws_of_step(parameters, self._samples, key)
+        of_batch, _, z = step_draws(parameters, self._samples, key)
         found = []
         for row in z:
             found = nonfinite_terms(
@@ -154,7 +154,7 @@ class ADVIRun:
                 break
         reasons = [f"the loss is {loss:.4g}"]
         if names:
-            reasons.append(f"its gradient in {listed(names)} is not finite")
+            reasons.append(f"its gradient in {quoted(names)} is not finite")
         if found:
             reasons.append(f"of the terms of the log density, {'; '.join(found)}")
         if not names and not np.isnan(loss):

@@ -16,7 +16,7 @@ from pymc.step_methods import NUTS, HamiltonianMC
 
 from jaxlink.call.jax_function import program_around
 from jaxlink.errors import JaxlinkError
-from jaxlink.pymc.shared.arguments import listed
+from jaxlink.pymc.shared.arguments import quoted
 
 __all__ = ["WithoutGradient", "check_gradient", "variables_without_gradient"]
 
@@ -39,7 +39,7 @@ class WithoutGradient(NamedTuple):
         found = ", ".join(f"`{x}` (PyMC uses {y})" for x, y in self.assigned.items())
         if not self.discrete:
             return found
-        discrete = f"the discrete variables {listed(self.discrete)}"
+        discrete = f"the discrete variables {quoted(self.discrete)}"
         return f"{discrete} and {found}" if found else discrete
 
     @property
@@ -109,7 +109,7 @@ def _check(
         return True
     wrong = [name for name in shapes if why_not({name: None}) is not None]
     raise ValueError(
-        f"the log density has no gradient in {listed(wrong)}. JAX says: {error} Give "
+        f"the log density has no gradient in {quoted(wrong)}. JAX says: {error} Give "
         "the Op a rule that JAX can differentiate (docs/custom-ops.md), or use "
         f"{instead}"
     ) from error
