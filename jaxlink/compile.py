@@ -41,6 +41,7 @@ def function(
     name: str | None = None,
     on_unused_input: Literal["raise", "warn", "ignore"] = "raise",
     host_callback: bool = False,
+    stack: bool = True,
     updates: None = None,
 ) -> JAXFunction:
     """Compile a PyTensor graph to a JAX function.
@@ -71,6 +72,10 @@ def function(
         host_callback: run Ops without a rule in Python, through `jax.pure_callback`.
             This is slow, but works under ``jit``, ``vmap`` and, if the Op has a
             gradient in PyTensor, ``grad``. By default, such an Op is an error.
+        stack: compute isomorphic parts of the graph at once: eight or more small nodes
+            that do the same to different variables, as a Python loop makes them. The
+            function compiles and runs faster, and sums over the parts may be rounded in
+            another order. Draws do not change.
         updates: must be ``None``. Pass the state as an input and return it as an
             output instead.
 
@@ -110,11 +115,15 @@ def function(
         raise TypeError(f"name must be a string, not {type(name).__name__}.")
     if not isinstance(host_callback, bool):
         raise TypeError(f"host_callback must be True or False, not {host_callback!r}.")
+    if not isinstance(stack, bool):
+        raise TypeError(f"stack must be True or False, not {stack!r}.")
     spec = read_graph_spec(inputs, outputs, givens, rngs, on_unused_input)
-    return compile_graph(spec, name, Linker(rewrite_inner, host_callback))
+    return compile_graph(spec, name, Linker(rewrite_inner, host_callback), stack)
 
 
-def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunction:
+def compile_graph(
+    spec: GraphSpec, name: str | None, linker: Linker, stack: bool = True
+) -> JAXFunction:
     """Rewrite and link a graph, or find the code of an equal graph.
 
     Equal graphs share their code, and so what JAX compiled. Each function has the
@@ -122,11 +131,11 @@ def compile_graph(spec: GraphSpec, name: str | None, linker: Linker) -> JAXFunct
     """
     names = [out.name for out in spec.outputs]
     fn_name = identifier(name or next(iter(names), None) or "fn")
-    identity = _identity(spec, fn_name, linker)
+    identity = _identity(spec, fn_name, linker, stack)
     outlives = identity is not None
     compiled = PROGRAMS.get(identity) if outlives else None
     if compiled is None:
-        compiled = _compile(spec, fn_name, linker, outlives)
+        compiled = _compile(spec, fn_name, linker, stack, outlives)
         if outlives:
             compiled = PROGRAMS.put(identity, compiled, compiled.nbytes)
     code = compiled.code
@@ -162,7 +171,9 @@ class _Compiled:
         return sum(x.size * x.dtype.itemsize for x in arrays)
 
 
-def _identity(spec: GraphSpec, fn_name: str, linker: Linker) -> Hashable | None:
+def _identity(
+    spec: GraphSpec, fn_name: str, linker: Linker, stack: bool
+) -> Hashable | None:
     """What equal functions have in common, or ``None`` if this one must not be kept:
     Ops that run in Python may hold anything."""
     if linker.host_callback:
@@ -173,18 +184,18 @@ def _identity(spec: GraphSpec, fn_name: str, linker: Linker) -> Hashable | None:
         return None
     counts = len(spec.inputs), len(spec.shared), len(spec.roots)
     x64 = bool(jax.config.jax_enable_x64)
-    return graph, counts, spec.form, fn_name, linker, x64
+    return graph, counts, spec.form, fn_name, linker, stack, x64
 
 
 def _compile(
-    spec: GraphSpec, fn_name: str, linker: Linker, outlives: bool
+    spec: GraphSpec, fn_name: str, linker: Linker, stack: bool, outlives: bool
 ) -> _Compiled:
     """Rewrite and link a graph."""
     fgraph, memo = _clone(spec)
     if spec.roots:
         collapse_to_key(fgraph, [memo[root] for root in spec.roots])
     n_inputs = len(fgraph.inputs)
-    values = rewrite(fgraph)
+    values = rewrite(fgraph, stack)
 
     sources = {memo[var]: var for var in [*spec.inputs, *spec.shared]}
     linked = linker.link(

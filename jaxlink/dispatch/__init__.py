@@ -24,4 +24,5 @@ from jaxlink.dispatch import shape as shape
 from jaxlink.dispatch import signal as signal
 from jaxlink.dispatch import sorting as sorting
 from jaxlink.dispatch import special as special
+from jaxlink.dispatch import stacked as stacked
 from jaxlink.dispatch import wrapped as wrapped

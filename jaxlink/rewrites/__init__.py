@@ -17,6 +17,7 @@ from jaxlink.rewrites.masks import absorb_masks
 from jaxlink.rewrites.pytensor_rewrites import pytensor_rewrites
 from jaxlink.rewrites.random_key import count_draws
 from jaxlink.rewrites.signed_bounds import signed_bounds
+from jaxlink.rewrites.stacking import stack_isomorphic
 from jaxlink.rewrites.trim_scans import mask_while_scans, trim_scans
 
 __all__ = ["STEPS", "rewrite", "rewrite_inner"]
@@ -61,6 +62,7 @@ def rewrite_inner(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> No
 # Each changes the graph in place.
 STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
     pymc_distributions,
+    stack_isomorphic,
     keep_gradients.rewrite,
     signed_bounds.rewrite,
     join_complements.rewrite,  # so that PyTensor's rewrites stabilize these
@@ -76,14 +78,19 @@ STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
 )
 
 
-def rewrite(fgraph: FunctionGraph) -> list[Any]:
+def rewrite(fgraph: FunctionGraph, stack: bool = True) -> list[Any]:
     """Rewrite ``fgraph`` in place for linking. Each large constant becomes an extra
     input at the end.
+
+    Arguments:
+        fgraph: the graph.
+        stack: whether to stack isomorphic parts.
 
     Returns:
         The values of these constants.
     """
     n_inputs = len(fgraph.inputs)
     for step in STEPS:
-        step(fgraph)
+        if stack or step is not stack_isomorphic:
+            step(fgraph)
     return take_values(fgraph, n_inputs)

@@ -19,6 +19,7 @@ from pytensor.tensor.random.op import DefaultGeneratorMakerOp, RandomVariable
 from pytensor.tensor.random.type import RandomType
 
 from jaxlink.errors import UnsupportedOpError
+from jaxlink.ops.stacked import StackedDraws
 from jaxlink.ops.streams import PRNGKeyType, RootStreams
 
 
@@ -84,9 +85,9 @@ def _longest_chain(fgraph: FunctionGraph, rng: Variable) -> int:
     while frontier:
         length += 1
         frontier = [
-            client.outputs[0]
+            client.outputs[i]
             for var in frontier
             for client, i in fgraph.clients[var]
-            if isinstance(client.op, RandomVariable) and i == 0
+            if isinstance(client.op, RandomVariable | StackedDraws)
         ]
     return length

@@ -24,6 +24,15 @@ _RAW_IMPL = {2: "threefry2x32", 4: "rbg"}
 _BATCHABLE_IMPLS = ("threefry2x32", "rbg")
 
 
+@dataclass(frozen=True, eq=False)
+class KeysAhead:
+    """The keys of the first draws along several streams, which were computed in one
+    batch: those of one stream are a row of ``keys``."""
+
+    keys: jax.Array
+    row: int
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Stream:
@@ -34,19 +43,25 @@ class Stream:
         count: the number of draws made: a Python int while it is known, a ``uint32``
             scalar inside a loop.
         raw: whether the caller passed a raw ``uint32`` key, and so gets one back.
-        draws: the keys of the first draws, if they were computed ahead in a batch.
+        ahead: the keys of the first draws, if they were computed ahead in a batch.
     """
 
     key: jax.Array
     count: Any = 0
     raw: bool = False
-    draws: Sequence[jax.Array] = field(default=(), compare=False)
+    ahead: KeysAhead | None = field(default=None, compare=False)
 
     def draw_key(self) -> jax.Array:
         """The key of the next draw."""
-        if isinstance(self.count, int) and self.count < len(self.draws):
-            return self.draws[self.count]
+        if self.ahead is not None and self._is_ahead:
+            return self.ahead.keys[self.ahead.row, self.count]
         return jax.random.fold_in(self.key, self.count)
+
+    @property
+    def _is_ahead(self) -> bool:
+        if self.ahead is None or not isinstance(self.count, int):
+            return False
+        return self.count < int(self.ahead.keys.shape[1])
 
     def next(self) -> "Stream":
         """The stream after one draw."""
@@ -73,6 +88,23 @@ class Stream:
         return cls(key, count, raw)
 
 
+def draw_keys(streams: Sequence[Stream]) -> jax.Array:
+    """The keys of the next draw along each stream, in one array."""
+    first = streams[0]
+    rows = [
+        stream.ahead.row
+        for stream in streams
+        if stream.ahead is not None
+        and first.ahead is not None
+        and stream.ahead.keys is first.ahead.keys
+        and stream._is_ahead
+        and stream.count == first.count
+    ]
+    if first.ahead is not None and len(rows) == len(streams):
+        return first.ahead.keys[np.array(rows), first.count]
+    return jnp.stack([stream.draw_key() for stream in streams])
+
+
 def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
     """The streams of all roots of ``stream``, the function's key.
 
@@ -86,8 +118,7 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
         return [Stream(root_key, raw=stream.raw) for root_key in keys]
     fold_in_each = jax.vmap(jax.random.fold_in, (None, 0))
     roots = fold_in_each(key, jnp.arange(n_roots, dtype=np.uint32))
-    keys = list(roots)
-    ahead: dict[int, Any] = {}
+    ahead: dict[int, KeysAhead] = {}
     for n in set(draws) - {0}:
         # Roots with the same number of draws; usually, that is all of them.
         group = [i for i in range(n_roots) if draws[i] == n]
@@ -95,10 +126,8 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
         children = jax.vmap(fold_in_each, (0, None))(
             parents, jnp.arange(n, dtype=np.uint32)
         )
-        ahead |= zip(group, children, strict=True)
-    return [
-        Stream(keys[i], 0, stream.raw, tuple(ahead.get(i, ()))) for i in range(n_roots)
-    ]
+        ahead |= {i: KeysAhead(children, row) for row, i in enumerate(group)}
+    return [Stream(roots[i], 0, stream.raw, ahead.get(i)) for i in range(n_roots)]
 
 
 def as_key(value: Any, name: str = "key") -> Stream:

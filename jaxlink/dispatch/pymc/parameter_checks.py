@@ -6,6 +6,7 @@ parameter check is an error, like any other check.
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from pymc.logprob.utils import CheckParameterValue
 
 from jaxlink.dispatch.control import check_and_raise
 from jaxlink.dispatch.registry import rule
+from jaxlink.ops.parameter_checks import StackedCheck
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import to_jax
 
@@ -33,3 +35,18 @@ def check_parameter_value(op: Any, node: Any, link: Any) -> Callable[..., Any]:
         return jnp.where(legal, value, jnp.asarray(-jnp.inf, value.dtype))
 
     return run if dtype.startswith("float") else check_and_raise(op, node, link)
+
+
+@rule(StackedCheck, inner=True)
+def stacked_check(op: Any, node: Any, link: Any) -> Callable[..., Any]:
+    del node, link
+    message = f"{op.exc_type.__name__}: {op.msg}"
+
+    def run(value: Any, *conditions: Any) -> Any:
+        value = jnp.asarray(to_jax(value))
+        legal = reduce(jnp.logical_and, map(jnp.asarray, conditions))
+        check(jnp.all(legal), message)
+        legal = legal.reshape(legal.shape + (1,) * (value.ndim - legal.ndim))
+        return jnp.where(legal, value, jnp.asarray(-jnp.inf, value.dtype))
+
+    return run

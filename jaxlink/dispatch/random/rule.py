@@ -29,10 +29,10 @@ from jaxlink.values.static import as_literal, canonical
 from jaxlink.values.streams import Stream
 from jaxlink.values.symbolic_sizes import as_length
 
-__all__ = ["no_sampler", "python_draws", "random_variable"]
+__all__ = ["no_sampler", "python_draws", "random_variable", "static_operands"]
 
 
-def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
+def static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
     """The size, and the parameters that determine a shape."""
     del node
     row = find_row(op)
@@ -40,7 +40,7 @@ def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
     return (1, *(i + 2 for i in parameters))
 
 
-@rule(RandomVariable, static=_static_operands)
+@rule(RandomVariable, static=static_operands)
 def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
     row = find_row(op)
     if row is None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxlink.dispatch.registry import rule
 from jaxlink.ops.streams import RootStreams, Streams, StreamStates
-from jaxlink.values.streams import Stream, root_streams
+from jaxlink.values.streams import KeysAhead, Stream, root_streams
 
 
 @rule(RootStreams)
@@ -27,8 +27,10 @@ def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]
         keys = jax.random.wrap_key_data(words, impl="threefry2x32")
         # Most generators draw once. One fold_in for all makes a smaller program.
         first = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
-        pairs = zip(keys, first, strict=True)
-        return tuple(Stream(key, draws=(draw,)) for key, draw in pairs)
+        ahead = first[:, None]
+        return tuple(
+            Stream(key, ahead=KeysAhead(ahead, i)) for i, key in enumerate(keys)
+        )
 
     return run
 

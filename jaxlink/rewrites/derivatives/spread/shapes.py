@@ -19,6 +19,7 @@ from pytensor.tensor.basic import (
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.shape import Reshape, SpecifyShape
 
+from jaxlink.ops.stacked import Part, Stack
 from jaxlink.rewrites.derivatives.spread.rules import Spread, Walk, spreads
 from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support
 
@@ -134,3 +135,20 @@ def _join(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
         spreads.append(Spread(support.map(itemgetter(place), flags)))
         start = stop
     return spreads
+
+
+@spreads(Stack)
+def _stack(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    if support is EVERYWHERE or support.is_scalar:
+        return [Spread(support)] * len(node.inputs)
+    along, *flags = support.broadcastable
+    return [
+        Spread(support.map(itemgetter(0 if along else i), flags))
+        for i in range(len(node.inputs))
+    ]
+
+
+@spreads(Part)
+def _part(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+    # Masks come before parts are put together.
+    return [Spread(EVERYWHERE)]
