@@ -20,8 +20,6 @@ from jaxlink.errors import CompileError
 from jaxlink.values.evaluate import evaluate
 from jaxlink.values.static import is_static, to_jax
 
-__all__: list[str] = []
-
 # XLA still compiles this many copies of an Op quickly.
 _LONGEST_UNROLLED = 64
 

@@ -28,8 +28,6 @@ from jaxlink.dispatch.registry import rule
 from jaxlink.values.static import canonical, cast
 from jaxlink.values.symbolic_sizes import as_length
 
-__all__: list[str] = []
-
 
 def _lengths(op: Any, node: Any) -> Iterable[int]:
     return range(1, len(node.inputs))

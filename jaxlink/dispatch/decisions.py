@@ -20,8 +20,6 @@ from jaxlink.numerics.derivatives import decided
 from jaxlink.ops.decide import Decide
 from jaxlink.values.static import is_static
 
-__all__: list[str] = []
-
 
 @rule(Decide, inner=True)
 def decide(op: Decide, node: Any, link: Any) -> Callable[..., Any]:

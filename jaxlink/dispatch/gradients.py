@@ -21,8 +21,6 @@ from jaxlink.ops.gradients import ClippedGradient, MaskedGradient, ScaledGradien
 from jaxlink.values.static import is_static
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
 Run = Callable[..., Any]
 
 

@@ -12,8 +12,6 @@ from pytensor.tensor.extra_ops import Repeat
 from jaxlink.dispatch.registry import rule
 from jaxlink.values.static import cast
 
-__all__: list[str] = []
-
 
 @rule(Join)
 def join(op: Join, node: Any) -> Callable[..., Any]:

@@ -17,8 +17,6 @@ from jaxlink.dispatch.registry import rule
 from jaxlink.values.symbolic_sizes import as_length, as_sizes
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
 
 @rule(Shape, known=True)
 def shape(op: Shape, node: Any) -> Callable[..., Any]:

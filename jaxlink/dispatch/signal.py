@@ -19,8 +19,6 @@ from pytensor.tensor.signal.conv import Convolve1d, Convolve2d
 from jaxlink.dispatch.registry import rule
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 # From this many taps on, method="auto" uses the Fourier transform if the dtype is
 # inexact.
 MANY_TAPS = 500

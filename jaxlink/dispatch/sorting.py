@@ -12,8 +12,6 @@ from pytensor.tensor.sort import ArgSortOp, SortOp
 from jaxlink.dispatch.registry import rule
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 
 # The axis is an attribute of the Op. Before PyTensor 3.3.4 it was an operand.
 @rule(SortOp, static=(1,))

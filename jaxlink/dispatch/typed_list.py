@@ -38,8 +38,6 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, is_static
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
 Run = Callable[..., Any]
 
 

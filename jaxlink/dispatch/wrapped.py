@@ -14,8 +14,6 @@ from jaxlink.errors import RuleError
 from jaxlink.values.static import canonical
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
 
 @rule(JAXOp)
 def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:

@@ -17,8 +17,6 @@ from jaxlink.dispatch.registry import rule
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 
 def _integers(x: Any) -> Any:
     return jnp.asarray(x).astype(canonical("int64"))

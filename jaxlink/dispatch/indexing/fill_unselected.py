@@ -15,8 +15,6 @@ from jax import lax
 from jaxlink.dispatch.registry import rule
 from jaxlink.ops.fill_unselected import FillUnselected, fill_unselected
 
-__all__: list[str] = []
-
 
 @rule(FillUnselected, lazy=True)
 def fill(op: FillUnselected, node: Any) -> Callable[..., Any]:

@@ -37,8 +37,6 @@ from jaxlink.numerics.linalg.qr import complete_qr, economic_qr, only_r, raw_qr
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe, name_of
 
-__all__: list[str] = []
-
 _DIVERGED = "the iteration did not converge, or the matrix is not finite"
 
 

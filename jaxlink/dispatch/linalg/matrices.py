@@ -24,8 +24,6 @@ from jaxlink.numerics.linalg.solve import solve_general
 from jaxlink.values.static import cast
 from jaxlink.values.types import describe, name_of
 
-__all__: list[str] = []
-
 # Norms up to 2e10: each squaring takes time, also where it is not needed.
 _SQUARINGS = 32
 

@@ -12,8 +12,6 @@ from pytensor.tensor.math import Dot
 from jaxlink.dispatch.registry import rule
 from jaxlink.values.static import cast
 
-__all__: list[str] = []
-
 
 def _matmul(node: Any, x: Any, y: Any) -> Any:
     if x.shape[-1] != y.shape[max(y.ndim - 2, 0)]:

@@ -35,8 +35,6 @@ from jaxlink.numerics.linalg.sylvester import solve_quasi_triangular_sylvester
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe
 
-__all__: list[str] = []
-
 _DIVERGED = "the iteration did not converge, or the matrix is not finite"
 _NOT_ORDERED = f"{_DIVERGED}, or its eigenvalues are too close to be put in order"
 

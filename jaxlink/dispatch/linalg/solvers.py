@@ -28,8 +28,6 @@ from jaxlink.numerics.linalg.solve import least_squares, solve_general
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe, name_of
 
-__all__: list[str] = []
-
 
 def _transpose(x: Any) -> Any:
     return jnp.swapaxes(x, -1, -2)

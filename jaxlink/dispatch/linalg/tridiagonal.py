@@ -16,8 +16,6 @@ from jaxlink.numerics.linalg.tridiagonal import (
 )
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 _SINGULAR = "the matrix is singular"
 
 

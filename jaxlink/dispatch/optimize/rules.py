@@ -35,8 +35,6 @@ from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import DynamicShapeError, UnsupportedOpError
 from jaxlink.values.static import canonical, is_static, to_jax
 
-__all__: list[str] = []
-
 Array = Any
 Function = Callable[..., Any]
 Bounds = Mapping[str, Array]

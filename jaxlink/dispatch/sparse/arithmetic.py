@@ -32,8 +32,6 @@ from jaxlink.values.bcoo import (
 )
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 
 def _same_shape(op: Any, x: Any, y: Any) -> None:
     if x.shape != y.shape:

@@ -28,8 +28,6 @@ from jaxlink.values.bcoo import (
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 
 def _index(op: Any, index: Any, length: int) -> Any:
     """``index`` counted from the front, or ``length`` where it is out of bounds.

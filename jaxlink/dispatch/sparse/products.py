@@ -27,8 +27,6 @@ from jaxlink.values.bcoo import (
 )
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 
 def _entries(x: Any, dtype: Any) -> Any:
     """A matrix in ``dtype``: entries if it is sparse, an array if it is dense."""

@@ -22,8 +22,6 @@ from jaxlink.values.bcoo import (
 )
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
 
 def _shifted(block: Entries, down: int, right: int, shape: tuple[int, int]) -> Entries:
     """``block`` as a part of a larger matrix of ``shape``."""
