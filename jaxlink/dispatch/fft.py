@@ -17,7 +17,6 @@ from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.values.static import canonical
 
-
 # --- real signals --------------------------------------------------------------------
 
 
