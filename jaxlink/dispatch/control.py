@@ -10,6 +10,7 @@ import numpy as np
 from pytensor.compile.ops import DeepCopyOp, TypeCastingOp
 from pytensor.graph.basic import Constant
 from pytensor.raise_op import CheckAndRaise
+from pytensor.tensor.extra_ops import CpuContiguous
 
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import BranchShapeError, CompileError
@@ -36,7 +37,7 @@ Run = Callable[..., Any]
 
 
 # TypeCastingOp: views, assumptions about a matrix, xtensors and their generators.
-@rule(TypeCastingOp, DeepCopyOp, Required)
+@rule(TypeCastingOp, DeepCopyOp, CpuContiguous, Required)
 def identity(op: Any, node: Any) -> Run:
     del op, node
     # In a tuple, because x may be a list, which the linker would take for the outputs.
@@ -129,26 +130,24 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
             return tuple(branches[0 if condition else 1](*operands))
         dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
 
-        def branch_function(
-            branch: Any, *forms: Sequence[Any]
-        ) -> Callable[..., tuple[Any, ...]]:
-            def run(*values: Any) -> tuple[Any, ...]:
-                given = dict(zip(dynamic, values, strict=True))
-                outs = branch(*(given.get(i, v) for i, v in enumerate(operands)))
-                return _in_common_form(_arrays(outs), *forms)
-
-            return run
-
         values = [operands[i] for i in dynamic]
-        forms = [
-            jax.eval_shape(branch_function(branch), *values) for branch in branches
-        ]
+
+        def run(branch: Any, *values: Any) -> tuple[Any, ...]:
+            given = dict(zip(dynamic, values, strict=True))
+            return _arrays(branch(*(given.get(i, v) for i, v in enumerate(operands))))
+
+        forms = [jax.eval_shape(partial(run, branch), *values) for branch in branches]
         _check_same_shapes(node, *forms)
-        chosen = jnp.asarray(condition).astype(bool)
+
         # Under vmap both branches run, so each masks its gradient where it is not
         # taken.
+        def shielded(branch: Any, taken: Any, *values: Any) -> tuple[Any, ...]:
+            masked = (with_masked_gradient(value, taken) for value in values)
+            return _in_common_form(run(branch, *masked), *forms)
+
+        chosen = jnp.asarray(condition).astype(bool)
         then, other = (
-            partial(_shielded, branch_function(branch, *forms), taken)
+            partial(shielded, branch, taken)
             for branch, taken in zip(branches, (chosen, ~chosen), strict=True)
         )
         outs: tuple[Any, ...] = jax.lax.cond(chosen, then, other, *values)
@@ -161,10 +160,6 @@ if LazyIfElse is not None:
     rule(LazyIfElse, inner=True, static=_static_lazy_condition)(lazy_if_else)
 
 
-def _shielded(branch: Run, taken: Any, *values: Any) -> Any:
-    return branch(*(with_masked_gradient(value, taken) for value in values))
-
-
 def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(map(to_dynamic, values))
 
@@ -175,7 +170,7 @@ def _in_common_form(values: Sequence[Any], *forms: Sequence[Any]) -> tuple[Any, 
     Sparse matrices may have room for different numbers of entries.
     """
     return tuple(
-        in_common_form(value, both) if both and is_bcoo(value) else value
+        in_common_form(value, both) if is_bcoo(value) else value
         for value, *both in zip(values, *forms, strict=True)
     )
 

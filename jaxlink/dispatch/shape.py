@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from pytensor.tensor.elemwise import DimShuffle
-from pytensor.tensor.extra_ops import CpuContiguous
 from pytensor.tensor.reshape import JoinDims, SplitDims
 from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type_other import NoneTypeT
@@ -100,8 +99,3 @@ def dimshuffle(op: DimShuffle, node: Any) -> Callable[..., Any]:
         return lax.expand_dims(lax.transpose(lax.squeeze(x, dropped), order), new)
 
     return run
-
-
-@rule(CpuContiguous)
-def contiguous(op: CpuContiguous, node: Any) -> Callable[..., Any]:
-    return lambda x: x

@@ -1,11 +1,11 @@
-"""Special functions: two tables for scalar Ops, and rules for symbolic Ops.
+"""Special functions: tables for scalar Ops and for symbolic Ops.
 
 Where JAX's own function and its derivatives are right, we use it. Otherwise we use our
 own, from `jaxlink.numerics.special`.
 """
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import pytensor.scalar as ps
 from jax import lax
 from jax.scipy import special
+from pytensor.graph.op import Op
 from pytensor.scalar import math as psm
 from pytensor.tensor import special as pts
 
@@ -45,7 +46,6 @@ __all__ = ["OWN", "SPECIAL"]
 
 Function = Callable[..., Any]
 
-
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Sigmoid: jax.nn.sigmoid,
     psm.Softplus: jax.nn.softplus,
@@ -65,7 +65,6 @@ SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.I1: i1,
 }
 
-
 # Functions that JAX lacks, or has only in part of their domain, or without all
 # derivatives.
 OWN: dict[type[ps.ScalarOp], Function] = {
@@ -84,53 +83,34 @@ OWN: dict[type[ps.ScalarOp], Function] = {
     psm.TriGamma: trigamma,
 }
 
+# Symbolic Ops, as functions of their operands alone.
+SYMBOLIC: dict[type[Op], Function] = {
+    pts.LogAddExp: lambda *xs: reduce(jnp.logaddexp, xs),
+    pts.XLogY: xlogy,
+    pts.XLog1PY: xlog1py,
+}
 
-@rule(*OWN)
-def own(op: ps.ScalarOp, node: Any) -> Function:
-    return _of_floats(node, OWN[type(op)])
+# Symbolic Ops that work along an axis.
+ALONG_AXIS: dict[type[Op], Function] = {
+    pts.Softmax: jax.nn.softmax,
+    pts.LogSoftmax: jax.nn.log_softmax,
+    pts.LogSumExp: special.logsumexp,
+}
+
+_FUNCTIONS: dict[type[Op], Function] = {**OWN, **SYMBOLIC, LogErfc: log_erfc}
 
 
-def _float(x: Any, dtype: str) -> Any:
-    return jnp.asarray(x, canonical(dtype))
+@rule(*_FUNCTIONS)
+def function(op: Op, node: Any) -> Function:
+    return _of_floats(node, _FUNCTIONS[type(op)])
+
+
+@rule(*ALONG_AXIS)
+def along_axis(op: Any, node: Any) -> Function:
+    return _of_floats(node, partial(ALONG_AXIS[type(op)], axis=op.axis))
 
 
 def _of_floats(node: Any, fn: Function) -> Function:
     """``fn`` with its operands cast to the output's dtype."""
     dtype = node.outputs[0].type.dtype
-    return lambda *args: fn(*(_float(x, dtype) for x in args))
-
-
-@rule(pts.Softmax)
-def softmax(op: pts.Softmax, node: Any) -> Function:
-    return _of_floats(node, lambda x: jax.nn.softmax(x, axis=op.axis))
-
-
-@rule(pts.LogSoftmax)
-def log_softmax(op: pts.LogSoftmax, node: Any) -> Function:
-    return _of_floats(node, lambda x: jax.nn.log_softmax(x, axis=op.axis))
-
-
-@rule(pts.LogSumExp)
-def logsumexp(op: pts.LogSumExp, node: Any) -> Function:
-    return _of_floats(node, lambda x: special.logsumexp(x, axis=op.axis))
-
-
-@rule(pts.LogAddExp)
-def logaddexp(op: pts.LogAddExp, node: Any) -> Function:
-    return _of_floats(node, lambda *xs: reduce(jnp.logaddexp, xs))
-
-
-@rule(pts.XLogY)
-def xlogy_rule(op: pts.XLogY, node: Any) -> Function:
-    return _of_floats(node, xlogy)
-
-
-@rule(pts.XLog1PY)
-def xlog1py_rule(op: pts.XLog1PY, node: Any) -> Function:
-    return _of_floats(node, xlog1py)
-
-
-@rule(LogErfc)
-def log_of_erfc(op: LogErfc, node: Any) -> Callable[..., Any]:
-    dtype = node.outputs[0].type.dtype
-    return lambda x: log_erfc(jnp.asarray(x, canonical(dtype)))
+    return lambda *args: fn(*(jnp.asarray(x, canonical(dtype)) for x in args))

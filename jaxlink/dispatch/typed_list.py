@@ -24,6 +24,7 @@ from pytensor.typed_list.basic import (
     Reverse,
 )
 
+from jaxlink.dispatch.creation import known_before_the_call
 from jaxlink.dispatch.registry import rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.values.bcoo import (
@@ -46,9 +47,18 @@ def _slices(op: Any, node: Any) -> Iterable[int]:
     return (1,) if isinstance(node.inputs[1].type, SliceType) else ()
 
 
-@rule(MakeList)
-def make_list(op: MakeList, node: Any) -> Run:
-    return lambda *elements: [list(elements)]
+# The values of the operands -> the new list, in a list, because it is one output.
+_NEW_LISTS: dict[type, Run] = {
+    MakeList: lambda *elements: [list(elements)],
+    Append: lambda elements, new: [[*elements, new]],
+    Extend: lambda elements, new: [[*elements, *new]],
+    Reverse: lambda elements: [elements[::-1]],
+}
+
+
+@rule(*_NEW_LISTS)
+def new_list(op: Any, node: Any) -> Run:
+    return _NEW_LISTS[type(op)]
 
 
 @rule(Length, known=True)
@@ -101,16 +111,6 @@ def _chosen(elements: Sequence[Any], index: Any) -> Any:
     return encode(replace(entries[0], data=part("data", "fill"), **places))
 
 
-@rule(Append)
-def append(op: Append, node: Any) -> Run:
-    return lambda elements, new: [[*elements, new]]
-
-
-@rule(Extend)
-def extend(op: Extend, node: Any) -> Run:
-    return lambda elements, new: [[*elements, *new]]
-
-
 @rule(Insert, static=(1,))
 def insert(op: Insert, node: Any) -> Run:
     def run(elements: list[Any], index: Any, new: Any) -> Any:
@@ -121,19 +121,8 @@ def insert(op: Insert, node: Any) -> Run:
     return run
 
 
-@rule(Reverse)
-def reverse(op: Reverse, node: Any) -> Run:
-    return lambda elements: [elements[::-1]]
-
-
-# Which element is removed depends on values, so PyTensor evaluates this Op, and both
-# operands are required.
-@rule(Remove, static=(0, 1))
-def remove(op: Remove, node: Any) -> Run:
-    def run(elements: Any, element: Any) -> Any:
-        raise AssertionError(f"{op} has only known operands, so PyTensor evaluates it.")
-
-    return run
+# Which element is removed depends on values.
+rule(Remove, static=(0, 1))(known_before_the_call)
 
 
 def _equal(elements: list[Any], wanted: Any) -> Any:
@@ -176,7 +165,6 @@ def index_of(op: Index, node: Any) -> Run:
 
 @rule(Count)
 def count(op: Count, node: Any) -> Run:
-    def run(elements: list[Any], wanted: Any) -> Any:
-        return _equal(elements, wanted).sum(dtype=canonical("int64"))
-
-    return run
+    return lambda elements, wanted: _equal(elements, wanted).sum(
+        dtype=canonical("int64")
+    )
