@@ -88,6 +88,10 @@ class Entries:
             columns=jnp.where(self.stored, self.columns, self.shape[1]),
         )
 
+    def without_zeros(self) -> "Entries":
+        """The same matrix, which stores no 0."""
+        return replace(self, stored=self.stored & (self.data != 0))
+
     def astype(self, dtype: Any) -> "Entries":
         return replace(self, data=self.data.astype(dtype))
 
@@ -141,8 +145,17 @@ def with_padding(matrix: "BCOO") -> "BCOO":
     within = (rows < m) & (columns < n)
     rows, columns = jnp.where(within, rows, m), jnp.where(within, columns, n)
     indices = jnp.stack([rows, columns], axis=1).astype("int32")
+    return _with(matrix, matrix.data, indices)
+
+
+def same_pattern(matrix: "BCOO", data: Any) -> "BCOO":
+    """``matrix`` with other ``data``, which is 0 at absent entries and padding."""
+    return _with(matrix, data, matrix.indices)
+
+
+def _with(matrix: "BCOO", data: Any, indices: Any) -> "BCOO":
     return _bcoo(
-        (matrix.data, indices),
+        (data, indices),
         shape=matrix.shape,
         indices_sorted=matrix.indices_sorted,
         unique_indices=matrix.unique_indices,
@@ -161,16 +174,6 @@ def in_common_form(matrix: "BCOO", all_: Sequence["BCOO"]) -> "BCOO":
         ),
         shape=matrix.shape,
         unique_indices=all(other.unique_indices for other in all_),
-    )
-
-
-def same_pattern(matrix: "BCOO", data: Any) -> "BCOO":
-    """``matrix`` with other ``data``, which is 0 at absent entries and padding."""
-    return _bcoo(
-        (data, matrix.indices),
-        shape=matrix.shape,
-        indices_sorted=matrix.indices_sorted,
-        unique_indices=matrix.unique_indices,
     )
 
 
@@ -326,11 +329,10 @@ def order_of(keys: Sequence[Any]) -> jax.Array:
 
     Checking that the keys are already sorted is much cheaper than sorting.
     """
-    minor_first = list(keys)
-    rising = jnp.ones(keys[0].shape[0] - 1 if keys[0].shape[0] else 0, bool)
-    for key in minor_first:
-        rising = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & rising)
     size = keys[0].shape[0]
+    rising = jnp.ones(max(size - 1, 0), bool)
+    for key in keys:
+        rising = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & rising)
     return lax.cond(
         rising.all(),
         lambda *keys: jnp.arange(size, dtype="int32"),

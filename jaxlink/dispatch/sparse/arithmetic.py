@@ -38,46 +38,51 @@ def _same_shape(op: Any, x: Any, y: Any) -> None:
         raise ValueError(f"{op}: shapes {x.shape} and {y.shape} must be the same")
 
 
+def _common(node: Any) -> Any:
+    return canonical(np.result_type(*(var.type.dtype for var in node.inputs)))
+
+
 def _aligned(op: Any, x: BCOO, y: BCOO, dtype: Any) -> tuple[Entries, Any, Any]:
     """Align two matrices at the union of their positions.
 
     Returns:
-        The entries of their sum, and the data of each matrix there (0 where it stores
-        nothing).
+        Entries there, and the data of each matrix (0 where it stores nothing).
     """
     _same_shape(op, x, y)
-    parts = [decode(matrix).astype(canonical(dtype)) for matrix in (x, y)]
+    parts = [decode(matrix).astype(dtype) for matrix in (x, y)]
     both = concatenated(parts, parts[0].shape)
     groups = group(both.rows, both.columns, both.shape)
     from_x = jnp.arange(len(both), dtype="int32") < len(parts[0])
     x_data = groups.add_up(jnp.where(from_x, both.data, 0))
     y_data = groups.add_up(jnp.where(from_x, 0, both.data))
     stored = groups.add_up(both.stored.astype("int32")) > 0
-    data = x_data + y_data
-    entries = Entries(data, groups.rows, groups.columns, stored, both.shape, True)
-    return entries, x_data, y_data
+    union = Entries(x_data, groups.rows, groups.columns, stored, both.shape, True)
+    return union, x_data, y_data
 
 
 def _without_zeros(entries: Entries, data: Any) -> BCOO:
-    stored = entries.stored & (data != 0)
-    return encode(replace(entries, data=data, stored=stored))
+    return encode(replace(entries, data=data).without_zeros())
 
 
-@rule(psm.AddSparseSparse)
-def add_s_s(op: psm.AddSparseSparse, node: Any) -> Run:
+# Ops that work at the union of positions. SciPy does multiply where only one matrix
+# stores an element: inf * 0 is nan.
+_AT_UNION = {
+    psm.AddSparseSparse: operator.add,
+    psm.MultiplySparseSparse: operator.mul,
+    psm.NotEqualSparseSparse: operator.ne,
+    psm.LessThanSparseSparse: operator.lt,
+    psm.GreaterThanSparseSparse: operator.gt,
+}
+
+
+@rule(*_AT_UNION)
+def at_union(op: Any, node: Any) -> Run:
+    combine = _AT_UNION[type(op)]
+    dtype = node.outputs[0].type.dtype
+
     def run(x: BCOO, y: BCOO) -> BCOO:
-        total, _, _ = _aligned(op, x, y, node.outputs[0].type.dtype)
-        return _without_zeros(total, total.data)
-
-    return run
-
-
-@rule(psm.MultiplySparseSparse)
-def mul_s_s(op: psm.MultiplySparseSparse, node: Any) -> Run:
-    def run(x: BCOO, y: BCOO) -> BCOO:
-        union, x_data, y_data = _aligned(op, x, y, node.outputs[0].type.dtype)
-        # SciPy does multiply where only one matrix stores an element: inf * 0 is nan.
-        return _without_zeros(union, x_data * y_data)
+        union, x_data, y_data = _aligned(op, x, y, _common(node))
+        return _without_zeros(union, cast(combine(x_data, y_data), dtype))
 
     return run
 
@@ -164,11 +169,6 @@ def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Run:
 
 # SciPy computes ==, <= and >= of two sparse matrices by negating !=, > and <, so that
 # nan <= nan is true. The negation may be true where neither matrix stores an element.
-_DIRECT = {
-    psm.NotEqualSparseSparse: operator.ne,
-    psm.LessThanSparseSparse: operator.lt,
-    psm.GreaterThanSparseSparse: operator.gt,
-}
 _NEGATED = {
     psm.EqualSparseSparse: operator.ne,
     psm.LessEqualSparseSparse: operator.gt,
@@ -182,21 +182,6 @@ _WITH_DENSE = {
     psm.LessEqualSparseDense: operator.le,
     psm.GreaterEqualSparseDense: operator.ge,
 }
-
-
-def _common(node: Any) -> Any:
-    return canonical(np.result_type(*(var.type.dtype for var in node.inputs)))
-
-
-@rule(*_DIRECT)
-def comparison(op: Any, node: Any) -> Run:
-    compare = _DIRECT[type(op)]
-
-    def run(x: BCOO, y: BCOO) -> BCOO:
-        union, x_data, y_data = _aligned(op, x, y, _common(node))
-        return _without_zeros(union, compare(x_data, y_data).astype("uint8"))
-
-    return run
 
 
 @rule(*_NEGATED)

@@ -5,7 +5,6 @@ one: an element is then nan (the least integer, the greatest unsigned integer), 
 empty, and a check fails under ``checkify``.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 
+from jaxlink.dispatch.indexing.subtensor import nothing
 from jaxlink.dispatch.registry import rule
 from jaxlink.dispatch.sparse.conversion import Run
 from jaxlink.numerics.arithmetic import cast
@@ -156,15 +156,10 @@ def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Run:
 
 
 def _or_nothing(inside: Any, value: Any) -> Any:
-    """``value`` where it is ``inside``, or else JAX's fill value."""
+    """``value`` where it is ``inside``. A known index has been checked."""
     if isinstance(inside, np.ndarray | np.generic):
         return value
-    kind = value.dtype.kind
-    nothing: Any = jnp.nan
-    if kind in "iu":
-        limits = np.iinfo(value.dtype)
-        nothing = limits.min if kind == "i" else limits.max
-    return jnp.where(inside, value, jnp.asarray(nothing, value.dtype))
+    return jnp.where(inside, value, nothing(value.dtype))
 
 
 @rule(psb.GetItemListGrad)
@@ -182,8 +177,9 @@ def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
         rows = place.at[entries.rows].get(mode="fill", fill_value=m)
         columns = jnp.where(rows < m, entries.columns, n)
         stored = entries.stored & (rows < m)
-        moved = replace(entries, rows=rows, columns=columns, stored=stored)
-        return encode(replace(moved, shape=(m, n)))
+        return encode(
+            Entries(entries.data, rows, columns, stored, (m, n), entries.unique)
+        )
 
     return run
 

@@ -35,9 +35,10 @@ def _entries(x: Any, dtype: Any) -> Any:
     return jnp.asarray(cast(x, dtype))
 
 
-def _inner_lengths(op: Any, x: Any, y: Any) -> None:
+def _operands(op: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, Any]:
     if x.shape[-1] != y.shape[0]:
         raise ValueError(f"{op}: shapes {x.shape} and {y.shape} do not fit")
+    return _entries(x, dtype), _entries(y, dtype)
 
 
 def _by_dense(x: Entries, y: Any) -> Any:
@@ -90,21 +91,14 @@ def _by_pairs(x: Entries, y: Entries) -> Entries:
 def _sparse_product(x: Entries, y: Any, format: str) -> BCOO:
     """``x @ y`` as a sparse matrix that stores, as in SciPy, what is not 0."""
     if isinstance(y, Entries) and len(x) * len(y) <= x.shape[0] * y.shape[1]:
-        product = _by_pairs(x, y)
-        stored = product.stored & (product.data != 0)
-        return encode(replace(product, stored=stored))
+        return encode(_by_pairs(x, y).without_zeros())
     return encode(from_dense(_product(x, y), format))
 
 
 @rule(psm.Dot)
 def dot(op: psm.Dot, node: Any) -> Run:
     dtype = node.outputs[0].type.dtype
-
-    def run(x: Any, y: Any) -> Any:
-        _inner_lengths(op, x, y)
-        return _product(_entries(x, dtype), _entries(y, dtype))
-
-    return run
+    return lambda x, y: _product(*_operands(op, x, y, dtype))
 
 
 @rule(psm.Usmm)
@@ -112,8 +106,7 @@ def usmm(op: psm.Usmm, node: Any) -> Run:
     dtype = node.outputs[0].type.dtype
 
     def run(alpha: Any, x: Any, y: Any, z: Any) -> Any:
-        _inner_lengths(op, x, y)
-        product = _product(_entries(x, dtype), _entries(y, dtype))
+        product = _product(*_operands(op, x, y, dtype))
         return cast(alpha, dtype) * product + cast(z, dtype)
 
     return run
@@ -125,11 +118,10 @@ def structured_dot(op: psm.StructuredDot, node: Any) -> Run:
     format = getattr(node.outputs[0].type, "format", None)
 
     def run(x: BCOO, y: Any) -> Any:
-        _inner_lengths(op, x, y)
-        entries, other = _entries(x, dtype).structured(), _entries(y, dtype)
+        entries, other = _operands(op, x, y, dtype)
         if format is None:
-            return _product(entries, other)
-        return _sparse_product(entries, other, format)
+            return _product(entries.structured(), other)
+        return _sparse_product(entries.structured(), other, format)
 
     return run
 
@@ -137,12 +129,7 @@ def structured_dot(op: psm.StructuredDot, node: Any) -> Run:
 @rule(psm.TrueDot)
 def true_dot(op: psm.TrueDot, node: Any) -> Run:
     dtype, format = node.outputs[0].type.dtype, node.outputs[0].type.format
-
-    def run(x: BCOO, y: Any) -> BCOO:
-        _inner_lengths(op, x, y)
-        return _sparse_product(_entries(x, dtype), _entries(y, dtype), format)
-
-    return run
+    return lambda x, y: _sparse_product(*_operands(op, x, y, dtype), format)
 
 
 @rule(psm.StructuredDotGradCSC, psm.StructuredDotGradCSR)
@@ -152,7 +139,10 @@ def structured_dot_grad(op: Any, node: Any) -> Run:
     by_column = isinstance(op, psm.StructuredDotGradCSC)
 
     def run(indices: Any, indptr: Any, b: Any, g: Any) -> Any:
-        b, g = (_dense(x, dtype) for x in (b, g))
+        b, g = (
+            to_dense(x) if isinstance(x, Entries) else x
+            for x in (_entries(b, dtype), _entries(g, dtype))
+        )
         lines, minor = lines_of(indptr, indices.shape[0]), cast(indices, "int32")
         inside = lines < indptr.shape[0] - 1
         rows, columns = (minor, lines) if by_column else (lines, minor)
@@ -160,11 +150,6 @@ def structured_dot_grad(op: Any, node: Any) -> Run:
         return data.sum(axis=1, dtype=canonical(dtype))
 
     return run
-
-
-def _dense(x: Any, dtype: Any) -> Any:
-    x = _entries(x, dtype)
-    return to_dense(x) if isinstance(x, Entries) else x
 
 
 @rule(psm.SamplingDot)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,26 +24,21 @@ from jaxlink.values.bcoo import (
 from jaxlink.values.static import canonical
 
 
-def _shifted(block: Entries, down: int, right: int, shape: tuple[int, int]) -> Entries:
-    """``block`` as a part of a larger matrix of ``shape``."""
-    alive = block.alive
-    return replace(
-        block,
-        rows=jnp.where(alive, block.rows + down, shape[0]),
-        columns=jnp.where(alive, block.columns + right, shape[1]),
-        shape=shape,
-    )
-
-
 def _placed(
     blocks: Sequence[Entries],
     corners: Sequence[tuple[int, int]],
     shape: tuple[int, int],
     dtype: str,
 ) -> Entries:
+    """A matrix of ``shape`` with each block at its corner."""
     parts = [
-        _shifted(block.astype(canonical(dtype)), *corner, shape)
-        for block, corner in zip(blocks, corners, strict=True)
+        replace(
+            block.astype(canonical(dtype)),
+            rows=jnp.where(block.alive, block.rows + down, shape[0]),
+            columns=jnp.where(block.alive, block.columns + right, shape[1]),
+            shape=shape,
+        )
+        for block, (down, right) in zip(blocks, corners, strict=True)
     ]
     unique = all(block.unique for block in blocks)
     return replace(concatenated(parts, shape), unique=unique)
@@ -62,13 +58,10 @@ def stack(op: psb.HStack | psb.VStack, node: Any) -> Run:
                 f"{op}: blocks of shapes {[block.shape for block in blocks]} differ in "
                 f"dimension {1 - axis}"
             )
-        lengths = [block.shape[axis] for block in blocks]
-        begins = [sum(lengths[:i]) for i in range(len(blocks))]
-        width = across.pop()
-        if axis:
-            corners, shape = [(0, at) for at in begins], (width, sum(lengths))
-        else:
-            corners, shape = [(at, 0) for at in begins], (sum(lengths), width)
+        *begins, total = accumulate((b.shape[axis] for b in blocks), initial=0)
+        corners = [(0, at) if axis else (at, 0) for at in begins]
+        (width,) = across
+        shape = (width, total) if axis else (total, width)
         whole = _placed(blocks, corners, shape, op.dtype)
         # If SciPy has to convert a block, it adds up duplicates.
         return encode(whole if alike else merged(whole))
@@ -90,11 +83,12 @@ def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
             decode(x) if isinstance(x, BCOO) else _all_stored(from_dense(x))
             for x in matrices
         ]
-        corners, m, n = [], 0, 0
-        for block in blocks:
-            corners.append((m, n))
-            m, n = m + block.shape[0], n + block.shape[1]
-        return encode(merged(_placed(blocks, corners, (m, n), dtype)))
+        rows, columns = (
+            list(accumulate((block.shape[axis] for block in blocks), initial=0))
+            for axis in (0, 1)
+        )
+        *corners, shape = zip(rows, columns, strict=True)
+        return encode(merged(_placed(blocks, corners, shape, dtype)))
 
     return run
 
