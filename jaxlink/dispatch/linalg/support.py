@@ -11,17 +11,22 @@ from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
-from jaxlink.values.types import name_of
+from jaxlink.values.types import describe, name_of
 
 __all__ = [
+    "DIVERGED",
+    "Function",
     "check_rows",
     "check_square",
     "demand",
     "in_lapack_dtype",
+    "refuse",
     "without_gradient",
 ]
 
 Function = Callable[..., Any]
+
+DIVERGED = "the iteration did not converge, or the matrix is not finite"
 
 
 def in_lapack_dtype(
@@ -65,7 +70,15 @@ def check_rows(node: Any, operands: Sequence[Any]) -> None:
         )
 
 
-# The Ops whose failure is an error in PyTensor. That of all others is nan there.
+def refuse(kinds: str, op: Any, var: Any, why: str) -> None:
+    """Raise if the dtype of ``var`` is of one of ``kinds`` (NumPy's letters)."""
+    if np.dtype(var.type.dtype).kind in kinds:
+        raise UnsupportedOpError(
+            f"{op} of {name_of(var)}, which is {describe(var.type)}: {why}"
+        )
+
+
+# The Ops whose failure is an error in PyTensor. All others return nan there.
 _RAISING = (
     *("Eig", "Eigh", "Eigvalsh", "SVD"),
     *("MatrixInverse", "MatrixPinv", "TensorInv", "TensorSolve"),
@@ -76,14 +89,12 @@ def demand(node: Any, ok: Any, failure: str) -> None:
     """Raise ``failure`` under ``checkify`` unless ``ok``: one bool, not yet batched."""
     name = type(node.op).__name__
     message = f"{name} of {name_of(node.inputs[0])} failed: {failure}."
-    if name in _RAISING:
-        check(ok, f"LinAlgError: {message}")
-    else:
-        check(ok, message, silent=True)
+    raises = name in _RAISING
+    check(ok, f"LinAlgError: {message}" if raises else message, silent=not raises)
 
 
 def without_gradient(fn: Function, what: str) -> Function:
-    """``fn``, with an error that names ``what`` for whoever differentiates it."""
+    """``fn``, which raises an error that names ``what`` if it is differentiated."""
     return undifferentiable(
         fn,
         UnsupportedOpError,
