@@ -5,7 +5,7 @@ With ``mode="raise"``, indices out of bounds are handled as in
 (`Choose` returns nan) in their place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,9 +22,10 @@ def _integers(x: Any) -> Any:
     return jnp.asarray(x).astype(canonical("int64"))
 
 
-def _checked(value: Any, inside: Any, message: str) -> Any:
+def _checked(values: Sequence[Any], inside: Any, message: str) -> list[Any]:
+    """``values`` where they are ``inside``."""
     check(lambda: jnp.all(inside), f"ValueError: {message}")
-    return jnp.where(inside, value, nothing(value.dtype))
+    return [jnp.where(inside, value, nothing(value.dtype)) for value in values]
 
 
 @rule(UnravelIndex)
@@ -39,12 +40,9 @@ def unravel_index(op: UnravelIndex, node: Any) -> Callable[..., Any]:
         for k in reversed(range(n_dims)) if op.order == "C" else range(n_dims):
             coordinates.append(rest % dims[k])
             rest = rest // dims[k]
+        coordinates = coordinates[::-1] if op.order == "C" else coordinates
         message = "an index of unravel_index is out of bounds for its shape"
-        check(lambda: jnp.all(inside), f"ValueError: {message}")
-        return tuple(
-            jnp.where(inside, c, nothing(c.dtype))
-            for c in (reversed(coordinates) if op.order == "C" else coordinates)
-        )
+        return tuple(_checked(coordinates, inside, message))
 
     return run
 
@@ -66,7 +64,8 @@ def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Callable[..., Any]:
             flat = flat * n + i
         if op.mode != "raise":
             return flat
-        return _checked(flat, inside, "an index of ravel_multi_index is out of bounds")
+        message = "an index of ravel_multi_index is out of bounds"
+        return _checked([flat], inside, message)[0]
 
     return run
 
@@ -92,6 +91,6 @@ def choose(op: Choose, node: Any) -> Callable[..., Any]:
         if op.mode != "raise":
             return chosen
         message = f"an index of choose is out of bounds for its {n} arrays"
-        return _checked(chosen, (which >= 0) & (which < n), message)
+        return _checked([chosen], (which >= 0) & (which < n), message)[0]
 
     return run
