@@ -69,10 +69,7 @@ def alloc_empty(op: AllocEmpty, node: Any) -> Callable[..., Any]:
 
 @rule(Eye, static=_all, lazy=True)
 def eye(op: Eye, node: Any) -> Callable[..., Any]:
-    def run(n: Any, m: Any, k: Any) -> Any:
-        return cast(jnp.eye(int(n), int(m), int(k), dtype=bool), op.dtype)
-
-    return run
+    return lambda n, m, k: cast(jnp.eye(int(n), int(m), int(k), dtype=bool), op.dtype)
 
 
 @rule(ARange, static=_all, lazy=True)

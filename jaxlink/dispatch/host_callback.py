@@ -96,28 +96,18 @@ def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
             "are not known before it runs. Declare them in the output types, or give "
             "the Op an `infer_shape`."
         )
-    lengths = [
-        [shape[i] for i in range(out.type.ndim)]
+    empty = [
+        AllocEmpty(out.type.dtype)(*(shape[i] for i in range(out.type.ndim)))
         for shape, out in zip(known.outputs, arrays, strict=True)
     ]
-    empty = [
-        AllocEmpty(out.type.dtype)(*dims)
-        for out, dims in zip(arrays, lengths, strict=True)
-    ]
     linked = link(FunctionGraph(inputs, empty, clone=False))
-
-    def run(*operands: Any) -> tuple[Any, ...]:
-        return tuple(out.shape for out in linked(*operands))
-
-    return run, linked.static
+    return lambda *operands: tuple(x.shape for x in linked(*operands)), linked.static
 
 
 def _call_host(node: Any, shapes: Run) -> Run:
-    inputs, outputs = node.inputs, node.outputs
-    is_array = [kind_of(out.type) == "array" for out in outputs]
-    dtypes = [
-        canonical(out.type.dtype) for out in outputs if kind_of(out.type) == "array"
-    ]
+    is_array = [kind_of(out.type) == "array" for out in node.outputs]
+    arrays = [out for out, keep in zip(node.outputs, is_array, strict=True) if keep]
+    dtypes = [canonical(out.type.dtype) for out in arrays]
 
     def run(*operands: Any) -> tuple[Any, ...]:
         results = [
@@ -137,13 +127,7 @@ def _call_host(node: Any, shapes: Run) -> Run:
             given = known | sent
             values = [
                 given[i] if i in given else _generator(*bits)
-                for i in range(len(inputs))
-            ]
-            values = [
-                np.asarray(value, var.type.dtype)
-                if kind_of(var.type) == "array"
-                else value
-                for value, var in zip(values, inputs, strict=True)
+                for i in range(len(node.inputs))
             ]
             outs = evaluate(node, values)
             arrays = [out for out, keep in zip(outs, is_array, strict=True) if keep]

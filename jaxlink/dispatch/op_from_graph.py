@@ -7,10 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from pytensor.compile.builders import OpFromGraph
-from pytensor.gradient import (
-    DisconnectedType,
-    disconnected_type,
-)
+from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.null_type import NullType
 
@@ -79,12 +76,8 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
             kept = [ct for ct, is_smooth in zip(cts, smooth, strict=True) if is_smooth]
             computed = iter(pullback(*full(values), *outs, *kept))
             cotangents = [_cotangent(g, computed) for g in gradients]
-            return tuple(
-                ct(value)
-                for ct, value in zip(
-                    (cotangents[i] for i in dynamic), values, strict=True
-                )
-            )
+            pairs = zip(dynamic, values, strict=True)
+            return tuple(cotangents[i](value) for i, value in pairs)
 
         call.defvjp(call_and_save, backward)
         return call(*(operands[i] for i in dynamic))
@@ -100,15 +93,14 @@ def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:
     """
     if isinstance(gradient.type, DisconnectedType):
         return lambda value: None
-    if isinstance(gradient.type, NullType):
-        return lambda value: (
-            None
-            if isinstance(value, Stream) or not jnp.issubdtype(value.dtype, jnp.inexact)
-            else jnp.full_like(value, jnp.nan)
-        )
-    g = next(computed)
-    return lambda value: (
-        jnp.asarray(g, value.dtype)
-        if jnp.issubdtype(value.dtype, jnp.inexact)
-        else None
-    )
+    undefined = isinstance(gradient.type, NullType)
+    g = None if undefined else next(computed)
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Stream) or not jnp.issubdtype(value.dtype, jnp.inexact):
+            return None
+        if undefined:
+            return jnp.full_like(value, jnp.nan)
+        return jnp.asarray(g, value.dtype)
+
+    return of

@@ -29,7 +29,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 
 from jaxlink.errors import RuleError
-from jaxlink.values.types import nearest
+from jaxlink.values.types import dotted, nearest
 
 __all__ = [
     "OPTIONAL",
@@ -145,10 +145,9 @@ def rule(
         for op_type in op_types:
             if op_type in _RULES:
                 raise RuleError(
-                    f"{op_type.__module__}.{op_type.__qualname__} already has a rule, "
-                    f"{_RULES[op_type].build.__module__}."
-                    f"{_RULES[op_type].build.__qualname__}. Subclass the Op and "
-                    "register a rule for the subclass."
+                    f"{dotted(op_type)} already has a rule, "
+                    f"{dotted(_RULES[op_type].build)}. Subclass the Op and register a "
+                    "rule for the subclass."
                 )
             _RULES[op_type] = Rule(build, static, known, lazy, inner)
         return build
@@ -159,10 +158,8 @@ def rule(
 def find_rule(op: Op) -> Rule | None:
     """The rule of ``op``'s nearest class, or else a third party's conversion."""
     own = rule_of(type(op))
-    if own is not None:
-        return own
-    convert = foreign_conversion(op)
-    return None if convert is None else Rule(convert)
+    convert = None if own is not None else foreign_conversion(op)
+    return own if convert is None else Rule(convert)
 
 
 def rule_of(op_type: type[Op]) -> Rule | None:
@@ -206,13 +203,9 @@ def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
         def cast_outputs(*operands: Any) -> Any:
             values = run(*operands)
             several = isinstance(values, tuple | list)
-            cast = [
-                _cast(value, out.type)
-                for value, out in zip(
-                    values if several else [values], node.outputs, strict=True
-                )
-            ]
-            return tuple(cast) if several else cast[0]
+            pairs = zip(values if several else [values], node.outputs, strict=True)
+            cast = tuple(_cast(value, out.type) for value, out in pairs)
+            return cast if several else cast[0]
 
         return cast_outputs
 

@@ -291,11 +291,10 @@ class JaxlinkLinker(Linker):
     def clone(
         self, allow_gc: bool | None = None, host_callback: bool | None = None
     ) -> "JaxlinkLinker":
-        if allow_gc is None:
-            allow_gc = self.allow_gc
-        if host_callback is None:
-            host_callback = self.host_callback
-        return JaxlinkLinker(allow_gc=allow_gc, host_callback=host_callback)
+        new = super().clone(allow_gc)
+        if host_callback is not None:
+            new.host_callback = host_callback
+        return new
 
     def accept(
         self, fgraph: FunctionGraph, no_recycling: Any = None, profile: Any = None

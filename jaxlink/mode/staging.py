@@ -18,10 +18,7 @@ from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import graph_inputs, io_toposort
 from pytensor.scan.op import Scan
 
-try:
-    from pytensor.conditional.op import IfElse
-except ModuleNotFoundError:  # before PyTensor 3.3.5
-    from pytensor.ifelse import IfElse
+from jaxlink.dispatch.control import IfElse
 
 __all__ = ["Staged", "needs_stages"]
 
@@ -101,11 +98,8 @@ def _first_unknown(outputs: Sequence[Variable]) -> Any:
 def _may_differ(node: Any) -> bool:
     """Whether the branches of an ``ifelse`` may have different shapes."""
     n = node.op.n_outs
-    return any(
-        getattr(a.type, "shape", ()) != getattr(b.type, "shape", ())
-        or None in getattr(a.type, "shape", ())
-        for a, b in zip(node.inputs[1 : 1 + n], node.inputs[1 + n :], strict=True)
-    )
+    shapes = [getattr(var.type, "shape", ()) for var in node.inputs[1:]]
+    return shapes[:n] != shapes[n:] or any(None in shape for shape in shapes)
 
 
 # --- Scans that stop -----------------------------------------------------------------

@@ -17,7 +17,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.registry import load_optional_rules
 from jaxlink.errors import RuleError
-from jaxlink.values.types import nearest
+from jaxlink.values.types import dotted, nearest
 
 __all__ = [
     "IMPROPER",
@@ -166,9 +166,8 @@ def _refuse_second(rv_type: RVType) -> None:
     taken = _own_row(rv_type)
     if taken is not None:
         raise RuleError(
-            f"{_dotted(rv_type)} already has a sampler, {taken.draw.__module__}."
-            f"{taken.draw.__qualname__}. Subclass the RandomVariable and register a "
-            "sampler for the subclass."
+            f"{_name(rv_type)} already has a sampler, {dotted(taken.draw)}. Subclass "
+            "the RandomVariable and register a sampler for the subclass."
         )
 
 
@@ -196,12 +195,9 @@ def row_of(rv_type: type) -> Row | None:
 
 def _own_row(rv_type: Any) -> Row | None:
     if isinstance(rv_type, str):
-        named = {_dotted(known): row for known, row in _ROWS.items()}
-        return named.get(rv_type)
-    return _ROWS.get(rv_type) or _ROWS.get(_dotted(rv_type))
+        return {_name(known): row for known, row in _ROWS.items()}.get(rv_type)
+    return _ROWS.get(rv_type) or _ROWS.get(dotted(rv_type))
 
 
-def _dotted(rv_type: Any) -> str:
-    if isinstance(rv_type, str):
-        return rv_type
-    return f"{rv_type.__module__}.{rv_type.__qualname__}"
+def _name(rv_type: RVType) -> str:
+    return rv_type if isinstance(rv_type, str) else dotted(rv_type)

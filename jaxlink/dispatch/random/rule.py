@@ -28,6 +28,7 @@ from jaxlink.ops.distributions import WithoutDerivative
 from jaxlink.values.static import as_literal, canonical
 from jaxlink.values.streams import Stream
 from jaxlink.values.symbolic_sizes import as_length
+from jaxlink.values.types import dotted
 
 __all__ = ["no_sampler", "python_draws", "random_variable"]
 
@@ -132,14 +133,13 @@ def _cast(
 
 def no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
     """The error for a random variable without a sampler."""
-    rv_type = type(op)
     name = node.outputs[1].name
     drawn = f" (`{name}`)" if name else ""
     reason = reason_against(op)
     if reason is None:
         reason = (
-            f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. "
-            f"Write one with @jaxlink.sampler({rv_type.__name__})"
+            f"there is no sampler for {dotted(type(op))}. Write one with "
+            f"@jaxlink.sampler({type(op).__name__})"
         )
         if python_draws(op):
             reason += ", or pass host_callback=True to call its `rng_fn` in Python"

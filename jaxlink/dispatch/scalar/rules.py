@@ -22,6 +22,7 @@ from jaxlink.dispatch.special import SPECIAL
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics import arithmetic, elementary
 from jaxlink.numerics.arithmetic import cast
+from jaxlink.values.types import dotted
 
 __all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]
 
@@ -117,7 +118,7 @@ def from_table(op: ps.ScalarOp, node: Any) -> Function:
         if convert is None:
             raise UnsupportedOpError(
                 f"jaxlink has no rule for the scalar Op {op} "
-                f"({type(op).__module__}.{type(op).__qualname__}). Write one with "
+                f"({dotted(type(op))}). Write one with "
                 f"@jaxlink.rule({type(op).__name__}), or remove the Op from the graph."
             )
         return convert(op, node)
