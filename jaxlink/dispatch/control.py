@@ -1,6 +1,6 @@
 """Conditions, checks, and Ops that return their operand unchanged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from pytensor.graph.basic import Constant
 from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.extra_ops import CpuContiguous
 
-from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.dispatch.registry import Function, Linked, rule
 from jaxlink.errors import BranchShapeError, CompileError
 from jaxlink.numerics.derivatives import with_masked_gradient
 from jaxlink.ops.required import Required
@@ -30,16 +30,13 @@ except ModuleNotFoundError:  # PyTensor before 3.3.5, which has no LazyIfElse
 
 __all__ = ["IfElse"]
 
-Run = Callable[..., Any]
-
 
 # --- views ---------------------------------------------------------------------------
 
 
 # TypeCastingOp: views, assumptions about a matrix, xtensors and their generators.
 @rule(TypeCastingOp, DeepCopyOp, CpuContiguous, Required)
-def identity(op: Any, node: Any) -> Run:
-    del op, node
+def identity(op: Any, node: Any) -> Function:
     # In a tuple, because x may be a list, which the linker would take for the outputs.
     return lambda x: (x,)
 
@@ -48,7 +45,7 @@ def identity(op: Any, node: Any) -> Run:
 
 
 @rule(CheckAndRaise, inner=True)
-def check_and_raise(op: Any, node: Any, link: Any) -> Run:
+def check_and_raise(op: Any, node: Any, link: Any) -> Function:
     message = f"{op.exc_type.__name__}: {op.msg}"
     known = [c.data for c in node.inputs[1:] if isinstance(c, Constant)]
     always = not all(map(np.all, known))
@@ -91,15 +88,13 @@ def _static_condition(op: Any, node: Any) -> tuple[int, ...]:
 
 
 def _static_lazy_condition(op: Any, node: Any) -> tuple[int, ...]:
-    del node
     branches = op.true_branch.fgraph.outputs, op.false_branch.fgraph.outputs
     return (0,) if _differ(*branches) else ()
 
 
 @rule(IfElse, inner=True, static=_static_condition)
-def if_else(op: Any, node: Any, link: Any) -> Run:
+def if_else(op: Any, node: Any, link: Any) -> Function:
     """Both branches are operands, so both are computed. XLA may drop unused work."""
-    del link
     n = op.n_outs
 
     def select(condition: Any, *branches: Any) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ The gradient is PyTensor's own pullback, whose Ops may be host callbacks in turn
 of the draw's key seed the random generator on the host.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from pytensor.tensor.random.op import RandomVariable
 from jaxlink.dispatch.op_from_graph import with_pullback
 from jaxlink.dispatch.random.registry import no_derivative
 from jaxlink.dispatch.random.rule import no_sampler, python_draws
-from jaxlink.dispatch.registry import Linked
+from jaxlink.dispatch.registry import Function, Linked
 from jaxlink.errors import ArgumentError, CompileError, UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.values.evaluate import evaluate
@@ -29,8 +28,6 @@ from jaxlink.values.streams import Stream
 from jaxlink.values.types import kind_of
 
 __all__ = ["can_run_in_python", "host_callback"]
-
-Run = Callable[..., tuple[Any, ...]]
 
 
 def host_callback(op: Any, node: Any, link: Any) -> Linked:
@@ -63,7 +60,7 @@ def _is_none(var: Any) -> bool:
     return isinstance(var, Constant) and var.data is None
 
 
-def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
+def _output_shapes(node: Any, link: Any) -> tuple[Function, tuple[int, ...]]:
     """The shapes of the array outputs as a function of the operands, and the indices of
     the operands whose values those shapes depend on.
 
@@ -104,7 +101,7 @@ def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
     return lambda *operands: tuple(x.shape for x in linked(*operands)), linked.static
 
 
-def _call_host(node: Any, shapes: Run) -> Run:
+def _call_host(node: Any, shapes: Function) -> Function:
     is_array = [kind_of(out.type) == "array" for out in node.outputs]
     arrays = [out for out, keep in zip(node.outputs, is_array, strict=True) if keep]
     dtypes = [canonical(out.type.dtype) for out in arrays]
@@ -152,7 +149,7 @@ def _generator(bits: Any) -> np.random.Generator:
     return np.random.default_rng([int(word) for word in bits])
 
 
-def _without_derivative(op: RandomVariable, node: Any, run: Run) -> Run:
+def _without_derivative(op: RandomVariable, node: Any, run: Function) -> Function:
     """``run``, where differentiating a float draw raises, and other draws have zero."""
     if node.outputs[1].type.dtype.startswith("float"):
         return undifferentiable(run, ArgumentError, no_derivative(op.name))
@@ -163,7 +160,7 @@ def _stopped(value: Any) -> Any:
     return jax.lax.stop_gradient(value) if isinstance(value, jax.Array) else value
 
 
-def _without_gradient(op: Any, run: Run, reason: str) -> Run:
+def _without_gradient(op: Any, run: Function, reason: str) -> Function:
     return undifferentiable(
         run,
         ArgumentError,

@@ -18,8 +18,6 @@ from jaxlink.values.types import dtype_of
 
 __all__ = ["with_pullback"]
 
-Run = Callable[..., Any]
-
 
 @rule(OpFromGraph, inner=True)
 def op_from_graph(op: Any, node: Any, link: Any) -> Linked:

@@ -33,6 +33,7 @@ from jaxlink.values.types import dotted, nearest
 
 __all__ = [
     "OPTIONAL",
+    "Function",
     "Linked",
     "Rule",
     "find_rule",
@@ -42,7 +43,9 @@ __all__ = [
     "rule_of",
 ]
 
-F = TypeVar("F", bound=Callable[..., Any])
+# Stage two of a rule, or any other function of values.
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 StaticOperands = tuple[int, ...] | Callable[[Any, Any], Iterable[int]]
 
 
@@ -78,7 +81,7 @@ class Linked:
             required.
     """
 
-    run: Callable[..., Any]
+    run: Function
     static: tuple[int, ...] = ()
     preferred: tuple[int, ...] = ()
 
@@ -196,7 +199,7 @@ def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
     if convert.__module__.split(".")[0] == "pytensor":
         return None
 
-    def build(op: Op, node: Apply) -> Callable[..., Any]:
+    def build(op: Op, node: Apply) -> Function:
         with _jax_config_kept():
             run = convert(op, node=node)
 

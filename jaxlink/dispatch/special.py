@@ -4,7 +4,6 @@ Where JAX's own function and its derivatives are right, we use it. Otherwise we 
 own, from `jaxlink.numerics.special`.
 """
 
-from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any
 
@@ -17,7 +16,7 @@ from pytensor.graph.op import Op
 from pytensor.scalar import math as psm
 from pytensor.tensor import special as pts
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.special.bessel import ive, kve
 from jaxlink.numerics.special.bessel_i import i0, i1
 from jaxlink.numerics.special.bessel_j import j0, j1, jv
@@ -44,7 +43,6 @@ from jaxlink.values.static import canonical
 
 __all__ = ["OWN", "SPECIAL"]
 
-Function = Callable[..., Any]
 
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Sigmoid: jax.nn.sigmoid,

@@ -4,7 +4,7 @@ Like any shape, a list's length must be known before the call. So no Op may chan
 length in a way that depends on a traced value.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from pytensor.typed_list.basic import (
 )
 
 from jaxlink.dispatch.creation import known_before_the_call
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.values.bcoo import (
     concatenated,
@@ -39,16 +39,13 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, is_static
 from jaxlink.values.types import name_of
 
-Run = Callable[..., Any]
-
 
 def _slices(op: Any, node: Any) -> Iterable[int]:
-    del op
     return (1,) if isinstance(node.inputs[1].type, SliceType) else ()
 
 
 # The values of the operands -> the new list, in a list, because it is one output.
-_NEW_LISTS: dict[type, Run] = {
+_NEW_LISTS: dict[type, Function] = {
     MakeList: lambda *elements: [list(elements)],
     Append: lambda elements, new: [[*elements, new]],
     Extend: lambda elements, new: [[*elements, *new]],
@@ -57,17 +54,17 @@ _NEW_LISTS: dict[type, Run] = {
 
 
 @rule(*_NEW_LISTS)
-def new_list(op: Any, node: Any) -> Run:
+def new_list(op: Any, node: Any) -> Function:
     return _NEW_LISTS[type(op)]
 
 
 @rule(Length, known=True)
-def length(op: Length, node: Any) -> Run:
+def length(op: Length, node: Any) -> Function:
     return lambda elements: np.asarray(len(elements), "int64")
 
 
 @rule(GetItem, static=_slices)
-def get_item(op: GetItem, node: Any) -> Run:
+def get_item(op: GetItem, node: Any) -> Function:
     def run(elements: list[Any], index: Any) -> Any:
         if isinstance(index, slice):
             return [elements[index]]
@@ -112,7 +109,7 @@ def _chosen(elements: Sequence[Any], index: Any) -> Any:
 
 
 @rule(Insert, static=(1,))
-def insert(op: Insert, node: Any) -> Run:
+def insert(op: Insert, node: Any) -> Function:
     def run(elements: list[Any], index: Any, new: Any) -> Any:
         longer = list(elements)
         longer.insert(int(index), new)
@@ -149,7 +146,7 @@ def _same(x: Any, y: Any) -> Any:
 
 
 @rule(Index)
-def index_of(op: Index, node: Any) -> Run:
+def index_of(op: Index, node: Any) -> Function:
     def run(elements: list[Any], wanted: Any) -> Any:
         found = _equal(elements, wanted)
         if not elements:
@@ -164,7 +161,7 @@ def index_of(op: Index, node: Any) -> Run:
 
 
 @rule(Count)
-def count(op: Count, node: Any) -> Run:
+def count(op: Count, node: Any) -> Function:
     return lambda elements, wanted: _equal(elements, wanted).sum(
         dtype=canonical("int64")
     )

@@ -5,7 +5,7 @@ With ``mode="raise"``, indices out of bounds are handled as in
 (`Choose` returns nan) in their place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from pytensor.tensor.basic import Choose
 from pytensor.tensor.extra_ops import RavelMultiIndex, UnravelIndex
 
 from jaxlink.dispatch.indexing.subtensor import nothing
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
@@ -29,7 +29,7 @@ def _checked(values: Sequence[Any], inside: Any, message: str) -> list[Any]:
 
 
 @rule(UnravelIndex)
-def unravel_index(op: UnravelIndex, node: Any) -> Callable[..., Any]:
+def unravel_index(op: UnravelIndex, node: Any) -> Function:
     n_dims = len(node.outputs)
 
     def run(flat: Any, dims: Any) -> Any:
@@ -48,7 +48,7 @@ def unravel_index(op: UnravelIndex, node: Any) -> Callable[..., Any]:
 
 
 @rule(RavelMultiIndex)
-def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Callable[..., Any]:
+def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Function:
     def run(*operands: Any) -> Any:
         *index, dims = map(_integers, operands)
         flat, inside = jnp.zeros((), dims.dtype), jnp.asarray(True)
@@ -71,7 +71,7 @@ def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Callable[..., Any]:
 
 
 @rule(Choose)
-def choose(op: Choose, node: Any) -> Callable[..., Any]:
+def choose(op: Choose, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(which: Any, choices: Any) -> Any:

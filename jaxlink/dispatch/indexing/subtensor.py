@@ -14,7 +14,7 @@ array; both of its bounds may count from the end. NumPy would shorten one that d
 Here the whole slice is then out of bounds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from pytensor.tensor.subtensor import (
 )
 
 from jaxlink.dispatch.indexing.dynamic_slices import Window, first_index, known_lengths
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import OutOfBoundsError
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, cast, is_static
@@ -238,7 +238,7 @@ def _known(index: Index) -> bool:
 
 
 @rule(Subtensor, AdvancedSubtensor, static=_static_indices)
-def subtensor(op: Any, node: Any) -> Callable[..., Any]:
+def subtensor(op: Any, node: Any) -> Function:
     _check_types(op, node)
     what = name_of(node.inputs[0])
 
@@ -266,7 +266,7 @@ def _is_all(index: Index, shape: tuple[int, ...]) -> bool:
 
 
 @rule(IncSubtensor, AdvancedIncSubtensor, static=_static_indices)
-def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
+def inc_subtensor(op: Any, node: Any) -> Function:
     _check_types(op, node)
     if writes_by_mask(op, node) and _is_mask(node.inputs[2]):
         return _write_by_mask(op)
@@ -305,7 +305,7 @@ def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
     return run
 
 
-def _write_by_mask(op: AdvancedIncSubtensor) -> Callable[..., Any]:
+def _write_by_mask(op: AdvancedIncSubtensor) -> Function:
     def run(x: Any, y: Any, mask: Any) -> Any:
         x = jnp.asarray(x)
         if mask.shape != x.shape[: mask.ndim]:

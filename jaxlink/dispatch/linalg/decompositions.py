@@ -19,14 +19,13 @@ from pytensor.tensor.linalg.decomposition.svd import SVD
 
 from jaxlink.dispatch.linalg.support import (
     DIVERGED,
-    Function,
     check_square,
     demand,
     in_lapack_dtype,
     refuse,
     without_gradient,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.decompositions import (
     eig,
     eigh,

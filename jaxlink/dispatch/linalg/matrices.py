@@ -12,13 +12,12 @@ from pytensor.tensor.linalg.products import Expm
 from pytensor.tensor.linalg.summary import Det, SLogDet
 
 from jaxlink.dispatch.linalg.support import (
-    Function,
     check_square,
     demand,
     in_lapack_dtype,
     refuse,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.matrices import mirror
 from jaxlink.numerics.linalg.pinv import pseudo_inverse
 from jaxlink.numerics.linalg.solve import solve_general

@@ -1,6 +1,5 @@
 """Products of matrices, among them the BLAS calls that PyTensor's rewrites make."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ from pytensor.tensor.blas.gemm import Dot22, Dot22Scalar, Gemm
 from pytensor.tensor.blas.gemv import Gemv
 from pytensor.tensor.math import Dot
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.static import cast
 
 
@@ -23,13 +22,13 @@ def _matmul(node: Any, x: Any, y: Any) -> Any:
 
 
 @rule(Dot, Dot22)
-def dot(op: Any, node: Any) -> Callable[..., Any]:
+def dot(op: Any, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
     return lambda x, y: _matmul(node, *(cast(a, dtype) for a in (x, y)))
 
 
 @rule(BatchedDot)
-def batched_dot(op: BatchedDot, node: Any) -> Callable[..., Any]:
+def batched_dot(op: BatchedDot, node: Any) -> Function:
     def run(x: Any, y: Any) -> Any:
         if x.shape[0] != y.shape[0]:
             raise ValueError(f"{op} got {x.shape[0]} and {y.shape[0]} matrices.")
@@ -39,7 +38,7 @@ def batched_dot(op: BatchedDot, node: Any) -> Callable[..., Any]:
 
 
 @rule(Dot22Scalar)
-def scaled_dot(op: Dot22Scalar, node: Any) -> Callable[..., Any]:
+def scaled_dot(op: Dot22Scalar, node: Any) -> Function:
     return lambda x, y, scale: scale * _matmul(node, x, y)
 
 
@@ -50,12 +49,12 @@ def _scaled_sum(z: Any, beta: Any, alpha: Any, product: Any) -> Any:
 
 
 @rule(Gemm)
-def gemm(op: Gemm, node: Any) -> Callable[..., Any]:
+def gemm(op: Gemm, node: Any) -> Function:
     return lambda z, alpha, x, y, beta: _scaled_sum(z, beta, alpha, _matmul(node, x, y))
 
 
 @rule(Gemv)
-def gemv(op: Gemv, node: Any) -> Callable[..., Any]:
+def gemv(op: Gemv, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*operands: Any) -> Any:

@@ -23,13 +23,12 @@ from pytensor.tensor.linalg.solvers.linear_control import TRSYL
 
 from jaxlink.dispatch.linalg.support import (
     DIVERGED,
-    Function,
     check_rows,
     check_square,
     demand,
     without_gradient,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.linalg.matrices import nan_unless
 from jaxlink.numerics.linalg.sylvester import solve_quasi_triangular_sylvester

@@ -14,14 +14,13 @@ from pytensor.tensor.linalg.solvers.psd import CholeskySolve
 from pytensor.tensor.linalg.solvers.triangular import SolveTriangular
 
 from jaxlink.dispatch.linalg.support import (
-    Function,
     check_rows,
     check_square,
     demand,
     in_lapack_dtype,
     refuse,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.linalg.decompositions import lower_cholesky
 from jaxlink.numerics.linalg.matrices import mirror, nan_unless

@@ -1,12 +1,13 @@
 """What the rules of linear algebra share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from pytensor.tensor.linalg.dtype_utils import linalg_output_dtype
 
+from jaxlink.dispatch.registry import Function
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.values.runtime_checks import check
@@ -15,7 +16,6 @@ from jaxlink.values.types import describe, name_of
 
 __all__ = [
     "DIVERGED",
-    "Function",
     "check_rows",
     "check_square",
     "demand",
@@ -23,8 +23,6 @@ __all__ = [
     "refuse",
     "without_gradient",
 ]
-
-Function = Callable[..., Any]
 
 DIVERGED = "the iteration did not converge, or the matrix is not finite"
 

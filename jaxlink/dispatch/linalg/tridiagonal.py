@@ -8,8 +8,8 @@ from pytensor.tensor.linalg.solvers.tridiagonal import (
     SolveLUFactorTridiagonal,
 )
 
-from jaxlink.dispatch.linalg.support import Function, demand
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.linalg.support import demand
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.tridiagonal import (
     lu_factor_tridiagonal,
     lu_solve_tridiagonal,

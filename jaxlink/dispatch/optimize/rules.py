@@ -30,8 +30,8 @@ from jaxlink.dispatch.optimize.options import (
     read_settings,
     solver_name,
 )
-from jaxlink.dispatch.optimize.solvers import Array, Function, Problem, Result
-from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.dispatch.optimize.solvers import Array, Problem, Result
+from jaxlink.dispatch.registry import Function, Linked, rule
 from jaxlink.errors import DynamicShapeError, UnsupportedOpError
 from jaxlink.values.static import canonical, is_static, to_jax
 

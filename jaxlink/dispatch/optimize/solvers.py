@@ -5,7 +5,7 @@ is a solution. We check the point itself by SciPy's criterion, because a solver 
 stops making progress has not always found a solution.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxlink.dispatch.optimize.options import Settings
+from jaxlink.dispatch.registry import Function
 from jaxlink.errors import UnsupportedOpError
 
 __all__ = [
-    "Function",
     "Problem",
     "Result",
     "divide",
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 Array = Any
-Function = Callable[..., Any]
 Result = tuple[Array, Array]  # solution, success
 GOLDEN = 1.618033988749895
 

@@ -5,14 +5,13 @@ Both return -inf if the check says that -inf can replace it. Under ``checkify`` 
 parameter check is an error, like any other check.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from pymc.logprob.utils import CheckParameterValue
 
 from jaxlink.dispatch.control import check_and_raise
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import to_jax
 
@@ -20,7 +19,7 @@ from jaxlink.values.static import to_jax
 # An inner rule, because it must run even if all parameters are constants. Otherwise
 # PyTensor would evaluate the check and raise.
 @rule(CheckParameterValue, inner=True)
-def check_parameter_value(op: Any, node: Any, link: Any) -> Callable[..., Any]:
+def check_parameter_value(op: Any, node: Any, link: Any) -> Function:
     if not op.can_be_replaced_by_ninf:
         return check_and_raise(op, node, link)
     message = f"{op.exc_type.__name__}: {op.msg}"

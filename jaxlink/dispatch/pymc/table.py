@@ -6,9 +6,6 @@ random variables that they consist of. If a distribution's formula fails in a ta
 from `SYMBOLIC` draws it, or one from `TRUNCATED` if PyMC truncates it.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import pytensor.tensor.random.basic as ptr
 from pymc.distributions import continuous as pmc
 from pymc.distributions import discrete as pmd
@@ -24,6 +21,7 @@ from jaxlink.dispatch.random.registry import (
     register,
     register_symbolic,
 )
+from jaxlink.dispatch.registry import Function
 from jaxlink.numerics.random import (
     continuous,
     discrete,
@@ -78,17 +76,15 @@ ROWS: dict[type[RandomVariable], Row] = {
     ),
 }
 
-Sampler = Callable[..., Any]
-
 # Class of a symbolic distribution -> its sampler.
-SYMBOLIC: dict[type, Sampler] = {
+SYMBOLIC: dict[type, Function] = {
     pmc.AsymmetricLaplaceRV: continuous.asymmetric_laplace,
     pmc.KumaraswamyRV: continuous.kumaraswamy,
     pmd.DiscreteWeibullRV: discrete.discrete_weibull,
 }
 
 # Class of the distribution that PyMC truncates -> its sampler between the bounds.
-TRUNCATED: dict[type, Sampler] = {
+TRUNCATED: dict[type, Function] = {
     ptr.ExponentialRV: truncated.exponential,
     ptr.ParetoRV: truncated.pareto,
     ptr.LaplaceRV: truncated.laplace,

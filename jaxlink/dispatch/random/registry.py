@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pytensor.tensor.random.op import RandomVariable
 
-from jaxlink.dispatch.registry import load_optional_rules
+from jaxlink.dispatch.registry import Function, load_optional_rules
 from jaxlink.errors import RuleError
 from jaxlink.values.types import dotted, nearest
 
@@ -33,7 +33,7 @@ __all__ = [
     "symbolic_sampler",
 ]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Function)
 RVType = type[RandomVariable] | str
 
 
@@ -41,7 +41,7 @@ RVType = type[RandomVariable] | str
 class Row:
     """A sampler, and what the rule needs to know about it. See `sampler`."""
 
-    draw: Callable[..., Any]
+    draw: Function
     static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = ()
     cast: bool = True
     reads_op: bool = False
@@ -56,7 +56,7 @@ IMPROPER = "it is improper, so it cannot be sampled from; give it a proper prior
 
 _ROWS: dict[RVType, Row] = {}
 _WITHOUT_SAMPLER: dict[type, str] = {}
-_SYMBOLIC: dict[tuple[type, bool], Callable[..., Any]] = {}
+_SYMBOLIC: dict[tuple[type, bool], Function] = {}
 
 
 def register(rows: Mapping[type[RandomVariable], Row]) -> None:
@@ -66,15 +66,13 @@ def register(rows: Mapping[type[RandomVariable], Row]) -> None:
         _ROWS[rv_type] = row
 
 
-def register_symbolic(
-    samplers: Mapping[type, Callable[..., Any]], *, truncated: bool
-) -> None:
+def register_symbolic(samplers: Mapping[type, Function], *, truncated: bool) -> None:
     """Add the samplers of symbolic distributions, or of what these truncate."""
     for base, draw in samplers.items():
         _SYMBOLIC[base, truncated] = draw
 
 
-def symbolic_sampler(base: type, truncated: bool) -> Callable[..., Any]:
+def symbolic_sampler(base: type, truncated: bool) -> Function:
     """The sampler of a `jaxlink.ops.distributions.SymbolicDraw`."""
     load_optional_rules(base)
     return _SYMBOLIC[base, truncated]

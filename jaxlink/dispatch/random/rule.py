@@ -5,7 +5,7 @@ returns the stream after the draw. By the law of streams, the *t*-th draw along 
 uses ``fold_in(fold_in(key, i), t)`` and nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from jaxlink.dispatch.random.registry import (
     no_derivative,
     reason_against,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
@@ -35,14 +35,13 @@ __all__ = ["no_sampler", "python_draws", "random_variable"]
 
 def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
     """The size, and the parameters that determine a shape."""
-    del node
     row = find_row(op)
     parameters = () if row is None else row.static_parameters(op)
     return (1, *(i + 2 for i in parameters))
 
 
 @rule(RandomVariable, static=_static_operands)
-def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
+def random_variable(op: RandomVariable, node: Apply) -> Function:
     row = find_row(op)
     if row is None:
         raise no_sampler(op, node)
@@ -67,7 +66,7 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
     return run
 
 
-def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
+def _without_gradient(draw: Function, op: RandomVariable) -> Any:
     message = no_derivative(op.name)
 
     def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
@@ -160,6 +159,5 @@ def python_draws(op: RandomVariable) -> bool:
 
 
 @rule(WithoutDerivative)
-def without_derivative(op: WithoutDerivative, node: Any) -> Callable[..., Any]:
-    del node
+def without_derivative(op: WithoutDerivative, node: Any) -> Function:
     return undifferentiable(jnp.asarray, ArgumentError, no_derivative(op.name, op.of))

@@ -15,14 +15,11 @@ from jaxlink.values.streams import Stream, root_streams
 def streams_of_key(
     op: RootStreams, node: Any
 ) -> Callable[[Stream], tuple[Stream, ...]]:
-    del node
     return lambda stream: tuple(root_streams(stream, op.draws))
 
 
 @rule(Streams)
 def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]]:
-    del op, node
-
     def run(words: jax.Array) -> tuple[Stream, ...]:
         keys = jax.random.wrap_key_data(words, impl="threefry2x32")
         # Most generators draw once. One fold_in for all makes a smaller program.
@@ -35,8 +32,6 @@ def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]
 
 @rule(StreamStates)
 def _stream_states(op: StreamStates, node: Any) -> Callable[..., jax.Array]:
-    del op, node
-
     def row(stream: Stream) -> jax.Array:
         count = jnp.asarray(stream.count, "uint32")
         return jnp.append(jax.random.key_data(stream.key), count)

@@ -14,7 +14,7 @@ from pytensor.graph.fg import AbstractFunctionGraph
 from pytensor.scalar.loop import ScalarLoop
 from pytensor.tensor.elemwise import Elemwise
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.scalar.rules import scalar_rule
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.runtime_checks import check
@@ -25,7 +25,7 @@ __all__ = ["check_broadcast"]
 
 
 @rule(Elemwise)
-def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
+def elemwise(op: Elemwise, node: Any) -> Function:
     run = scalar_rule(op.scalar_op, op.make_scalar_node(*node.inputs))
     one = len(node.outputs) == 1
 
@@ -108,13 +108,13 @@ def scalar_graph(fgraph: AbstractFunctionGraph) -> Callable[..., tuple[Any, ...]
 
 
 @rule(ps.Composite)
-def composite(op: ps.Composite, node: Any) -> Callable[..., Any]:
+def composite(op: ps.Composite, node: Any) -> Function:
     run = scalar_graph(op.fgraph)
     return run if len(op.outputs) > 1 else lambda *args: run(*args)[0]
 
 
 @rule(ScalarLoop)
-def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
+def scalar_loop(op: ScalarLoop, node: Any) -> Function:
     """A while loop. If its greatest length is known, a scan gives its derivative.
 
     JAX cannot differentiate a while loop in reverse, because it does not know how many
@@ -156,7 +156,7 @@ def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
     def run(n_steps: Any, *args: Any) -> Any:
         if not op.is_while:
             check(jnp.all(n_steps >= 0), f"{op} has a negative number of steps.")
-        one_element: Callable[..., Any] = by_while
+        one_element: Function = by_while
         if isinstance(n_steps, np.ndarray | np.generic):
             one_element = jax.custom_jvp(by_while)
             scanned = partial(by_scan, max(int(np.max(n_steps, initial=0)), 0))

@@ -6,7 +6,6 @@ cast to their common dtype. For `AS_GIVEN`, and for the rules below, they keep t
 dtypes.
 """
 
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -17,7 +16,7 @@ from jax import lax
 from jax.scipy import special
 from pytensor.tensor.math import MulWithoutZeros
 
-from jaxlink.dispatch.registry import find_rule, foreign_conversion, rule
+from jaxlink.dispatch.registry import Function, find_rule, foreign_conversion, rule
 from jaxlink.dispatch.special import SPECIAL
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics import arithmetic, elementary
@@ -25,8 +24,6 @@ from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.types import dotted
 
 __all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]
-
-Function = Callable[..., Any]
 
 
 def variadic(fn: Function) -> Function:

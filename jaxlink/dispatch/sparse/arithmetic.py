@@ -15,8 +15,8 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run, times
+from jaxlink.dispatch.registry import Function, rule
+from jaxlink.dispatch.sparse.conversion import times
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.bcoo import (
     Entries,
@@ -76,7 +76,7 @@ _AT_UNION = {
 
 
 @rule(*_AT_UNION)
-def at_union(op: Any, node: Any) -> Run:
+def at_union(op: Any, node: Any) -> Function:
     combine = _AT_UNION[type(op)]
     dtype = node.outputs[0].type.dtype
 
@@ -88,7 +88,7 @@ def at_union(op: Any, node: Any) -> Run:
 
 
 @rule(psm.AddSparseSparseData)
-def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Run:
+def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Function:
     """The sum of two matrices that store the same elements."""
     format = node.inputs[0].type.format
 
@@ -106,7 +106,7 @@ def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Run:
 
 
 @rule(psm.AddSparseDense)
-def add_s_d(op: psm.AddSparseDense, node: Any) -> Run:
+def add_s_d(op: psm.AddSparseDense, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, y: Any) -> Any:
@@ -130,7 +130,7 @@ def _at_columns(entries: Entries, op: Any, y: Any) -> Any:
 
 
 @rule(psm.StructuredAddSparseDenseVector)
-def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Run:
+def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Function:
     def run(x: BCOO, y: Any) -> BCOO:
         entries = merged(decode(x))
         added = _at_columns(entries, op, y)
@@ -141,7 +141,7 @@ def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Run
 
 
 @rule(psm.MultiplySparseDenseVector)
-def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Run:
+def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Function:
     def run(x: BCOO, y: Any) -> BCOO:
         entries = merged(decode(x))
         return _without_zeros(entries, times(entries, _at_columns(entries, op, y)))
@@ -150,7 +150,7 @@ def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Run:
 
 
 @rule(psm.MultiplySparseDense)
-def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Run:
+def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, y: Any) -> BCOO:
@@ -185,7 +185,7 @@ _WITH_DENSE = {
 
 
 @rule(*_NEGATED)
-def negated_comparison(op: Any, node: Any) -> Run:
+def negated_comparison(op: Any, node: Any) -> Function:
     opposite: Callable[[Any, Any], Any] = _NEGATED[type(op)]
     format = node.outputs[0].type.format
 
@@ -198,7 +198,7 @@ def negated_comparison(op: Any, node: Any) -> Run:
 
 
 @rule(*_WITH_DENSE)
-def comparison_with_dense(op: Any, node: Any) -> Run:
+def comparison_with_dense(op: Any, node: Any) -> Function:
     compare = _WITH_DENSE[type(op)]
 
     def run(x: BCOO, y: Any) -> Any:
@@ -210,7 +210,7 @@ def comparison_with_dense(op: Any, node: Any) -> Run:
 
 
 @rule(psm.SpSum)
-def sp_sum(op: psm.SpSum, node: Any) -> Run:
+def sp_sum(op: psm.SpSum, node: Any) -> Function:
     def run(x: BCOO) -> Any:
         entries = decode(x).structured() if op.structured else decode(x)
         if op.axis is None:

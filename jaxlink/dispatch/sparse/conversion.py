@@ -6,7 +6,6 @@ indices from ``csm_properties(x)`` have the greatest length that is possible. Th
 end is 0, and ``indptr`` says where it begins.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.arithmetic import cast, convert
 from jaxlink.values.bcoo import (
@@ -36,8 +35,6 @@ from jaxlink.values.static import canonical
 
 __all__ = ["lines_of", "times"]
 
-Run = Callable[..., Any]
-
 
 def times(entries: Entries, y: Any) -> Any:
     """The data times ``y``, which has a factor (or a row of factors) for each entry.
@@ -57,7 +54,7 @@ def lines_of(indptr: Any, size: int) -> Any:
 
 
 @rule(psb.CSM, static=(3,))
-def csm(op: psb.CSM, node: Any) -> Run:
+def csm(op: psb.CSM, node: Any) -> Function:
     def run(data: Any, indices: Any, indptr: Any, shape: Any) -> BCOO:
         if len(shape) != 2:
             raise ValueError(f"CSM: the shape must have two elements, not {len(shape)}")
@@ -83,7 +80,7 @@ def csm(op: psb.CSM, node: Any) -> Run:
 
 
 @rule(psb.CSMProperties, known=(3,))
-def csm_properties(op: psb.CSMProperties, node: Any) -> Run:
+def csm_properties(op: psb.CSMProperties, node: Any) -> Function:
     format = node.inputs[0].type.format
 
     def run(x: BCOO) -> tuple[Any, ...]:
@@ -100,7 +97,7 @@ def csm_properties(op: psb.CSMProperties, node: Any) -> Run:
 
 
 @rule(psb.CSMGrad)
-def csm_grad(op: psb.CSMGrad, node: Any) -> Run:
+def csm_grad(op: psb.CSMGrad, node: Any) -> Function:
     """The elements of a matrix g at the entries of a matrix x."""
     dtype = node.outputs[0].type.dtype
 
@@ -120,7 +117,7 @@ def csm_grad(op: psb.CSMGrad, node: Any) -> Run:
 
 
 @rule(psb.Cast)
-def sparse_cast(op: psb.Cast, node: Any) -> Run:
+def sparse_cast(op: psb.Cast, node: Any) -> Function:
     from_type, to_type = node.inputs[0].type, node.outputs[0].type
 
     def run(x: BCOO) -> BCOO:
@@ -133,35 +130,35 @@ def sparse_cast(op: psb.Cast, node: Any) -> Run:
 
 
 @rule(psb.DenseFromSparse)
-def dense_from_sparse(op: psb.DenseFromSparse, node: Any) -> Run:
+def dense_from_sparse(op: psb.DenseFromSparse, node: Any) -> Function:
     if op.sparse_grad:
         return lambda x: to_dense(decode(x).structured())
     return lambda x: to_dense(decode(x))
 
 
 @rule(psb.SparseFromDense)
-def sparse_from_dense(op: psb.SparseFromDense, node: Any) -> Run:
+def sparse_from_dense(op: psb.SparseFromDense, node: Any) -> Function:
     return lambda x: encode(from_dense(jnp.asarray(x), op.format))
 
 
 @rule(psb.Transpose)
-def transpose(op: psb.Transpose, node: Any) -> Run:
+def transpose(op: psb.Transpose, node: Any) -> Function:
     return lambda x: encode(transposed(decode(x)))
 
 
 @rule(psb.Remove0)
-def remove0(op: psb.Remove0, node: Any) -> Run:
+def remove0(op: psb.Remove0, node: Any) -> Function:
     return lambda x: encode(decode(x).without_zeros())
 
 
 @rule(psb.EnsureSortedIndices)
-def ensure_sorted_indices(op: psb.EnsureSortedIndices, node: Any) -> Run:
+def ensure_sorted_indices(op: psb.EnsureSortedIndices, node: Any) -> Function:
     format = node.inputs[0].type.format
     return lambda x: encode(sorted_within_lines(decode(x), format))
 
 
 @rule(psb.Diag)
-def diag(op: psb.Diag, node: Any) -> Run:
+def diag(op: psb.Diag, node: Any) -> Function:
     def run(x: BCOO) -> Any:
         m, n = x.shape
         if m != n:
@@ -174,7 +171,7 @@ def diag(op: psb.Diag, node: Any) -> Run:
 
 
 @rule(psb.ColScaleCSC, psb.RowScaleCSC)
-def scale(op: psb.ColScaleCSC | psb.RowScaleCSC, node: Any) -> Run:
+def scale(op: psb.ColScaleCSC | psb.RowScaleCSC, node: Any) -> Function:
     by_row = isinstance(op, psb.RowScaleCSC)
     x_type, s_type = (var.type for var in node.inputs)
     common = np.result_type(x_type.dtype, s_type.dtype)

@@ -13,8 +13,7 @@ from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 
 from jaxlink.dispatch.indexing.subtensor import nothing
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.bcoo import (
     Entries,
@@ -98,12 +97,12 @@ def _copied(x: Entries, index: Any, repetition: Any, copies: int) -> Entries:
 
 
 @rule(psb.GetItemList)
-def get_item_list(op: psb.GetItemList, node: Any) -> Run:
+def get_item_list(op: psb.GetItemList, node: Any) -> Function:
     return lambda x, index: encode(_rows(decode(x), _index(op, index, x.shape[0])))
 
 
 @rule(psb.GetItem2d, static=tuple(range(1, 7)))
-def get_item_2d(op: psb.GetItem2d, node: Any) -> Run:
+def get_item_2d(op: psb.GetItem2d, node: Any) -> Function:
     def run(x: BCOO, *bounds: Any) -> BCOO:
         entries = decode(x)
         for part in (bounds[:3], bounds[3:]):
@@ -118,7 +117,7 @@ def get_item_2d(op: psb.GetItem2d, node: Any) -> Run:
 
 
 @rule(psb.GetItemScalar)
-def get_item_scalar(op: psb.GetItemScalar, node: Any) -> Run:
+def get_item_scalar(op: psb.GetItemScalar, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, row: Any, column: Any) -> Any:
@@ -132,7 +131,7 @@ def get_item_scalar(op: psb.GetItemScalar, node: Any) -> Run:
 
 
 @rule(psb.GetItem2Lists)
-def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Run:
+def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Function:
     by_column = node.inputs[0].type.format == "csc"
     dtype = node.outputs[0].type.dtype
 
@@ -163,7 +162,7 @@ def _or_nothing(inside: Any, value: Any) -> Any:
 
 
 @rule(psb.GetItemListGrad)
-def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
+def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Function:
     """A matrix of zeros with given rows. Of repeated rows the last one is kept."""
     dtype = node.outputs[0].type.dtype
 
@@ -185,7 +184,7 @@ def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
 
 
 @rule(psb.GetItem2ListsGrad)
-def get_item_2lists_grad(op: psb.GetItem2ListsGrad, node: Any) -> Run:
+def get_item_2lists_grad(op: psb.GetItem2ListsGrad, node: Any) -> Function:
     """A matrix of zeros with given elements. Of repeated ones the last is kept."""
     dtype = node.outputs[0].type.dtype
 

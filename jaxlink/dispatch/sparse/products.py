@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run, lines_of, times
+from jaxlink.dispatch.registry import Function, rule
+from jaxlink.dispatch.sparse.conversion import lines_of, times
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.numerics.sparse import sums_of_rows
 from jaxlink.values.bcoo import (
@@ -96,13 +96,13 @@ def _sparse_product(x: Entries, y: Any, format: str) -> BCOO:
 
 
 @rule(psm.Dot)
-def dot(op: psm.Dot, node: Any) -> Run:
+def dot(op: psm.Dot, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
     return lambda x, y: _product(*_operands(op, x, y, dtype))
 
 
 @rule(psm.Usmm)
-def usmm(op: psm.Usmm, node: Any) -> Run:
+def usmm(op: psm.Usmm, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(alpha: Any, x: Any, y: Any, z: Any) -> Any:
@@ -113,7 +113,7 @@ def usmm(op: psm.Usmm, node: Any) -> Run:
 
 
 @rule(psm.StructuredDot)
-def structured_dot(op: psm.StructuredDot, node: Any) -> Run:
+def structured_dot(op: psm.StructuredDot, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
     format = getattr(node.outputs[0].type, "format", None)
 
@@ -127,13 +127,13 @@ def structured_dot(op: psm.StructuredDot, node: Any) -> Run:
 
 
 @rule(psm.TrueDot)
-def true_dot(op: psm.TrueDot, node: Any) -> Run:
+def true_dot(op: psm.TrueDot, node: Any) -> Function:
     dtype, format = node.outputs[0].type.dtype, node.outputs[0].type.format
     return lambda x, y: _sparse_product(*_operands(op, x, y, dtype), format)
 
 
 @rule(psm.StructuredDotGradCSC, psm.StructuredDotGradCSR)
-def structured_dot_grad(op: Any, node: Any) -> Run:
+def structured_dot_grad(op: Any, node: Any) -> Function:
     """The elements of ``g @ b.T`` at the entries of a matrix."""
     dtype = node.outputs[0].type.dtype
     by_column = isinstance(op, psm.StructuredDotGradCSC)
@@ -153,7 +153,7 @@ def structured_dot_grad(op: Any, node: Any) -> Run:
 
 
 @rule(psm.SamplingDot)
-def sampling_dot(op: psm.SamplingDot, node: Any) -> Run:
+def sampling_dot(op: psm.SamplingDot, node: Any) -> Function:
     """The elements of ``x @ y.T`` at the entries of a matrix, times these."""
     dtype = node.outputs[0].type.dtype
 

@@ -10,8 +10,7 @@ from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 from pytensor.sparse.linalg import SparseBlockDiagonal
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.bcoo import (
     Entries,
@@ -45,7 +44,7 @@ def _placed(
 
 
 @rule(psb.HStack, psb.VStack)
-def stack(op: psb.HStack | psb.VStack, node: Any) -> Run:
+def stack(op: psb.HStack | psb.VStack, node: Any) -> Function:
     axis = 1 if isinstance(op, psb.HStack) else 0
     wanted = op.format, op.dtype
     alike = all((var.type.format, var.type.dtype) == wanted for var in node.inputs)
@@ -75,7 +74,7 @@ def _all_stored(block: Entries) -> Entries:
 
 
 @rule(SparseBlockDiagonal)
-def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
+def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*matrices: Any) -> BCOO:
@@ -94,7 +93,7 @@ def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
 
 
 @rule(psb.ConstructSparseFromList, static=(0,))
-def construct_from_list(op: psb.ConstructSparseFromList, node: Any) -> Run:
+def construct_from_list(op: psb.ConstructSparseFromList, node: Any) -> Function:
     """A matrix with dense rows at given places. All elements of the rows are stored."""
     dtype = node.outputs[0].type.dtype
 
