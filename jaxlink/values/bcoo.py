@@ -15,7 +15,7 @@ Other code drops absent entries and padding, because both are out of bounds. Ope
 on the stored elements alone ("structured") turn absent entries into padding.
 
 Entries are in any order. Entries with the same (row, column) add up. Only code that
-needs an order sorts, as `ordered` does.
+needs an order sorts, as `Entries.ordered` does.
 """
 
 import sys
@@ -44,14 +44,9 @@ __all__ = [
     "is_bcoo",
     "is_bcsr",
     "is_scipy",
-    "merged",
     "order_of",
-    "ordered",
     "pointers",
     "same_pattern",
-    "sorted_within_lines",
-    "to_dense",
-    "transposed",
     "with_padding",
 ]
 
@@ -94,6 +89,52 @@ class Entries:
 
     def astype(self, dtype: Any) -> "Entries":
         return replace(self, data=self.data.astype(dtype))
+
+    def transposed(self) -> "Entries":
+        m, n = self.shape
+        return replace(self, rows=self.columns, columns=self.rows, shape=(n, m))
+
+    def to_dense(self) -> jax.Array:
+        zeros = jnp.zeros(self.shape, self.data.dtype)
+        return zeros.at[self.rows, self.columns].add(self.data, mode="drop")
+
+    def merged(self) -> "Entries":
+        """The same matrix, with entries that share a (row, column) added up."""
+        if self.unique:
+            return self
+        groups = group(self.rows, self.columns, self.shape)
+        stored = groups.add_up(self.stored.astype("int32")) > 0
+        data = groups.add_up(self.data)
+        return Entries(data, groups.rows, groups.columns, stored, self.shape, True)
+
+    def ordered(self, format: str) -> "Entries":
+        """The stored entries, sorted by row (csr) or column (csc), then padding.
+
+        The sort is stable.
+        """
+        kept = self.structured()
+        return kept._taken(order_of([kept._lines(format)[0]]))
+
+    def sorted_within_lines(self, format: str) -> "Entries":
+        """The stored entries, sorted by row and column (csr) or by column and row
+        (csc), then the others, which keep their derivatives."""
+        major, minor = self.structured()._lines(format)
+        return self._taken(order_of((minor, major)))
+
+    def _lines(self, format: str) -> tuple[Any, Any]:
+        """Each entry's line (its row for csr, its column for csc), and its index in
+        it."""
+        rows, columns = self.rows, self.columns
+        return (columns, rows) if format == "csc" else (rows, columns)
+
+    def _taken(self, order: Any) -> "Entries":
+        return replace(
+            self,
+            data=self.data[order],
+            rows=self.rows[order],
+            columns=self.columns[order],
+            stored=self.stored[order],
+        )
 
 
 def is_scipy(value: Any) -> bool:
@@ -205,53 +246,15 @@ def encode(entries: Entries) -> "BCOO":
     )
 
 
-def transposed(entries: Entries) -> Entries:
-    """The entries of the transpose."""
-    return replace(
-        entries,
-        rows=entries.columns,
-        columns=entries.rows,
-        shape=(entries.shape[1], entries.shape[0]),
-    )
-
-
 def from_dense(x: Any, format: str = "csr") -> Entries:
     """An entry for each element of a dense matrix; the nonzero ones are stored."""
     if format == "csc":
-        return transposed(from_dense(x.T))
+        return from_dense(x.T).transposed()
     m, n = x.shape
     count = jnp.arange(m * n, dtype="int32")
     data = jnp.asarray(x).reshape(m * n)
     n_or_1 = max(n, 1)
     return Entries(data, count // n_or_1, count % n_or_1, data != 0, (m, n), True)
-
-
-def to_dense(entries: Entries) -> jax.Array:
-    """The dense matrix of ``entries``."""
-    zeros = jnp.zeros(entries.shape, entries.data.dtype)
-    return zeros.at[entries.rows, entries.columns].add(entries.data, mode="drop")
-
-
-def ordered(entries: Entries, format: str) -> Entries:
-    """The stored entries, sorted by row (csr) or column (csc), then padding.
-
-    The sort is stable.
-    """
-    kept = entries.structured()
-    return _taken(kept, order_of([_lines(kept, format)[0]]))
-
-
-def sorted_within_lines(entries: Entries, format: str) -> Entries:
-    """The stored entries, sorted by row and column (csr) or by column and row (csc),
-    then the others, which keep their derivatives."""
-    major, minor = _lines(entries.structured(), format)
-    return _taken(entries, order_of((minor, major)))
-
-
-def _lines(entries: Entries, format: str) -> tuple[Any, Any]:
-    """Each entry's line (its row for csr, its column for csc), and its index in it."""
-    rows, columns = entries.rows, entries.columns
-    return (columns, rows) if format == "csc" else (rows, columns)
 
 
 def pointers(lines: Any, count: int) -> jax.Array:
@@ -299,16 +302,6 @@ def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
     )
 
 
-def merged(entries: Entries) -> Entries:
-    """``entries``, with those that share a (row, column) added up."""
-    if entries.unique:
-        return entries
-    groups = group(entries.rows, entries.columns, entries.shape)
-    stored = groups.add_up(entries.stored.astype("int32")) > 0
-    data = groups.add_up(entries.data)
-    return Entries(data, groups.rows, groups.columns, stored, entries.shape, True)
-
-
 def concatenated(parts: Sequence[Entries], shape: tuple[int, int]) -> Entries:
     """All entries of ``parts``, which share a dtype and the coordinates of a matrix of
     ``shape``."""
@@ -338,14 +331,4 @@ def order_of(keys: Sequence[Any]) -> jax.Array:
         lambda *keys: jnp.arange(size, dtype="int32"),
         lambda *keys: jnp.lexsort(keys).astype("int32"),
         *keys,
-    )
-
-
-def _taken(entries: Entries, order: Any) -> Entries:
-    return replace(
-        entries,
-        data=entries.data[order],
-        rows=entries.rows[order],
-        columns=entries.columns[order],
-        stored=entries.stored[order],
     )

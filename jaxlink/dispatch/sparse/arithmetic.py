@@ -25,10 +25,7 @@ from jaxlink.values.bcoo import (
     encode,
     from_dense,
     group,
-    merged,
-    ordered,
     same_pattern,
-    to_dense,
 )
 from jaxlink.values.static import canonical
 
@@ -94,7 +91,7 @@ def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Function:
 
     def run(x: BCOO, y: BCOO) -> BCOO:
         _same_shape(op, x, y)
-        x_entries, y_entries = (ordered(decode(m), format) for m in (x, y))
+        x_entries, y_entries = (decode(m).ordered(format) for m in (x, y))
         size = len(x_entries)
         # Their data may differ in length, but stored elements come first.
         y_data = y_entries.data[:size]
@@ -132,7 +129,7 @@ def _at_columns(entries: Entries, op: Any, y: Any) -> Any:
 @rule(psm.StructuredAddSparseDenseVector)
 def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Function:
     def run(x: BCOO, y: Any) -> BCOO:
-        entries = merged(decode(x))
+        entries = decode(x).merged()
         added = _at_columns(entries, op, y)
         nonzero = entries.stored & (entries.data != 0)
         return _without_zeros(entries, entries.data + jnp.where(nonzero, added, 0))
@@ -143,7 +140,7 @@ def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Fun
 @rule(psm.MultiplySparseDenseVector)
 def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Function:
     def run(x: BCOO, y: Any) -> BCOO:
-        entries = merged(decode(x))
+        entries = decode(x).merged()
         return _without_zeros(entries, times(entries, _at_columns(entries, op, y)))
 
     return run
@@ -191,7 +188,7 @@ def negated_comparison(op: Any, node: Any) -> Function:
 
     def run(x: BCOO, y: BCOO) -> BCOO:
         _same_shape(op, x, y)
-        dense = [cast(to_dense(decode(matrix)), _common(node)) for matrix in (x, y)]
+        dense = [cast(decode(matrix).to_dense(), _common(node)) for matrix in (x, y)]
         return encode(from_dense((~opposite(*dense)).astype("uint8"), format))
 
     return run
@@ -203,7 +200,7 @@ def comparison_with_dense(op: Any, node: Any) -> Function:
 
     def run(x: BCOO, y: Any) -> Any:
         _same_shape(op, x, y)
-        dense = cast(to_dense(decode(x)), _common(node))
+        dense = cast(decode(x).to_dense(), _common(node))
         return compare(dense, cast(y, _common(node))).astype("uint8")
 
     return run

@@ -23,13 +23,8 @@ from jaxlink.values.bcoo import (
     encode,
     from_dense,
     group,
-    merged,
-    ordered,
     pointers,
     same_pattern,
-    sorted_within_lines,
-    to_dense,
-    transposed,
 )
 from jaxlink.values.static import canonical
 
@@ -74,7 +69,7 @@ def csm(op: psb.CSM, node: Any) -> Function:
         inside = lines < count
         minor = jnp.where(inside, jnp.asarray(indices, "int32"), width)
         entries = Entries(jnp.asarray(data), lines, minor, inside, (count, width))
-        return encode(entries if op.format == "csr" else transposed(entries))
+        return encode(entries if op.format == "csr" else entries.transposed())
 
     return run
 
@@ -84,8 +79,8 @@ def csm_properties(op: psb.CSMProperties, node: Any) -> Function:
     format = node.inputs[0].type.format
 
     def run(x: BCOO) -> tuple[Any, ...]:
-        entries = ordered(decode(x), format)
-        across = entries if format == "csr" else transposed(entries)
+        entries = decode(x).ordered(format)
+        across = entries if format == "csr" else entries.transposed()
         return (
             entries.data,
             jnp.where(entries.stored, across.columns, 0).astype("int32"),
@@ -123,7 +118,7 @@ def sparse_cast(op: psb.Cast, node: Any) -> Function:
     def run(x: BCOO) -> BCOO:
         if from_type.dtype == to_type.dtype:
             return x
-        entries = merged(decode(x))  # SciPy adds up duplicates before it rounds
+        entries = decode(x).merged()  # SciPy adds up duplicates before it rounds
         return encode(replace(entries, data=convert(entries.data, to_type.dtype)))
 
     return run
@@ -132,8 +127,8 @@ def sparse_cast(op: psb.Cast, node: Any) -> Function:
 @rule(psb.DenseFromSparse)
 def dense_from_sparse(op: psb.DenseFromSparse, node: Any) -> Function:
     if op.sparse_grad:
-        return lambda x: to_dense(decode(x).structured())
-    return lambda x: to_dense(decode(x))
+        return lambda x: decode(x).structured().to_dense()
+    return lambda x: decode(x).to_dense()
 
 
 @rule(psb.SparseFromDense)
@@ -143,7 +138,7 @@ def sparse_from_dense(op: psb.SparseFromDense, node: Any) -> Function:
 
 @rule(psb.Transpose)
 def transpose(op: psb.Transpose, node: Any) -> Function:
-    return lambda x: encode(transposed(decode(x)))
+    return lambda x: encode(decode(x).transposed())
 
 
 @rule(psb.Remove0)
@@ -154,7 +149,7 @@ def remove0(op: psb.Remove0, node: Any) -> Function:
 @rule(psb.EnsureSortedIndices)
 def ensure_sorted_indices(op: psb.EnsureSortedIndices, node: Any) -> Function:
     format = node.inputs[0].type.format
-    return lambda x: encode(sorted_within_lines(decode(x), format))
+    return lambda x: encode(decode(x).sorted_within_lines(format))
 
 
 @rule(psb.Diag)

@@ -15,15 +15,7 @@ from pytensor.sparse import basic as psb
 from jaxlink.dispatch.indexing.subtensor import nothing
 from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.arithmetic import cast
-from jaxlink.values.bcoo import (
-    Entries,
-    decode,
-    encode,
-    group,
-    order_of,
-    pointers,
-    transposed,
-)
+from jaxlink.values.bcoo import Entries, decode, encode, group, order_of, pointers
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
@@ -110,7 +102,7 @@ def get_item_2d(op: psb.GetItem2d, node: Any) -> Function:
             if (start, stop, step) != (None, None, None):
                 chosen = range(entries.shape[0])[start:stop:step]
                 entries = _rows(entries, np.asarray(chosen, "int32"))
-            entries = transposed(entries)
+            entries = entries.transposed()
         return encode(entries)
 
     return run
@@ -144,7 +136,7 @@ def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Function:
         inside = (i < x.shape[0]) & (j < x.shape[1])
         entries = decode(x)
         if by_column:
-            entries, i, j = transposed(entries), j, i
+            entries, i, j = entries.transposed(), j, i
         lines = _rows(entries, i)
         wanted = jnp.asarray(j).at[lines.rows].get(mode="fill", fill_value=-1)
         place = jnp.where(lines.columns == wanted, lines.rows, i.shape[0])

@@ -16,15 +16,7 @@ from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.sparse.conversion import lines_of, times
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.numerics.sparse import sums_of_rows
-from jaxlink.values.bcoo import (
-    Entries,
-    decode,
-    encode,
-    from_dense,
-    merged,
-    to_dense,
-    transposed,
-)
+from jaxlink.values.bcoo import Entries, decode, encode, from_dense
 from jaxlink.values.static import canonical
 
 
@@ -54,12 +46,12 @@ def _product(x: Any, y: Any) -> Any:
         return _of_sparse(x, y)
     if isinstance(x, Entries):
         return _by_dense(x, y)
-    return _by_dense(transposed(y), x.T).T
+    return _by_dense(y.transposed(), x.T).T
 
 
 def _of_sparse(x: Entries, y: Entries) -> Any:
     """``x @ y`` as a dense matrix: for each entry of ``x``, a line of ``y``."""
-    dense = to_dense(y)
+    dense = y.to_dense()
     lines = dense.at[x.columns].get(mode="fill", fill_value=0)
     pattern = jnp.zeros(y.shape, bool)
     pattern = pattern.at[y.rows, y.columns].max(y.stored, mode="drop")
@@ -85,7 +77,7 @@ def _by_pairs(x: Entries, y: Entries) -> Entries:
         stored=(meet & x.stored[:, None] & y.stored).reshape(-1),
         shape=shape,
     )
-    return merged(pairs)
+    return pairs.merged()
 
 
 def _sparse_product(x: Entries, y: Any, format: str) -> BCOO:
@@ -140,7 +132,7 @@ def structured_dot_grad(op: Any, node: Any) -> Function:
 
     def run(indices: Any, indptr: Any, b: Any, g: Any) -> Any:
         b, g = (
-            to_dense(x) if isinstance(x, Entries) else x
+            x.to_dense() if isinstance(x, Entries) else x
             for x in (_entries(b, dtype), _entries(g, dtype))
         )
         lines, minor = lines_of(indptr, indices.shape[0]), cast(indices, "int32")
@@ -162,7 +154,7 @@ def sampling_dot(op: psm.SamplingDot, node: Any) -> Function:
             raise ValueError(
                 f"{op}: shapes {x.shape}, {y.shape} and {p.shape} do not fit"
             )
-        pattern = merged(decode(p))
+        pattern = decode(p).merged()
         x, y = (jnp.asarray(cast(z, dtype)) for z in (x, y))
         left = x.at[pattern.rows].get(mode="fill", fill_value=0)
         right = y.at[pattern.columns].get(mode="fill", fill_value=0)

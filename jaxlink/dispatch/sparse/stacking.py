@@ -12,14 +12,7 @@ from pytensor.sparse.linalg import SparseBlockDiagonal
 
 from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.arithmetic import cast
-from jaxlink.values.bcoo import (
-    Entries,
-    concatenated,
-    decode,
-    encode,
-    from_dense,
-    merged,
-)
+from jaxlink.values.bcoo import Entries, concatenated, decode, encode, from_dense
 from jaxlink.values.static import canonical
 
 
@@ -63,7 +56,7 @@ def stack(op: psb.HStack | psb.VStack, node: Any) -> Function:
         shape = (width, total) if axis else (total, width)
         whole = _placed(blocks, corners, shape, op.dtype)
         # If SciPy has to convert a block, it adds up duplicates.
-        return encode(whole if alike else merged(whole))
+        return encode(whole if alike else whole.merged())
 
     return run
 
@@ -87,7 +80,7 @@ def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Function:
             for axis in (0, 1)
         )
         *corners, shape = zip(rows, columns, strict=True)
-        return encode(merged(_placed(blocks, corners, shape, dtype)))
+        return encode(_placed(blocks, corners, shape, dtype).merged())
 
     return run
 
