@@ -58,8 +58,8 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
         elif any(batched):
             outs = _mapped(core, flat, batched)
         else:
-            return _reshaped([x[None] for x in _arrays(core(*flat))], batch)
-        return _reshaped(outs, batch)
+            outs = [x[None] for x in _arrays(core(*flat))]
+        return tuple(out.reshape(batch + out.shape[1:]) for out in outs)
 
     # A preferred static operand is a single value. A batch of values does not help.
     preferred = (
@@ -82,11 +82,7 @@ def _arrays(outs: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(jnp.asarray(to_jax(out)) for out in outs)
 
 
-def _reshaped(outs: Sequence[Any], batch: tuple[int, ...]) -> tuple[Any, ...]:
-    return tuple(out.reshape(batch + out.shape[1:]) for out in outs)
-
-
-def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[Any, ...]:
+def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> Sequence[Any]:
     def one(*elements: Any) -> tuple[Any, ...]:
         rest = iter(elements)
         pairs = zip(flat, batched, strict=True)
@@ -94,15 +90,14 @@ def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[An
 
     mapped = [x for x, has in zip(flat, batched, strict=True) if has]
     try:
-        outs: tuple[Any, ...] = jax.vmap(one)(*mapped)
+        return jax.vmap(one)(*mapped)
     except NotImplementedError:  # JAX raises this if a primitive has no batching rule
-        outs = jax.lax.map(lambda elements: one(*elements), tuple(mapped))
-    return outs
+        return jax.lax.map(lambda elements: one(*elements), tuple(mapped))
 
 
 def _unrolled(
     node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], length: int
-) -> list[Any]:
+) -> Sequence[Any]:
     """The Op applied to each element in turn, because their static operands differ."""
     named = ", ".join(
         f"`{var}`" for i, var in enumerate(node.inputs) if i in core.static
@@ -113,11 +108,9 @@ def _unrolled(
             f"{length} elements of its batch. jaxlink unrolls 1 to {_LONGEST_UNROLLED} "
             "elements. Loop over them with pytensor.scan, or use one value for all."
         )
+    pairs = list(zip(flat, batched, strict=True))
     elements = [
-        _arrays(
-            core(*(x[i] if has else x for x, has in zip(flat, batched, strict=True)))
-        )
-        for i in range(length)
+        _arrays(core(*(x[i] if has else x for x, has in pairs))) for i in range(length)
     ]
     for outs in zip(*elements, strict=True):
         if len(shapes := {out.shape for out in outs}) > 1:

@@ -20,6 +20,7 @@ from jaxlink.values.bcoo import (
     with_padding,
 )
 from jaxlink.values.static import StaticValue, canonical, cast, to_jax
+from jaxlink.values.streams import is_typed_key
 from jaxlink.values.types import describe, kind_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = [
     "bind",
     "capture",
     "fix",
-    "is_typed_key",
     "plain",
     "rejection",
     "within",
@@ -145,11 +145,6 @@ def within(what: str, type_: Any, value: Any) -> np.ndarray:
         if low < limits.min or high > limits.max:
             raise ArgumentError(f"{what} is {value}, which does not fit {type_.dtype}.")
     return np.asarray(value, type_.dtype)
-
-
-def is_typed_key(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def _elements(what: str, type_: Any, value: Any) -> list[tuple[str, Any, Any]]:

@@ -20,10 +20,10 @@ from jaxlink.values.static import to_jax
 # PyTensor would evaluate the check and raise.
 @rule(CheckParameterValue, inner=True)
 def check_parameter_value(op: Any, node: Any, link: Any) -> Function:
-    if not op.can_be_replaced_by_ninf:
+    is_float = node.outputs[0].type.dtype.startswith("float")
+    if not (is_float and op.can_be_replaced_by_ninf):
         return check_and_raise(op, node, link)
     message = f"{op.exc_type.__name__}: {op.msg}"
-    dtype = node.outputs[0].type.dtype
 
     def run(value: Any, *conditions: Any) -> Any:
         legal = jnp.all(jnp.stack([jnp.all(c) for c in conditions]))
@@ -31,4 +31,4 @@ def check_parameter_value(op: Any, node: Any, link: Any) -> Function:
         value = to_jax(value)
         return jnp.where(legal, value, jnp.asarray(-jnp.inf, value.dtype))
 
-    return run if dtype.startswith("float") else check_and_raise(op, node, link)
+    return run
