@@ -23,6 +23,7 @@ from jaxlink.dispatch.linalg.support import (
     demand,
     in_lapack_dtype,
     refuse,
+    refuse_integers,
     without_gradient,
 )
 from jaxlink.dispatch.registry import Function, rule
@@ -35,7 +36,6 @@ from jaxlink.numerics.linalg.decompositions import (
 from jaxlink.numerics.linalg.matrices import adjoint, mirror, nan_unless
 from jaxlink.numerics.linalg.qr import complete_qr, economic_qr, only_r, raw_qr
 from jaxlink.values.static import canonical
-from jaxlink.values.types import name_of
 
 
 @rule(Cholesky)
@@ -164,14 +164,7 @@ def lu(op: LU, node: Any) -> Function:
 
 @rule(LUFactor)
 def lu_factor(op: LUFactor, node: Any) -> Function:
-    (x,) = node.inputs
-    refuse(
-        "iub",
-        op,
-        x,
-        f"PyTensor declares the factors as {x.type.dtype} too. Factorize "
-        f'{name_of(x)}.astype("float64").',
-    )
+    refuse_integers(op, node.inputs[0], "factors", "Factorize")
 
     def run(x: Any) -> Any:
         factors, pivots = jsl.lu_factor(x)

@@ -15,14 +15,13 @@ from jaxlink.dispatch.linalg.support import (
     check_square,
     demand,
     in_lapack_dtype,
-    refuse,
+    refuse_integers,
 )
 from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.matrices import mirror
 from jaxlink.numerics.linalg.pinv import pseudo_inverse
 from jaxlink.numerics.linalg.solve import solve_general
 from jaxlink.values.static import cast
-from jaxlink.values.types import name_of
 
 # Norms up to 2e10: each squaring takes time, also where it is not needed.
 _SQUARINGS = 32
@@ -63,14 +62,7 @@ def matrix_pinv(op: MatrixPinv, node: Any) -> Function:
 
 @rule(TensorInv)
 def tensorinv(op: TensorInv, node: Any) -> Function:
-    (x,) = node.inputs
-    refuse(
-        "iub",
-        op,
-        x,
-        f"PyTensor declares the inverse as {x.type.dtype} too. Invert "
-        f'{name_of(x)}.astype("float64").',
-    )
+    refuse_integers(op, node.inputs[0], "inverse", "Invert")
 
     def run(x: Any) -> Any:
         left, right = x.shape[: op.ind], x.shape[op.ind :]

@@ -21,6 +21,7 @@ __all__ = [
     "demand",
     "in_lapack_dtype",
     "refuse",
+    "refuse_integers",
     "without_gradient",
 ]
 
@@ -74,6 +75,16 @@ def refuse(kinds: str, op: Any, var: Any, why: str) -> None:
         raise UnsupportedOpError(
             f"{op} of {name_of(var)}, which is {describe(var.type)}: {why}"
         )
+
+
+def refuse_integers(op: Any, var: Any, output: str, make: str) -> None:
+    refuse(
+        "iub",
+        op,
+        var,
+        f"PyTensor declares the {output} as {var.type.dtype} too. {make} "
+        f'{name_of(var)}.astype("float64").',
+    )
 
 
 # The Ops whose failure is an error in PyTensor. All others return nan there.

@@ -42,11 +42,11 @@ class Row:
     """A sampler, and what the rule needs to know about it. See `sampler`."""
 
     draw: Function
+    how: str = ""
     static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = ()
     cast: bool = True
     reads_op: bool = False
     differentiable: bool = True
-    how: str = ""
 
     def static_parameters(self, op: RandomVariable) -> tuple[int, ...]:
         return self.static(op) if callable(self.static) else self.static
@@ -153,7 +153,7 @@ def sampler(
             if not isinstance(rv_type, str):
                 load_optional_rules(rv_type)  # our own row, if there is one
             _refuse_second(rv_type)
-            _ROWS[rv_type] = Row(draw, static, cast, reads_op, differentiable, how)
+            _ROWS[rv_type] = Row(draw, how, static, cast, reads_op, differentiable)
         return draw
 
     return register
