@@ -181,16 +181,19 @@ def cut_gradient(start: Carry, carry: Carry, steps: int) -> Carry:
     return carry._replace(states=states)
 
 
-def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -> Any:
-    """A state or nit-sot after the loop, or None if no rows are read.
+def output(
+    n: Any, var: Any, keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any
+) -> Any:
+    """A state or nit-sot after the loop.
 
     Arguments:
+        n: the number of steps that were made, or None if it is not known.
+        var: the output.
         keep: which rows are read.
         buffer: the Scan's operand: a state's buffer, or a nit-sot's length.
         depth: the number of initial values; 0 for a nit-sot.
         rows: the last rows, as carried.
         trace: the stacked steps, if ``keep`` needs them.
-        n: the number of steps that were made, or None if it is not known.
     """
     if keep == "steps":
         return trace
@@ -214,7 +217,10 @@ def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -
         return trace[max(len(trace) - keep, 0) :]
     known = len(rows) if n is None else min(n + depth, len(rows))
     wanted = min(max(keep, 1), known)
-    return _stack(rows[len(rows) - wanted :]) if wanted else None
+    if not wanted:  # nobody reads it
+        return jnp.zeros((0,) * var.type.ndim, canonical(var.type.dtype))
+    rows = rows[len(rows) - wanted :]
+    return jnp.stack(list(map(to_dynamic, rows))) if isinstance(rows, tuple) else rows
 
 
 def source(var: Any) -> str:
@@ -235,11 +241,6 @@ def stack(steps: Sequence[Any], name: str) -> Any:
             "so they cannot form an array. Pad them to the same shape."
         )
     return jnp.stack([to_dynamic(step) for step in steps])
-
-
-def unread(var: Any) -> Any:
-    """A placeholder for an output that nobody reads."""
-    return jnp.zeros((0,) * var.type.ndim, canonical(var.type.dtype))
 
 
 def _rows(buffer: Any, depth: int, keep: Keep) -> Any:
@@ -263,12 +264,6 @@ def _push(rows: Any, value: Any) -> Any:
 
 def _concatenate(rows: Any, more: Any) -> Any:
     return rows + more if isinstance(rows, tuple) else jnp.concatenate([rows, more])
-
-
-def _stack(rows: Any) -> Any:
-    if not isinstance(rows, tuple):
-        return rows
-    return jnp.stack([to_dynamic(row) for row in rows])
 
 
 def _read(buffers: Any, taps: Sequence[Sequence[int]], at: Any) -> list[Any]:
