@@ -31,13 +31,7 @@ from jaxlink.numerics.special.gamma import (
 from jaxlink.numerics.special.hyper import hyp2f1
 from jaxlink.numerics.special.logarithms import log1mexp, ndtri_exp, xlog1py, xlogy
 from jaxlink.numerics.special.owens import owens_t
-from jaxlink.numerics.special.polygamma import (
-    gamma,
-    gammaln,
-    polygamma,
-    psi,
-    trigamma,
-)
+from jaxlink.numerics.special.polygamma import gamma, gammaln, polygamma, psi, trigamma
 from jaxlink.ops.log_erfc import LogErfc
 from jaxlink.values.static import canonical
 

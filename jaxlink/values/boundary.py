@@ -26,15 +26,7 @@ from jaxlink.values.types import describe, kind_of
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
 
-__all__ = [
-    "as_array",
-    "bind",
-    "capture",
-    "fix",
-    "plain",
-    "rejection",
-    "within",
-]
+__all__ = ["as_array", "bind", "capture", "fix", "plain", "rejection", "within"]
 
 # The types that JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
@@ -198,11 +190,7 @@ def _check_array(what: str, type_: Any, value: Any, weak: bool | None = None) ->
 
 
 def _check_dtype_and_shape(
-    what: str,
-    type_: Any,
-    value: Any,
-    shape: tuple[int, ...],
-    weak: bool | None = None,
+    what: str, type_: Any, value: Any, shape: tuple[int, ...], weak: bool | None = None
 ) -> None:
     aval = jax.typeof(value)
     dtype = aval.dtype

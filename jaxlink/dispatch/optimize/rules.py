@@ -14,12 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from pytensor.graph.fg import FunctionGraph
-from pytensor.tensor.optimize import (
-    MinimizeOp,
-    MinimizeScalarOp,
-    RootOp,
-    RootScalarOp,
-)
+from pytensor.tensor.optimize import MinimizeOp, MinimizeScalarOp, RootOp, RootScalarOp
 
 from jaxlink.dispatch.optimize import solvers
 from jaxlink.dispatch.optimize.options import (
