@@ -27,8 +27,6 @@ from jaxlink.values.static import canonical, is_static, to_jax
 from jaxlink.values.streams import Stream
 from jaxlink.values.types import kind_of
 
-__all__ = ["can_run_in_python", "host_callback"]
-
 
 def host_callback(op: Any, node: Any, link: Any) -> Linked:
     """The rule for any Op that has none, if the user allows host callbacks."""

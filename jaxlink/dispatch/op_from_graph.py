@@ -16,8 +16,6 @@ from jaxlink.values.static import is_static, to_dynamic
 from jaxlink.values.streams import Stream
 from jaxlink.values.types import dtype_of
 
-__all__ = ["with_pullback"]
-
 
 @rule(OpFromGraph, inner=True)
 def op_from_graph(op: Any, node: Any, link: Any) -> Linked:

@@ -18,8 +18,6 @@ from jaxlink.numerics.reductions import attained_at, extremum, prod_without_zero
 from jaxlink.ops.attained import Attained, ReadAttained
 from jaxlink.values.static import canonical
 
-__all__ = ["REDUCTIONS"]
-
 
 def _bitwise(reduce: Function) -> Function:
     return lambda x, axis: reduce(x, range(x.ndim) if axis is None else axis)

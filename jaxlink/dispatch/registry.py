@@ -31,18 +31,6 @@ from pytensor.graph.op import Op
 from jaxlink.errors import RuleError
 from jaxlink.values.types import dotted, nearest
 
-__all__ = [
-    "OPTIONAL",
-    "Function",
-    "Linked",
-    "Rule",
-    "find_rule",
-    "foreign_conversion",
-    "load_optional_rules",
-    "rule",
-    "rule_of",
-]
-
 # Stage two of a rule, or any other function of values.
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)

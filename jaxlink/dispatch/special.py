@@ -35,9 +35,6 @@ from jaxlink.numerics.special.polygamma import gamma, gammaln, polygamma, psi, t
 from jaxlink.ops.log_erfc import LogErfc
 from jaxlink.values.static import canonical
 
-__all__ = ["OWN", "SPECIAL"]
-
-
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Sigmoid: jax.nn.sigmoid,
     psm.Softplus: jax.nn.softplus,

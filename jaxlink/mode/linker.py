@@ -65,8 +65,6 @@ from jaxlink.values.bcoo import decode
 from jaxlink.values.runtime_checks import Checks
 from jaxlink.values.types import element_type, kind_of
 
-__all__ = ["MODE"]
-
 # --- values at the boundary ----------------------------------------------------------
 
 

@@ -22,8 +22,6 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import DefaultGeneratorMakerOp
 from pytensor.tensor.random.type import RandomType
 
-__all__ = ["CallGenerators", "generator_reader", "is_generator", "roots"]
-
 # Keys to skip at once: few enough to fit in memory, many enough to be fast.
 _SKIPPED_AT_ONCE = 1 << 20
 

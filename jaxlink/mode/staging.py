@@ -20,8 +20,6 @@ from pytensor.scan.op import Scan
 
 from jaxlink.dispatch.control import IfElse
 
-__all__ = ["Staged", "needs_stages"]
-
 Program = Callable[..., Any]
 
 

@@ -31,25 +31,6 @@ from jax import lax
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
 
-__all__ = [
-    "Entries",
-    "Groups",
-    "concatenated",
-    "decode",
-    "encode",
-    "from_dense",
-    "from_scipy",
-    "group",
-    "in_common_form",
-    "is_bcoo",
-    "is_bcsr",
-    "is_scipy",
-    "order_of",
-    "pointers",
-    "same_pattern",
-    "with_padding",
-]
-
 
 @dataclass(frozen=True)
 class Entries:

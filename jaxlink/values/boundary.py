@@ -26,8 +26,6 @@ from jaxlink.values.types import describe, kind_of
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
 
-__all__ = ["as_array", "bind", "capture", "fix", "plain", "rejection", "within"]
-
 # The types that JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 

@@ -22,8 +22,6 @@ from jaxlink.ops.required import Required
 from jaxlink.values.static import canonical
 from jaxlink.values.types import dtype_of
 
-__all__ = ["Window", "first_index", "known_lengths"]
-
 # These show the value of their operand, in another shape or dtype.
 _VIEWS = DimShuffle | Required | ScalarFromTensor | TensorFromScalar | ps.Cast
 

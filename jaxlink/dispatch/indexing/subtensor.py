@@ -36,8 +36,6 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, cast, is_static
 from jaxlink.values.types import name_of
 
-__all__ = ["nothing", "writes_by_mask"]
-
 Index = tuple[Any, ...]
 Shape = tuple[int | None, ...]
 

@@ -14,17 +14,6 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe, name_of
 
-__all__ = [
-    "DIVERGED",
-    "check_rows",
-    "check_square",
-    "demand",
-    "in_lapack_dtype",
-    "refuse",
-    "refuse_integers",
-    "without_gradient",
-]
-
 DIVERGED = "the iteration did not converge, or the matrix is not finite"
 
 

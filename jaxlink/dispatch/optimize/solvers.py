@@ -17,18 +17,6 @@ from jaxlink.dispatch.optimize.options import Settings
 from jaxlink.dispatch.registry import Function
 from jaxlink.errors import UnsupportedOpError
 
-__all__ = [
-    "Problem",
-    "Result",
-    "divide",
-    "library",
-    "minimize",
-    "minimize_between",
-    "minimize_from",
-    "root",
-    "root_between",
-]
-
 Array = Any
 Result = tuple[Array, Array]  # solution, success
 GOLDEN = 1.618033988749895

@@ -33,8 +33,6 @@ from jaxlink.numerics.random import (
     truncated_normal,
 )
 
-__all__ = ["ROWS", "SYMBOLIC", "TRUNCATED"]
-
 ROWS: dict[type[RandomVariable], Row] = {
     pmc.BetaClippedRV: Row(gamma.beta_clipped, "ratio of gamma draws"),
     pmc.InterpolatedRV: Row(continuous.interpolated, "quantile function"),

@@ -19,20 +19,6 @@ from jaxlink.dispatch.registry import Function, load_optional_rules
 from jaxlink.errors import RuleError
 from jaxlink.values.types import dotted, nearest
 
-__all__ = [
-    "IMPROPER",
-    "Row",
-    "find_row",
-    "no_derivative",
-    "reason_against",
-    "refuse_draws",
-    "register",
-    "register_symbolic",
-    "row_of",
-    "sampler",
-    "symbolic_sampler",
-]
-
 F = TypeVar("F", bound=Function)
 RVType = type[RandomVariable] | str
 

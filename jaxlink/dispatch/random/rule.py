@@ -30,8 +30,6 @@ from jaxlink.values.streams import Stream
 from jaxlink.values.symbolic_sizes import as_length
 from jaxlink.values.types import dotted
 
-__all__ = ["no_sampler", "python_draws", "random_variable"]
-
 
 def _static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
     """The size, and the parameters that determine a shape."""

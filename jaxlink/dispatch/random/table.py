@@ -21,8 +21,6 @@ from jaxlink.numerics.random import (
 )
 from jaxlink.ops.distributions import SymbolicDraw
 
-__all__ = ["ROWS"]
-
 _QUANTILE = "quantile function"
 _SCALED = "quantile function, scaled"
 

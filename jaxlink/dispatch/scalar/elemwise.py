@@ -21,8 +21,6 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import as_literal, canonical, to_jax
 from jaxlink.values.types import name_of
 
-__all__ = ["check_broadcast"]
-
 
 @rule(Elemwise)
 def elemwise(op: Elemwise, node: Any) -> Function:

@@ -23,8 +23,6 @@ from jaxlink.numerics import arithmetic, elementary
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.types import dotted
 
-__all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]
-
 
 def variadic(fn: Function) -> Function:
     return lambda *args: reduce(fn, args)

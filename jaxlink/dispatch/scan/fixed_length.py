@@ -20,8 +20,6 @@ from jaxlink.errors import DynamicShapeError
 from jaxlink.ops.loop import Keep
 from jaxlink.values.static import to_dynamic
 
-__all__ = ["run_scan", "run_unrolled"]
-
 # If more last rows than this are read, they are not carried. A second loop stacks them.
 _MANY = 16
 # XLA compiles each step of an unrolled loop.

@@ -20,8 +20,6 @@ from jaxlink.dispatch.scan.body import Body, Carry, cut_gradient, stop_gradient
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, is_static, to_dynamic
 
-__all__ = ["run_early", "run_padded"]
-
 
 class State(NamedTuple):
     """A loop's progress: steps made, whether the condition holds, and the carry."""

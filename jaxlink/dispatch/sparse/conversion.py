@@ -28,8 +28,6 @@ from jaxlink.values.bcoo import (
 )
 from jaxlink.values.static import canonical
 
-__all__ = ["lines_of", "times"]
-
 
 def times(entries: Entries, y: Any) -> Any:
     """The data times ``y``, which has a factor (or a row of factors) for each entry.
