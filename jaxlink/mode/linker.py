@@ -319,13 +319,11 @@ class JaxlinkLinker(Linker):
         outs = output_storage or [[None] for _ in fgraph.outputs]
         call.allow_gc = self.allow_gc
         call.storage_map = dict(zip(fgraph.inputs, cells, strict=True))
+        pairs = zip(fgraph.outputs, outs, strict=True)
         return (
             call,
-            [Container(*pair) for pair in zip(fgraph.inputs, cells, strict=True)],
-            [
-                Container(*pair, readonly=True)
-                for pair in zip(fgraph.outputs, outs, strict=True)
-            ],
+            [Container(*pair) for pair in call.storage_map.items()],
+            [Container(*pair, readonly=True) for pair in pairs],
         )
 
 

@@ -23,7 +23,7 @@ from jaxlink.numerics.linalg.pinv import pseudo_inverse
 from jaxlink.numerics.linalg.solve import solve_general
 from jaxlink.values.static import cast
 
-# Norms up to 2e10: each squaring takes time, also where it is not needed.
+# Enough for norms up to 2e10. Each squaring takes time, even where it is not needed.
 _SQUARINGS = 32
 
 

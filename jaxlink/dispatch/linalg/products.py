@@ -43,7 +43,7 @@ def scaled_dot(op: Dot22Scalar, node: Any) -> Function:
 
 
 def _scaled_sum(z: Any, beta: Any, alpha: Any, product: Any) -> Any:
-    """beta z + alpha product; if beta is zero, z may hold anything, also nan."""
+    """beta z + alpha product. If beta is zero, z may hold anything, even nan."""
     unread = (beta == 0) & ~jnp.isfinite(z)
     return beta * jnp.where(unread, 0, z) + alpha * product
 

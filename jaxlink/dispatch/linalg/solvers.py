@@ -1,6 +1,6 @@
 """Linear systems and least squares.
 
-What cannot be solved is nan, as in PyTensor, and an error under ``checkify``.
+A system without a solution gives nan, as in PyTensor, and an error under ``checkify``.
 """
 
 import math

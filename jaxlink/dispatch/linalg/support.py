@@ -1,4 +1,4 @@
-"""What the rules of linear algebra share."""
+"""Checks, dtypes and errors that the rules of linear algebra share."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -84,7 +84,7 @@ _RAISING = (
 
 
 def demand(node: Any, ok: Any, failure: str) -> None:
-    """Raise ``failure`` under ``checkify`` unless ``ok``: one bool, not yet batched."""
+    """Raise ``failure`` under ``checkify`` unless the scalar ``ok`` is true."""
     name = type(node.op).__name__
     message = f"{name} of {name_of(node.inputs[0])} failed: {failure}."
     raises = name in _RAISING
@@ -96,6 +96,6 @@ def without_gradient(fn: Function, what: str) -> Function:
     return undifferentiable(
         fn,
         UnsupportedOpError,
-        f"{what} has no gradient, in PyTensor neither. Wrap its operands in "
+        f"{what} has no gradient, nor does it in PyTensor. Wrap its operands in "
         "pytensor.gradient.disconnected_grad if they are constants of the gradient.",
     )

@@ -1,8 +1,8 @@
 """Products with sparse matrices: gather, multiply, add up at the rows.
 
-A product of two sparse matrices has as many entries as its operands have pairs of
-entries, or else as many as it has elements, whichever is less: what SciPy finds out
-while it multiplies is not known before the call.
+SciPy finds out while it multiplies which elements the product of two sparse matrices
+stores. A JAX program must fix their number before it runs. So the product has an entry
+for each pair of its operands' entries, or for each of its elements, whichever is less.
 """
 
 from dataclasses import replace
@@ -41,7 +41,7 @@ def _by_dense(x: Entries, y: Any) -> Any:
 
 
 def _product(x: Any, y: Any) -> Any:
-    """``x @ y`` as a dense array; at least one of the two is sparse."""
+    """``x @ y`` as a dense array. At least one of the two is sparse."""
     if isinstance(x, Entries) and isinstance(y, Entries):
         return _of_sparse(x, y)
     if isinstance(x, Entries):
@@ -64,7 +64,7 @@ def _of_sparse(x: Entries, y: Entries) -> Any:
 
 
 def _by_pairs(x: Entries, y: Entries) -> Entries:
-    """``x @ y`` from all pairs of entries of which one's column is the other's row."""
+    """``x @ y`` from all pairs of entries where a column of ``x`` is a row of ``y``."""
     shape = x.shape[0], y.shape[1]
     meet = (x.columns[:, None] == y.rows) & x.alive[:, None]
     x_data, y_data = x.data[:, None], y.data
@@ -81,7 +81,7 @@ def _by_pairs(x: Entries, y: Entries) -> Entries:
 
 
 def _sparse_product(x: Entries, y: Any, format: str) -> BCOO:
-    """``x @ y`` as a sparse matrix that stores, as in SciPy, what is not 0."""
+    """``x @ y`` as a sparse matrix that stores only nonzero elements, as in SciPy."""
     if isinstance(y, Entries) and len(x) * len(y) <= x.shape[0] * y.shape[1]:
         return encode(_by_pairs(x, y).without_zeros())
     return encode(from_dense(_product(x, y), format))
@@ -146,7 +146,7 @@ def structured_dot_grad(op: Any, node: Any) -> Function:
 
 @rule(psm.SamplingDot)
 def sampling_dot(op: psm.SamplingDot, node: Any) -> Function:
-    """The elements of ``x @ y.T`` at the entries of a matrix, times these."""
+    """The elements of ``x @ y.T`` at the entries of a matrix, times those entries."""
     dtype = node.outputs[0].type.dtype
 
     def run(x: Any, y: Any, p: BCOO) -> BCOO:

@@ -75,12 +75,11 @@ def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Function:
             decode(x) if isinstance(x, BCOO) else _all_stored(from_dense(x))
             for x in matrices
         ]
-        rows, columns = (
-            list(accumulate((block.shape[axis] for block in blocks), initial=0))
-            for axis in (0, 1)
-        )
-        *corners, shape = zip(rows, columns, strict=True)
-        return encode(_placed(blocks, corners, shape, dtype).merged())
+        corners, m, n = [], 0, 0
+        for block in blocks:
+            corners.append((m, n))
+            m, n = m + block.shape[0], n + block.shape[1]
+        return encode(_placed(blocks, corners, (m, n), dtype).merged())
 
     return run
 
