@@ -4,7 +4,9 @@ Ops that build large arrays are `lazy`: JAX builds the array inside the program 
 though its values are known, unless a shape depends on them.
 """
 
+import operator
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -132,10 +134,8 @@ def fill_diagonal(op: FillDiagonal, node: Any) -> Function:
                 f"{op}: all dimensions must have the same length, but the shape is "
                 f"{x.shape}."
             )
-        index = jnp.indices(x.shape, sparse=True)
-        diagonal = jnp.asarray(True)
-        for i in index[1:]:
-            diagonal = diagonal & (i == index[0])
+        first, *others = jnp.indices(x.shape, sparse=True)
+        diagonal = reduce(operator.and_, (index == first for index in others))
         return jnp.where(diagonal, value, x)
 
     return run

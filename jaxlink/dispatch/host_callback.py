@@ -100,9 +100,9 @@ def _output_shapes(node: Any, link: Any) -> tuple[Function, tuple[int, ...]]:
 
 
 def _call_host(node: Any, shapes: Function) -> Function:
-    is_array = [kind_of(out.type) == "array" for out in node.outputs]
-    arrays = [out for out, keep in zip(node.outputs, is_array, strict=True) if keep]
-    dtypes = [canonical(out.type.dtype) for out in arrays]
+    kinds = [kind_of(out.type) for out in node.outputs]
+    arrays = [i for i, kind in enumerate(kinds) if kind == "array"]
+    dtypes = [canonical(node.outputs[i].type.dtype) for i in arrays]
 
     def run(*operands: Any) -> tuple[Any, ...]:
         results = [
@@ -125,20 +125,19 @@ def _call_host(node: Any, shapes: Function) -> Function:
                 for i in range(len(node.inputs))
             ]
             outs = evaluate(node, values)
-            arrays = [out for out, keep in zip(outs, is_array, strict=True) if keep]
-            for array, result in zip(arrays, results, strict=True):
-                if array.shape != result.shape:
+            for i, result in zip(arrays, results, strict=True):
+                if outs[i].shape != result.shape:
                     raise ArgumentError(
-                        f"`{node.op}` computed an output of shape {array.shape}, but "
+                        f"`{node.op}` computed an output of shape {outs[i].shape}, but "
                         f"its `infer_shape` or output type says {result.shape}."
                     )
-            return [to_jax(array, f"an output of `{node.op}`") for array in arrays]
+            return [to_jax(outs[i], f"an output of `{node.op}`") for i in arrays]
 
         computed = iter(
             jax.pure_callback(perform, results, bits, sent, vmap_method="sequential")
         )
         used = iter(stream.next() for stream in streams)
-        return tuple(next(computed) if keep else next(used) for keep in is_array)
+        return tuple(next(computed if kind == "array" else used) for kind in kinds)
 
     return run
 

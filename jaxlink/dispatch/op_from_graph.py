@@ -30,12 +30,13 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
     """``forward``, which computes ``op``, with the gradient of the Op's pullback."""
     inputs = [var.type() for var in node.inputs]
     outputs = [var.type() for var in node.outputs]
-    smooth = [dtype_of(out.type).startswith(("f", "c")) for out in outputs]
+    dtypes = [dtype_of(out.type) for out in outputs]
+    smooth = [i for i, dtype in enumerate(dtypes) if dtype.startswith(("f", "c"))]
     cotangents = [
-        out.type() if is_smooth else disconnected_type()
-        for out, is_smooth in zip(outputs, smooth, strict=True)
+        out.type() if i in smooth else disconnected_type()
+        for i, out in enumerate(outputs)
     ]
-    given = [g for g, is_smooth in zip(cotangents, smooth, strict=True) if is_smooth]
+    given = [cotangents[i] for i in smooth]
 
     @cache
     def linked_pullback() -> tuple[list[Any], Any]:
@@ -69,8 +70,8 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         def backward(residuals: Any, cts: Any) -> tuple[Any, ...]:
             gradients, pullback = linked_pullback()
             values, outs = residuals
-            kept = [ct for ct, is_smooth in zip(cts, smooth, strict=True) if is_smooth]
-            computed = iter(pullback(*full(values), *outs, *kept))
+            given = [cts[i] for i in smooth]
+            computed = iter(pullback(*full(values), *outs, *given))
             cotangents = [_cotangent(g, computed) for g in gradients]
             pairs = zip(dynamic, values, strict=True)
             return tuple(cotangents[i](value) for i, value in pairs)

@@ -22,6 +22,8 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import DefaultGeneratorMakerOp
 from pytensor.tensor.random.type import RandomType
 
+from jaxlink.values.evaluate import evaluate
+
 # Keys to skip at once: few enough to fit in memory, many enough to be fast.
 _SKIPPED_AT_ONCE = 1 << 20
 
@@ -70,13 +72,7 @@ def generator_reader(
     if isinstance(root, Constant):
         return lambda: _copy(root.data)
     node = root.owner
-
-    def make() -> np.random.Generator:
-        made: list[Any] = [None]
-        node.op.perform(node, [node.inputs[0].data], [made])
-        return made[0]
-
-    return make
+    return lambda: evaluate(node, [node.inputs[0].data])[0]
 
 
 class CallGenerators:

@@ -125,9 +125,8 @@ def sampler(
         ...     return (scale * jax.random.normal(key, shape, dtype)) ** 2
     """
     for rv_type in rv_types:
-        if not isinstance(rv_type, str) and not (
-            isinstance(rv_type, type) and issubclass(rv_type, RandomVariable)
-        ):
+        is_class = isinstance(rv_type, type) and issubclass(rv_type, RandomVariable)
+        if not (is_class or isinstance(rv_type, str)):
             raise RuleError(
                 f"sampler() takes RandomVariable classes or their names, not {rv_type}."
             )
