@@ -17,8 +17,6 @@ from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.values.static import canonical
 
-# --- real signals --------------------------------------------------------------------
-
 
 @rule(RFFTOp, static=(1,))
 def rfft(op: RFFTOp, node: Any) -> Function:
@@ -79,9 +77,6 @@ def _lengths(op: Any, lengths: Any) -> list[int]:
     if not values or min(values) < 1:
         raise ValueError(f"{op} needs lengths of at least 1, not {values}.")
     return values
-
-
-# --- complex signals -----------------------------------------------------------------
 
 
 @rule(Fourier, static=(1, 2))

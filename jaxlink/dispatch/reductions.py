@@ -85,9 +85,6 @@ def cumulative(op: CumOp, node: Any) -> Function:
     return lambda x: fn(x, axis=op.axis, dtype=x.dtype)
 
 
-# --- where a maximum or minimum is attained ------------------------------------------
-
-
 @rule(Attained)
 def attained(op: Attained, node: Any) -> Function:
     reduce = reduction(op.reduction, op.reduction.make_node(*node.inputs))

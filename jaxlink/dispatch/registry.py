@@ -21,7 +21,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 import jax
@@ -29,6 +28,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 
 from jaxlink.errors import RuleError
+from jaxlink.values.static import canonical
 from jaxlink.values.types import dotted, nearest
 
 # Stage two of a rule, or any other function of values.
@@ -162,15 +162,10 @@ def rule_of(op_type: type[Op]) -> Rule | None:
 def load_optional_rules(op_type: type) -> None:
     """Import the rules of the optional packages that define a class or its bases."""
     for base in op_type.__mro__:
-        first, *rest = base.__module__.split(".")
-        _load_rules_of(first)
-        _load_rules_of(".".join([first, *rest[:1]]))
-
-
-@cache
-def _load_rules_of(package: str) -> None:
-    if package in OPTIONAL:
-        importlib.import_module(OPTIONAL[package])
+        names = base.__module__.split(".")
+        for package in (names[0], ".".join(names[:2])):
+            if package in OPTIONAL:
+                importlib.import_module(OPTIONAL[package])
 
 
 def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
@@ -205,9 +200,7 @@ def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
 
 def _cast(value: Any, type_: Any) -> Any:
     dtype = getattr(type_, "dtype", None)
-    if dtype is None:
-        return value
-    return jax.numpy.asarray(value, jax.dtypes.canonicalize_dtype(dtype))
+    return value if dtype is None else jax.numpy.asarray(value, canonical(dtype))
 
 
 @contextmanager

@@ -32,9 +32,6 @@ def is_generator(var: Variable) -> bool:
     return isinstance(var.type, RandomType)
 
 
-# --- in the graph --------------------------------------------------------------------
-
-
 def roots(fgraph: FunctionGraph) -> list[Variable]:
     """The generators where streams start: inputs, constants, and those that
     ``default_rng`` makes from a constant seed."""
@@ -47,9 +44,6 @@ def roots(fgraph: FunctionGraph) -> list[Variable]:
 
     found = ancestors(fgraph.outputs)
     return [var for var in found if is_generator(var) and starts(var)]
-
-
-# --- at the boundary -----------------------------------------------------------------
 
 
 def generator_reader(

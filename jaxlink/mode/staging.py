@@ -100,9 +100,6 @@ def _may_differ(node: Any) -> bool:
     return shapes[:n] != shapes[n:] or any(None in shape for shape in shapes)
 
 
-# --- Scans that stop -----------------------------------------------------------------
-
-
 def _traced(node: Any) -> list[tuple[Variable, int, int]]:
     """The outputs of a Scan that hold all steps, each with the number of its operand,
     and the number of initial values before the steps."""
