@@ -102,14 +102,13 @@ def if_else(op: Any, node: Any, link: Any) -> Function:
             return branches[:n] if condition else branches[n:]
         then, other = _arrays(branches[:n]), _arrays(branches[n:])
         _check_same_shapes(node, then, other)
-        chosen: tuple[Any, ...] = jax.lax.cond(
+        return jax.lax.cond(
             jnp.asarray(condition).astype(bool),
             lambda t, _: t,
             lambda _, o: o,
             _in_common_form(then, then, other),
             _in_common_form(other, then, other),
         )
-        return chosen
 
     return select
 
@@ -124,7 +123,6 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         if is_static(condition):
             return tuple(branches[0 if condition else 1](*operands))
         dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
-
         values = [operands[i] for i in dynamic]
 
         def run(branch: Any, *values: Any) -> tuple[Any, ...]:
@@ -145,8 +143,7 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
             partial(shielded, branch, taken)
             for branch, taken in zip(branches, (chosen, ~chosen), strict=True)
         )
-        outs: tuple[Any, ...] = jax.lax.cond(chosen, then, other, *values)
-        return outs
+        return jax.lax.cond(chosen, then, other, *values)
 
     return Linked(select, tuple(sorted(static)), tuple(sorted(preferred)))
 

@@ -111,9 +111,8 @@ def _chosen(elements: Sequence[Any], index: Any) -> Any:
 @rule(Insert, static=(1,))
 def insert(op: Insert, node: Any) -> Function:
     def run(elements: list[Any], index: Any, new: Any) -> Any:
-        longer = list(elements)
-        longer.insert(int(index), new)
-        return [longer]
+        i = int(index)
+        return [[*elements[:i], new, *elements[i:]]]
 
     return run
 
