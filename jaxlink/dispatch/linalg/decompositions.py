@@ -110,14 +110,13 @@ def svd(op: SVD, node: Any) -> Function:
 @rule(QR)
 def qr(op: QR, node: Any) -> Function:
     def run(x: Any) -> Any:
-        pivots: tuple[Any, ...] = ()
-        if op.pivoting:
-            # The same reflections as without pivots, once the columns are in order. So
-            # the gradient goes through the plain factorization.
-            _, _, order = lax.linalg.qr(lax.stop_gradient(x), pivoting=True)
-            x = x[:, order]
-            pivots = (order.astype("int32"),)
-        return *_QR_MODES[op.mode](x), *pivots
+        factorize = _QR_MODES[op.mode]
+        if not op.pivoting:
+            return tuple(factorize(x))
+        # The same reflections as without pivots, once the columns are in order. So the
+        # gradient goes through the plain factorization.
+        _, _, order = lax.linalg.qr(lax.stop_gradient(x), pivoting=True)
+        return *factorize(x[:, order]), order.astype("int32")
 
     return in_lapack_dtype(node, run)
 
