@@ -37,10 +37,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
     def run(*operands: Any) -> Any:
         if all(map(is_static, operands)):
             return tuple(evaluate(node, operands))
-        args = [
-            operand if i in core.static else to_jax(operand)
-            for i, operand in enumerate(operands)
-        ]
+        args = [x if i in core.static else to_jax(x) for i, x in enumerate(operands)]
         splits = [x.ndim - n for x, n in zip(args, core_ndims, strict=True)]
         batch_shapes = [x.shape[:k] for x, k in zip(args, splits, strict=True)]
         check_broadcast(node, batch_shapes)
@@ -52,9 +49,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
             for x, k, has_batch in zip(args, splits, batched, strict=True)
         ]
         if any(batched[i] for i in core.static):
-            outs: Sequence[Any] = _unrolled(
-                node, core, flat, batched, int(np.prod(batch))
-            )
+            outs: Sequence[Any] = _unrolled(node, core, flat, batched, batch)
         elif any(batched):
             outs = _mapped(core, flat, batched)
         else:
@@ -96,12 +91,11 @@ def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> Sequence
 
 
 def _unrolled(
-    node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], length: int
+    node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], batch: Any
 ) -> Sequence[Any]:
     """The Op applied to each element in turn, because their static operands differ."""
-    named = ", ".join(
-        f"`{var}`" for i, var in enumerate(node.inputs) if i in core.static
-    )
+    length = int(np.prod(batch))
+    named = ", ".join(f"`{node.inputs[i]}`" for i in core.static)
     if not 0 < length <= _LONGEST_UNROLLED:
         raise CompileError(
             f"{node.op} needs {named} before the function runs, for each of the "

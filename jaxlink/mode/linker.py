@@ -179,9 +179,8 @@ class _Call:
         inputs = [v for v in fgraph.inputs if v in read and not is_generator(v)]
         self.cells = [of_input[var] for var in inputs]
         self.moved = [i for i, v in enumerate(fgraph.outputs) if is_generator(v)]
-        self.to_numpy = [
-            _to_numpy(var.type) for var in fgraph.outputs if not is_generator(var)
-        ]
+        values = [v for v in fgraph.outputs if not is_generator(v)]
+        self.to_numpy = [_to_numpy(var.type) for var in values]
         exceptions = _exceptions(fgraph)
 
         def build(outputs: Sequence[Variable], inputs: Sequence[Variable]) -> _Checking:

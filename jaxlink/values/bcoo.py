@@ -222,9 +222,7 @@ def encode(entries: Entries) -> "BCOO":
     columns = jnp.where(stored, entries.columns, entries.columns + (n + 1))
     rows, columns = jnp.where(alive, rows, m), jnp.where(alive, columns, n)
     indices = jnp.stack([rows, columns], axis=1).astype("int32")
-    return _bcoo(
-        (entries.data, indices), shape=entries.shape, unique_indices=entries.unique
-    )
+    return _bcoo((entries.data, indices), shape=(m, n), unique_indices=entries.unique)
 
 
 def from_dense(x: Any, format: str = "csr") -> Entries:
@@ -270,10 +268,8 @@ def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
     """Group the entries of a matrix of ``shape`` that share a (row, column)."""
     size = rows.shape[0]
     order = order_of((columns, rows))
-    sorted_rows, sorted_columns = rows[order], columns[order]
-    differs = (sorted_rows[1:] != sorted_rows[:-1]) | (
-        sorted_columns[1:] != sorted_columns[:-1]
-    )
+    i, j = rows[order], columns[order]
+    differs = (i[1:] != i[:-1]) | (j[1:] != j[:-1])
     ids = jnp.zeros(size, "int32").at[1:].set(differs.astype("int32")).cumsum()
     ids = jnp.zeros(size, "int32").at[order].set(ids.astype("int32"))
     return Groups(

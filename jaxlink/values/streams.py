@@ -92,9 +92,8 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
         # Roots with the same number of draws; usually, that is all of them.
         group = [i for i in range(n_roots) if draws[i] == n]
         parents = roots if len(group) == n_roots else roots[np.array(group)]
-        children = jax.vmap(fold_in_each, (0, None))(
-            parents, jnp.arange(n, dtype=np.uint32)
-        )
+        counts = jnp.arange(n, dtype=np.uint32)
+        children = jax.vmap(fold_in_each, (0, None))(parents, counts)
         ahead |= zip(group, children, strict=True)
     return [
         Stream(keys[i], 0, stream.raw, tuple(ahead.get(i, ()))) for i in range(n_roots)

@@ -24,9 +24,8 @@ def lu_factor(op: LUFactorTridiagonal, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*diagonals: Any) -> Any:
-        factors = lu_factor_tridiagonal(
-            *(jnp.asarray(x, canonical(dtype)) for x in diagonals)
-        )
+        diagonals = tuple(jnp.asarray(x, canonical(dtype)) for x in diagonals)
+        factors = lu_factor_tridiagonal(*diagonals)
         d = factors[1]
         if d.shape[0] > 1:
             demand(node, (d != 0).all(), _SINGULAR)

@@ -135,10 +135,8 @@ def _optimum(
     n_inner = len(inner.inputs)
 
     def run(*operands: Any) -> tuple[Array, Array]:
-        x0, *params = (
-            v if is_static(v) else jnp.asarray(v) for v in operands[:n_inner]
-        )
-        x0 = jnp.asarray(to_jax(x0))
+        x0 = jnp.asarray(to_jax(operands[0]))
+        params = [v if is_static(v) else jnp.asarray(v) for v in operands[1:n_inner]]
         # Solve in the widest float, as SciPy does. With x64 on, some solvers mix it
         # with the dtype of the start.
         wide = canonical("float64")

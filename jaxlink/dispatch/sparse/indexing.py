@@ -168,9 +168,8 @@ def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Function:
         rows = place.at[entries.rows].get(mode="fill", fill_value=m)
         columns = jnp.where(rows < m, entries.columns, n)
         stored = entries.stored & (rows < m)
-        return encode(
-            Entries(entries.data, rows, columns, stored, (m, n), entries.unique)
-        )
+        unique = entries.unique
+        return encode(Entries(entries.data, rows, columns, stored, (m, n), unique))
 
     return run
 
