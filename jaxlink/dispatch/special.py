@@ -17,66 +17,63 @@ from pytensor.scalar import math as psm
 from pytensor.tensor import special as pts
 
 from jaxlink.dispatch.registry import Function, rule
-from jaxlink.numerics.special.bessel import ive, kve
-from jaxlink.numerics.special.bessel_i import i0, i1
-from jaxlink.numerics.special.bessel_j import j0, j1, jv
-from jaxlink.numerics.special.beta import betainc, betaincinv
-from jaxlink.numerics.special.erfc import erfcinv, erfcx, log_erfc
-from jaxlink.numerics.special.gamma import (
-    gammainc,
-    gammaincc,
-    gammainccinv,
-    gammaincinv,
+from jaxlink.numerics.special import (
+    bessel,
+    bessel_i,
+    bessel_j,
+    beta,
+    erfc,
+    gamma,
+    hyper,
+    logarithms,
+    owens,
+    polygamma,
 )
-from jaxlink.numerics.special.hyper import hyp2f1
-from jaxlink.numerics.special.logarithms import log1mexp, ndtri_exp, xlog1py, xlogy
-from jaxlink.numerics.special.owens import owens_t
-from jaxlink.numerics.special.polygamma import gamma, gammaln, polygamma, psi, trigamma
 from jaxlink.ops.log_erfc import LogErfc
 from jaxlink.values.static import canonical
 
 SPECIAL: dict[type[ps.ScalarOp], Function] = {
     psm.Sigmoid: jax.nn.sigmoid,
     psm.Softplus: jax.nn.softplus,
-    psm.Log1mexp: log1mexp,
+    psm.Log1mexp: logarithms.log1mexp,
     psm.Erf: lax.erf,
     psm.Erfc: lax.erfc,
-    psm.Erfcx: erfcx,
+    psm.Erfcx: erfc.erfcx,
     psm.Erfinv: lax.erf_inv,
-    psm.Erfcinv: erfcinv,
-    psm.NdtriExp: ndtri_exp,
-    psm.Gamma: gamma,
-    psm.GammaLn: gammaln,
-    psm.Psi: psi,
-    psm.GammaInc: gammainc,
-    psm.GammaIncC: gammaincc,
-    psm.I0: i0,
-    psm.I1: i1,
+    psm.Erfcinv: erfc.erfcinv,
+    psm.NdtriExp: logarithms.ndtri_exp,
+    psm.Gamma: polygamma.gamma,
+    psm.GammaLn: polygamma.gammaln,
+    psm.Psi: polygamma.psi,
+    psm.GammaInc: gamma.gammainc,
+    psm.GammaIncC: gamma.gammaincc,
+    psm.I0: bessel_i.i0,
+    psm.I1: bessel_i.i1,
 }
 
 # Functions that JAX lacks, or has only in part of their domain, or without all
 # derivatives.
 OWN: dict[type[ps.ScalarOp], Function] = {
-    psm.BetaInc: betainc,
-    psm.BetaIncInv: betaincinv,
-    psm.GammaIncInv: gammaincinv,
-    psm.GammaIncCInv: gammainccinv,
-    psm.Hyp2F1: hyp2f1,
-    psm.Ive: ive,
-    psm.J0: j0,
-    psm.J1: j1,
-    psm.Jv: jv,
-    psm.Kve: kve,
-    psm.Owens_t: owens_t,
-    psm.PolyGamma: polygamma,
-    psm.TriGamma: trigamma,
+    psm.BetaInc: beta.betainc,
+    psm.BetaIncInv: beta.betaincinv,
+    psm.GammaIncInv: gamma.gammaincinv,
+    psm.GammaIncCInv: gamma.gammainccinv,
+    psm.Hyp2F1: hyper.hyp2f1,
+    psm.Ive: bessel.ive,
+    psm.J0: bessel_j.j0,
+    psm.J1: bessel_j.j1,
+    psm.Jv: bessel_j.jv,
+    psm.Kve: bessel.kve,
+    psm.Owens_t: owens.owens_t,
+    psm.PolyGamma: polygamma.polygamma,
+    psm.TriGamma: polygamma.trigamma,
 }
 
 # Symbolic Ops, as functions of their operands alone.
 SYMBOLIC: dict[type[Op], Function] = {
     pts.LogAddExp: lambda *xs: reduce(jnp.logaddexp, xs),
-    pts.XLogY: xlogy,
-    pts.XLog1PY: xlog1py,
+    pts.XLogY: logarithms.xlogy,
+    pts.XLog1PY: logarithms.xlog1py,
 }
 
 # Symbolic Ops that work along an axis.
@@ -86,7 +83,7 @@ ALONG_AXIS: dict[type[Op], Function] = {
     pts.LogSumExp: special.logsumexp,
 }
 
-_FUNCTIONS: dict[type[Op], Function] = {**OWN, **SYMBOLIC, LogErfc: log_erfc}
+_FUNCTIONS: dict[type[Op], Function] = {**OWN, **SYMBOLIC, LogErfc: erfc.log_erfc}
 
 
 @rule(*_FUNCTIONS)

@@ -48,7 +48,8 @@ class Staged:
         if self.node is None:
             self.run = build(outputs, inputs)
         elif isinstance(self.node.op, Scan):
-            self.run = build([_steps_made(self.node)], inputs)
+            out, _, depth = _traced(self.node)[0]
+            self.run = build([out.shape[0] - depth], inputs)  # the steps made
             self._after(None)  # raise any compile error now
         else:
             self.run = build([pt.neq(self.node.inputs[0], 0)], inputs)
@@ -112,11 +113,6 @@ def _traced(node: Any) -> list[tuple[Variable, int, int]]:
     places += [first_nit_sot + i for i in range(info.n_nit_sot)]
     outs = node.outputs[info.n_mit_mot :]
     return list(zip(outs, places, depths, strict=False))
-
-
-def _steps_made(node: Any) -> Variable:
-    out, _, depth = _traced(node)[0]
-    return out.shape[0] - depth
 
 
 def _with_n_steps(node: Any, n_steps: Variable) -> Sequence[Variable]:

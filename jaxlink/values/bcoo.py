@@ -282,16 +282,15 @@ def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
 def concatenated(parts: Sequence[Entries], shape: tuple[int, int]) -> Entries:
     """All entries of ``parts``, which share a dtype and the coordinates of a matrix of
     ``shape``."""
-    alive = jnp.concatenate([part.alive for part in parts])
-    rows = jnp.concatenate([part.rows for part in parts])
-    columns = jnp.concatenate([part.columns for part in parts])
-    return Entries(
-        jnp.concatenate([part.data for part in parts]),
+    data, rows, columns, stored, alive = (
+        jnp.concatenate([getattr(part, name) for part in parts])
+        for name in ("data", "rows", "columns", "stored", "alive")
+    )
+    rows, columns = (
         jnp.where(alive, rows, shape[0]),
         jnp.where(alive, columns, shape[1]),
-        jnp.concatenate([part.stored for part in parts]),
-        shape,
     )
+    return Entries(data, rows, columns, stored, shape)
 
 
 def order_of(keys: Sequence[Any]) -> jax.Array:

@@ -7,6 +7,7 @@ within the array, which we assume: see `jaxlink.dispatch.indexing.subtensor`.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -42,10 +43,7 @@ def _terms(var: Variable) -> Terms:
     if not _is_integer(var) or not all(map(_is_integer, owner.inputs)):
         return Counter({var: 1})
     if isinstance(op, ps.Add):
-        total: Terms = Counter()
-        for operand in owner.inputs:
-            total = _plus(total, _terms(operand))
-        return total
+        return reduce(_plus, map(_terms, owner.inputs), Counter())
     if isinstance(op, ps.Sub):
         return _plus(_terms(owner.inputs[0]), _terms(owner.inputs[1]), -1)
     if isinstance(op, ps.Neg):

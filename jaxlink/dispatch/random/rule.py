@@ -45,8 +45,7 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
         raise no_sampler(op, node)
     draw = row.draw(op) if row.reads_op else row.draw
     out_dtype = node.outputs[1].type.dtype
-    if not row.differentiable and out_dtype.startswith("float"):
-        draw = _without_gradient(draw, op)
+    guarded = not row.differentiable and out_dtype.startswith("float")
     static = row.static_parameters(op)
 
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
@@ -58,22 +57,18 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
                 for parameter, n in zip(parameters, op.ndims_params, strict=True)
             )
         given = _cast(dtype, parameters, static) if row.cast else parameters
-        value = draw(stream.draw_key(), shape, dtype, *given)
-        return stream.next(), jnp.asarray(value, dtype)
 
-    return run
-
-
-def _without_gradient(draw: Function, op: RandomVariable) -> Any:
-    message = no_derivative(op.name)
-
-    def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
         def of_parameters(key: Any, *parameters: Any) -> Any:
             return draw(key, shape, dtype, *parameters)
 
-        return undifferentiable(of_parameters, ArgumentError, message)(key, *parameters)
+        if guarded:
+            of_parameters = undifferentiable(
+                of_parameters, ArgumentError, no_derivative(op.name)
+            )
+        value = of_parameters(stream.draw_key(), *given)
+        return stream.next(), jnp.asarray(value, dtype)
 
-    return guarded
+    return run
 
 
 def _batch_shape(

@@ -58,16 +58,9 @@ def check_broadcast(
 ) -> None:
     """Raise if a dimension is broadcast whose length the type does not declare as 1.
 
-    PyTensor raises too, because its gradients would have the wrong shape.
-
-    Arguments:
-        node: the node that broadcasts.
-        shapes: the shapes of its operands, or of their batches, whose axes come first.
-        operands: the variables. By default, the inputs of ``node``.
-        size: a shape to which they are broadcast.
-
-    Raises:
-        ValueError: if a dimension would be broadcast without such a declaration.
+    PyTensor raises too, because its gradients would have the wrong shape. ``shapes``
+    belong to ``operands`` (by default, the inputs of ``node``), or to their batches,
+    whose axes come first. ``size`` is a shape to which they are broadcast.
     """
     operands = node.inputs if operands is None else operands
     for dim in range(1, max(map(len, [*shapes, size]), default=0) + 1):
