@@ -204,7 +204,7 @@ def test_one_failure_in_a_batch():
 def test_forms_have_no_gradient(form):
     fn = jaxlink.function([m], form(m)[0].sum())
     with pytest.raises(
-        UnsupportedOpError, match="has no gradient, in PyTensor neither"
+        UnsupportedOpError, match="has no gradient, nor does it in PyTensor"
     ):
         jax.grad(fn)(A)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxlink.errors import ArgumentError, KeyArgumentError
 from jaxlink.values import boundary as values
 from jaxlink.values.static import StaticValue
-from jaxlink.values.streams import as_key
+from jaxlink.values.streams import as_key, is_typed_key
 from jaxlink.values.types import describe, dtype_of, element_type, kind_of
 
 __all__ = ["Data", "Labels", "Parameter", "Signature", "identifier"]
@@ -163,7 +163,7 @@ class Signature:
         first = self.parameters[0] if self.parameters else None
         if first and first.kind == "key" and not is_key(args[0]):
             for parameter, value in zip(self.parameters[1:], args[1:], strict=True):
-                if parameter.kind == "array" and values.is_typed_key(value):
+                if parameter.kind == "array" and is_typed_key(value):
                     raise KeyArgumentError(
                         f"the PRNG key must come first, but is in the place of "
                         f"`{parameter.label}`. {self.name}() takes {self}."
@@ -210,7 +210,7 @@ def identifier(name: str) -> str:
 
 def is_key(value: Any) -> bool:
     """Whether ``value`` is one typed or raw PRNG key."""
-    if values.is_typed_key(value):
+    if is_typed_key(value):
         return True
     raw = getattr(value, "dtype", None) == np.uint32
     return raw and np.shape(value) in ((2,), (4,))

@@ -20,8 +20,6 @@ from jaxlink.errors import CompileError
 from jaxlink.values.evaluate import evaluate
 from jaxlink.values.static import is_static, to_jax
 
-__all__: list[str] = []
-
 # XLA still compiles this many copies of an Op quickly.
 _LONGEST_UNROLLED = 64
 
@@ -39,10 +37,7 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
     def run(*operands: Any) -> Any:
         if all(map(is_static, operands)):
             return tuple(evaluate(node, operands))
-        args = [
-            operand if i in core.static else to_jax(operand)
-            for i, operand in enumerate(operands)
-        ]
+        args = [x if i in core.static else to_jax(x) for i, x in enumerate(operands)]
         splits = [x.ndim - n for x, n in zip(args, core_ndims, strict=True)]
         batch_shapes = [x.shape[:k] for x, k in zip(args, splits, strict=True)]
         check_broadcast(node, batch_shapes)
@@ -54,14 +49,12 @@ def blockwise(op: Blockwise, node: Any, link: Any) -> Linked:
             for x, k, has_batch in zip(args, splits, batched, strict=True)
         ]
         if any(batched[i] for i in core.static):
-            outs: Sequence[Any] = _unrolled(
-                node, core, flat, batched, int(np.prod(batch))
-            )
+            outs: Sequence[Any] = _unrolled(node, core, flat, batched, batch)
         elif any(batched):
             outs = _mapped(core, flat, batched)
         else:
-            return _reshaped([x[None] for x in _arrays(core(*flat))], batch)
-        return _reshaped(outs, batch)
+            outs = [x[None] for x in _arrays(core(*flat))]
+        return tuple(out.reshape(batch + out.shape[1:]) for out in outs)
 
     # A preferred static operand is a single value. A batch of values does not help.
     preferred = (
@@ -84,11 +77,7 @@ def _arrays(outs: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(jnp.asarray(to_jax(out)) for out in outs)
 
 
-def _reshaped(outs: Sequence[Any], batch: tuple[int, ...]) -> tuple[Any, ...]:
-    return tuple(out.reshape(batch + out.shape[1:]) for out in outs)
-
-
-def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[Any, ...]:
+def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> Sequence[Any]:
     def one(*elements: Any) -> tuple[Any, ...]:
         rest = iter(elements)
         pairs = zip(flat, batched, strict=True)
@@ -96,30 +85,26 @@ def _mapped(core: Any, flat: Sequence[Any], batched: Sequence[bool]) -> tuple[An
 
     mapped = [x for x, has in zip(flat, batched, strict=True) if has]
     try:
-        outs: tuple[Any, ...] = jax.vmap(one)(*mapped)
+        return jax.vmap(one)(*mapped)
     except NotImplementedError:  # JAX raises this if a primitive has no batching rule
-        outs = jax.lax.map(lambda elements: one(*elements), tuple(mapped))
-    return outs
+        return jax.lax.map(lambda elements: one(*elements), tuple(mapped))
 
 
 def _unrolled(
-    node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], length: int
-) -> list[Any]:
+    node: Any, core: Any, flat: Sequence[Any], batched: Sequence[bool], batch: Any
+) -> Sequence[Any]:
     """The Op applied to each element in turn, because their static operands differ."""
-    named = ", ".join(
-        f"`{var}`" for i, var in enumerate(node.inputs) if i in core.static
-    )
+    length = int(np.prod(batch))
+    named = ", ".join(f"`{node.inputs[i]}`" for i in core.static)
     if not 0 < length <= _LONGEST_UNROLLED:
         raise CompileError(
             f"{node.op} needs {named} before the function runs, for each of the "
             f"{length} elements of its batch. jaxlink unrolls 1 to {_LONGEST_UNROLLED} "
             "elements. Loop over them with pytensor.scan, or use one value for all."
         )
+    pairs = list(zip(flat, batched, strict=True))
     elements = [
-        _arrays(
-            core(*(x[i] if has else x for x, has in zip(flat, batched, strict=True)))
-        )
-        for i in range(length)
+        _arrays(core(*(x[i] if has else x for x, has in pairs))) for i in range(length)
     ]
     for outs in zip(*elements, strict=True):
         if len(shapes := {out.shape for out in outs}) > 1:

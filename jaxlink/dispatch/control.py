@@ -1,6 +1,6 @@
 """Conditions, checks, and Ops that return their operand unchanged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from pytensor.compile.ops import DeepCopyOp, TypeCastingOp
 from pytensor.graph.basic import Constant
 from pytensor.raise_op import CheckAndRaise
+from pytensor.tensor.extra_ops import CpuContiguous
 
-from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.dispatch.registry import Function, Linked, rule
 from jaxlink.errors import BranchShapeError, CompileError
 from jaxlink.numerics.derivatives import with_masked_gradient
 from jaxlink.ops.required import Required
@@ -29,16 +30,13 @@ except ModuleNotFoundError:  # PyTensor before 3.3.5, which has no LazyIfElse
 
 __all__ = ["IfElse"]
 
-Run = Callable[..., Any]
-
 
 # --- views ---------------------------------------------------------------------------
 
 
 # TypeCastingOp: views, assumptions about a matrix, xtensors and their generators.
-@rule(TypeCastingOp, DeepCopyOp, Required)
-def identity(op: Any, node: Any) -> Run:
-    del op, node
+@rule(TypeCastingOp, DeepCopyOp, CpuContiguous, Required)
+def identity(op: Any, node: Any) -> Function:
     # In a tuple, because x may be a list, which the linker would take for the outputs.
     return lambda x: (x,)
 
@@ -47,7 +45,7 @@ def identity(op: Any, node: Any) -> Run:
 
 
 @rule(CheckAndRaise, inner=True)
-def check_and_raise(op: Any, node: Any, link: Any) -> Run:
+def check_and_raise(op: Any, node: Any, link: Any) -> Function:
     message = f"{op.exc_type.__name__}: {op.msg}"
     known = [c.data for c in node.inputs[1:] if isinstance(c, Constant)]
     always = not all(map(np.all, known))
@@ -90,15 +88,13 @@ def _static_condition(op: Any, node: Any) -> tuple[int, ...]:
 
 
 def _static_lazy_condition(op: Any, node: Any) -> tuple[int, ...]:
-    del node
     branches = op.true_branch.fgraph.outputs, op.false_branch.fgraph.outputs
     return (0,) if _differ(*branches) else ()
 
 
 @rule(IfElse, inner=True, static=_static_condition)
-def if_else(op: Any, node: Any, link: Any) -> Run:
+def if_else(op: Any, node: Any, link: Any) -> Function:
     """Both branches are operands, so both are computed. XLA may drop unused work."""
-    del link
     n = op.n_outs
 
     def select(condition: Any, *branches: Any) -> tuple[Any, ...]:
@@ -106,14 +102,13 @@ def if_else(op: Any, node: Any, link: Any) -> Run:
             return branches[:n] if condition else branches[n:]
         then, other = _arrays(branches[:n]), _arrays(branches[n:])
         _check_same_shapes(node, then, other)
-        chosen: tuple[Any, ...] = jax.lax.cond(
+        return jax.lax.cond(
             jnp.asarray(condition).astype(bool),
             lambda t, _: t,
             lambda _, o: o,
             _in_common_form(then, then, other),
             _in_common_form(other, then, other),
         )
-        return chosen
 
     return select
 
@@ -128,41 +123,33 @@ def lazy_if_else(op: Any, node: Any, link: Any) -> Linked:
         if is_static(condition):
             return tuple(branches[0 if condition else 1](*operands))
         dynamic = [i for i, value in enumerate(operands) if not is_static(value)]
-
-        def branch_function(
-            branch: Any, *forms: Sequence[Any]
-        ) -> Callable[..., tuple[Any, ...]]:
-            def run(*values: Any) -> tuple[Any, ...]:
-                given = dict(zip(dynamic, values, strict=True))
-                outs = branch(*(given.get(i, v) for i, v in enumerate(operands)))
-                return _in_common_form(_arrays(outs), *forms)
-
-            return run
-
         values = [operands[i] for i in dynamic]
-        forms = [
-            jax.eval_shape(branch_function(branch), *values) for branch in branches
-        ]
+
+        def run(branch: Any, *values: Any) -> tuple[Any, ...]:
+            given = dict(zip(dynamic, values, strict=True))
+            return _arrays(branch(*(given.get(i, v) for i, v in enumerate(operands))))
+
+        forms = [jax.eval_shape(partial(run, branch), *values) for branch in branches]
         _check_same_shapes(node, *forms)
-        chosen = jnp.asarray(condition).astype(bool)
+
         # Under vmap both branches run, so each masks its gradient where it is not
         # taken.
+        def shielded(branch: Any, taken: Any, *values: Any) -> tuple[Any, ...]:
+            masked = (with_masked_gradient(value, taken) for value in values)
+            return _in_common_form(run(branch, *masked), *forms)
+
+        chosen = jnp.asarray(condition).astype(bool)
         then, other = (
-            partial(_shielded, branch_function(branch, *forms), taken)
+            partial(shielded, branch, taken)
             for branch, taken in zip(branches, (chosen, ~chosen), strict=True)
         )
-        outs: tuple[Any, ...] = jax.lax.cond(chosen, then, other, *values)
-        return outs
+        return jax.lax.cond(chosen, then, other, *values)
 
     return Linked(select, tuple(sorted(static)), tuple(sorted(preferred)))
 
 
 if LazyIfElse is not None:
     rule(LazyIfElse, inner=True, static=_static_lazy_condition)(lazy_if_else)
-
-
-def _shielded(branch: Run, taken: Any, *values: Any) -> Any:
-    return branch(*(with_masked_gradient(value, taken) for value in values))
 
 
 def _arrays(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -175,7 +162,7 @@ def _in_common_form(values: Sequence[Any], *forms: Sequence[Any]) -> tuple[Any, 
     Sparse matrices may have room for different numbers of entries.
     """
     return tuple(
-        in_common_form(value, both) if both and is_bcoo(value) else value
+        in_common_form(value, both) if is_bcoo(value) else value
         for value, *both in zip(values, *forms, strict=True)
     )
 

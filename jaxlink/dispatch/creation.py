@@ -4,7 +4,9 @@ Ops that build large arrays are `lazy`: JAX builds the array inside the program 
 though its values are known, unless a shape depends on them.
 """
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,11 +26,9 @@ from pytensor.tensor.basic import (
 from pytensor.tensor.extra_ops import Bartlett, FillDiagonal, FillDiagonalOffset, Unique
 from pytensor.tensor.type_other import MakeSlice
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.static import canonical, cast
 from jaxlink.values.symbolic_sizes import as_length
-
-__all__: list[str] = []
 
 
 def _lengths(op: Any, node: Any) -> Iterable[int]:
@@ -47,7 +47,7 @@ def _shape(op: Any, lengths: Iterable[Any]) -> tuple[Any, ...]:
 
 
 @rule(Alloc, static=_lengths, lazy=True)
-def alloc(op: Alloc, node: Any) -> Callable[..., Any]:
+def alloc(op: Alloc, node: Any) -> Function:
     def run(value: Any, *lengths: Any) -> Any:
         shape = _shape(op, lengths)
         known = reversed(node.inputs[0].type.shape)
@@ -65,20 +65,17 @@ def alloc(op: Alloc, node: Any) -> Callable[..., Any]:
 
 
 @rule(AllocEmpty, static=_all, lazy=True)
-def alloc_empty(op: AllocEmpty, node: Any) -> Callable[..., Any]:
+def alloc_empty(op: AllocEmpty, node: Any) -> Function:
     return lambda *lengths: jnp.zeros(_shape(op, lengths), canonical(op.dtype))
 
 
 @rule(Eye, static=_all, lazy=True)
-def eye(op: Eye, node: Any) -> Callable[..., Any]:
-    def run(n: Any, m: Any, k: Any) -> Any:
-        return cast(jnp.eye(int(n), int(m), int(k), dtype=bool), op.dtype)
-
-    return run
+def eye(op: Eye, node: Any) -> Function:
+    return lambda n, m, k: cast(jnp.eye(int(n), int(m), int(k), dtype=bool), op.dtype)
 
 
 @rule(ARange, static=_all, lazy=True)
-def arange(op: ARange, node: Any) -> Callable[..., Any]:
+def arange(op: ARange, node: Any) -> Function:
     whole = all(np.dtype(var.type.dtype).kind in "iub" for var in node.inputs)
     whole = whole and np.dtype(op.dtype).kind in "iu"
 
@@ -99,7 +96,7 @@ def arange(op: ARange, node: Any) -> Callable[..., Any]:
 
 
 @rule(MakeVector)
-def make_vector(op: MakeVector, node: Any) -> Callable[..., Any]:
+def make_vector(op: MakeVector, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*scalars: Any) -> Any:
@@ -111,13 +108,13 @@ def make_vector(op: MakeVector, node: Any) -> Callable[..., Any]:
 
 
 @rule(TensorFromScalar, ScalarFromTensor)
-def identity(op: Any, node: Any) -> Callable[..., Any]:
+def identity(op: Any, node: Any) -> Function:
     return jnp.asarray
 
 
 # The result, or its shape, must be known before the call, so PyTensor evaluates these.
 @rule(MakeSlice, Nonzero, Unique, Bartlett, static=_all)
-def known_before_the_call(op: Any, node: Any) -> Callable[..., Any]:
+def known_before_the_call(op: Any, node: Any) -> Function:
     def run(*operands: Any) -> Any:
         raise AssertionError(f"{op} has only known operands, so PyTensor evaluates it.")
 
@@ -125,29 +122,27 @@ def known_before_the_call(op: Any, node: Any) -> Callable[..., Any]:
 
 
 @rule(ExtractDiag)
-def extract_diag(op: ExtractDiag, node: Any) -> Callable[..., Any]:
+def extract_diag(op: ExtractDiag, node: Any) -> Function:
     return lambda x: jnp.diagonal(x, op.offset, op.axis1, op.axis2)
 
 
 @rule(FillDiagonal)
-def fill_diagonal(op: FillDiagonal, node: Any) -> Callable[..., Any]:
+def fill_diagonal(op: FillDiagonal, node: Any) -> Function:
     def run(x: Any, value: Any) -> Any:
         if x.ndim > 2 and len(set(x.shape)) > 1:
             raise ValueError(
                 f"{op}: all dimensions must have the same length, but the shape is "
                 f"{x.shape}."
             )
-        index = jnp.indices(x.shape, sparse=True)
-        diagonal = jnp.asarray(True)
-        for i in index[1:]:
-            diagonal = diagonal & (i == index[0])
+        first, *others = jnp.indices(x.shape, sparse=True)
+        diagonal = reduce(operator.and_, (index == first for index in others))
         return jnp.where(diagonal, value, x)
 
     return run
 
 
 @rule(FillDiagonalOffset)
-def fill_diagonal_offset(op: FillDiagonalOffset, node: Any) -> Callable[..., Any]:
+def fill_diagonal_offset(op: FillDiagonalOffset, node: Any) -> Function:
     def run(x: Any, value: Any, offset: Any) -> Any:
         row, column = jnp.indices(x.shape, canonical("int64"), sparse=True)
         offset = jnp.asarray(offset).astype(row.dtype)

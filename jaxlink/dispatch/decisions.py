@@ -10,22 +10,18 @@ either two in the graph, or one in the graph and one in the derivative, when JAX
 differentiates the values that the mask chooses between.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from jax import lax
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.derivatives import decided
 from jaxlink.ops.decide import Decide
 from jaxlink.values.static import is_static
 
-__all__: list[str] = []
-
 
 @rule(Decide, inner=True)
-def decide(op: Decide, node: Any, link: Any) -> Callable[..., Any]:
-    del op, link
+def decide(op: Decide, node: Any, link: Any) -> Function:
     always = len(node.inputs) == 1
 
     def run(decision: Any, *differentiated: Any) -> Any:

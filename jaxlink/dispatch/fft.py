@@ -4,7 +4,7 @@ PyTensor stores a complex spectrum with a last axis of length 2, for the real an
 imaginary part.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,18 +13,13 @@ from jax import lax
 from pytensor.tensor.fft import IRFFTOp, RFFTOp
 from pytensor.tensor.fourier import Fourier
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.values.static import canonical
 
-__all__: list[str] = []
-
-
-# --- real signals --------------------------------------------------------------------
-
 
 @rule(RFFTOp, static=(1,))
-def rfft(op: RFFTOp, node: Any) -> Callable[..., Any]:
+def rfft(op: RFFTOp, node: Any) -> Function:
     real = _real_dtype(op, node)
 
     def run(x: Any, lengths: Any) -> Any:
@@ -39,7 +34,7 @@ def rfft(op: RFFTOp, node: Any) -> Callable[..., Any]:
 
 
 @rule(IRFFTOp, static=(1,))
-def irfft(op: IRFFTOp, node: Any) -> Callable[..., Any]:
+def irfft(op: IRFFTOp, node: Any) -> Function:
     real = _real_dtype(op, node)
 
     def run(parts: Any, lengths: Any) -> Any:
@@ -56,7 +51,7 @@ def irfft(op: IRFFTOp, node: Any) -> Callable[..., Any]:
 
 
 def _along_others(
-    transform: Callable[..., Any], x: Any, lengths: Sequence[int], **options: Any
+    transform: Function, x: Any, lengths: Sequence[int], **options: Any
 ) -> Any:
     """``transform`` along the axes before the last."""
     for axis, n in enumerate(lengths, start=-1 - len(lengths)):
@@ -84,11 +79,8 @@ def _lengths(op: Any, lengths: Any) -> list[int]:
     return values
 
 
-# --- complex signals -----------------------------------------------------------------
-
-
 @rule(Fourier, static=(1, 2))
-def fourier(op: Fourier, node: Any) -> Callable[..., Any]:
+def fourier(op: Fourier, node: Any) -> Function:
     def run(x: Any, n: Any, axis: Any) -> Any:
         x = jnp.asarray(x, canonical("complex128"))
         (length,) = _lengths(op, [n])

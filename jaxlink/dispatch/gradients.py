@@ -1,6 +1,5 @@
 """Ops that only change a gradient, and functions that have none."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,28 +13,21 @@ from pytensor.gradient import (
     ZeroGrad,
 )
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import ArgumentError
 from jaxlink.numerics.derivatives import undifferentiable, with_masked_gradient
 from jaxlink.ops.gradients import ClippedGradient, MaskedGradient, ScaledGradient
 from jaxlink.values.static import is_static
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
-Run = Callable[..., Any]
-
 
 @rule(ZeroGrad, DisconnectedGrad)
-def no_gradient(op: Any, node: Any) -> Run:
-    del op, node
+def no_gradient(op: Any, node: Any) -> Function:
     return jax.lax.stop_gradient
 
 
 @rule(GradScale, ScaledGradient)
-def scaled_gradient(op: Any, node: Any) -> Run:
-    del node
-
+def scaled_gradient(op: Any, node: Any) -> Function:
     @jax.custom_jvp
     def scale(x: Any) -> Any:
         return x
@@ -49,9 +41,7 @@ def scaled_gradient(op: Any, node: Any) -> Run:
 
 
 @rule(GradClip, ClippedGradient)
-def clipped_gradient(op: Any, node: Any) -> Run:
-    del node
-
+def clipped_gradient(op: Any, node: Any) -> Function:
     @jax.custom_vjp
     def clip(x: Any) -> Any:
         return x
@@ -65,9 +55,7 @@ def clipped_gradient(op: Any, node: Any) -> Run:
 
 
 @rule(MaskedGradient, inner=True)
-def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
-    del op, node, link
-
+def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Function:
     def run(x: Any, mask: Any) -> Any:
         out = with_masked_gradient(x, mask)
         shape = np.broadcast_shapes(np.shape(x), np.shape(mask))
@@ -79,8 +67,7 @@ def masked_gradient(op: MaskedGradient, node: Any, link: Any) -> Run:
 
 
 @rule(UndefinedGrad)
-def undefined_gradient(op: Any, node: Any) -> Run:
-    del op
+def undefined_gradient(op: Any, node: Any) -> Function:
     return undifferentiable(
         jnp.asarray,
         ArgumentError,

@@ -6,7 +6,6 @@ The gradient is PyTensor's own pullback, whose Ops may be host callbacks in turn
 of the draw's key seed the random generator on the host.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,17 +19,13 @@ from pytensor.tensor.random.op import RandomVariable
 from jaxlink.dispatch.op_from_graph import with_pullback
 from jaxlink.dispatch.random.registry import no_derivative
 from jaxlink.dispatch.random.rule import no_sampler, python_draws
-from jaxlink.dispatch.registry import Linked
+from jaxlink.dispatch.registry import Function, Linked
 from jaxlink.errors import ArgumentError, CompileError, UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.values.evaluate import evaluate
 from jaxlink.values.static import canonical, is_static, to_jax
 from jaxlink.values.streams import Stream
 from jaxlink.values.types import kind_of
-
-__all__ = ["can_run_in_python", "host_callback"]
-
-Run = Callable[..., tuple[Any, ...]]
 
 
 def host_callback(op: Any, node: Any, link: Any) -> Linked:
@@ -63,7 +58,7 @@ def _is_none(var: Any) -> bool:
     return isinstance(var, Constant) and var.data is None
 
 
-def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
+def _output_shapes(node: Any, link: Any) -> tuple[Function, tuple[int, ...]]:
     """The shapes of the array outputs as a function of the operands, and the indices of
     the operands whose values those shapes depend on.
 
@@ -96,28 +91,18 @@ def _output_shapes(node: Any, link: Any) -> tuple[Run, tuple[int, ...]]:
             "are not known before it runs. Declare them in the output types, or give "
             "the Op an `infer_shape`."
         )
-    lengths = [
-        [shape[i] for i in range(out.type.ndim)]
+    empty = [
+        AllocEmpty(out.type.dtype)(*(shape[i] for i in range(out.type.ndim)))
         for shape, out in zip(known.outputs, arrays, strict=True)
     ]
-    empty = [
-        AllocEmpty(out.type.dtype)(*dims)
-        for out, dims in zip(arrays, lengths, strict=True)
-    ]
     linked = link(FunctionGraph(inputs, empty, clone=False))
-
-    def run(*operands: Any) -> tuple[Any, ...]:
-        return tuple(out.shape for out in linked(*operands))
-
-    return run, linked.static
+    return lambda *operands: tuple(x.shape for x in linked(*operands)), linked.static
 
 
-def _call_host(node: Any, shapes: Run) -> Run:
-    inputs, outputs = node.inputs, node.outputs
-    is_array = [kind_of(out.type) == "array" for out in outputs]
-    dtypes = [
-        canonical(out.type.dtype) for out in outputs if kind_of(out.type) == "array"
-    ]
+def _call_host(node: Any, shapes: Function) -> Function:
+    kinds = [kind_of(out.type) for out in node.outputs]
+    arrays = [i for i, kind in enumerate(kinds) if kind == "array"]
+    dtypes = [canonical(node.outputs[i].type.dtype) for i in arrays]
 
     def run(*operands: Any) -> tuple[Any, ...]:
         results = [
@@ -137,29 +122,22 @@ def _call_host(node: Any, shapes: Run) -> Run:
             given = known | sent
             values = [
                 given[i] if i in given else _generator(*bits)
-                for i in range(len(inputs))
-            ]
-            values = [
-                np.asarray(value, var.type.dtype)
-                if kind_of(var.type) == "array"
-                else value
-                for value, var in zip(values, inputs, strict=True)
+                for i in range(len(node.inputs))
             ]
             outs = evaluate(node, values)
-            arrays = [out for out, keep in zip(outs, is_array, strict=True) if keep]
-            for array, result in zip(arrays, results, strict=True):
-                if array.shape != result.shape:
+            for i, result in zip(arrays, results, strict=True):
+                if outs[i].shape != result.shape:
                     raise ArgumentError(
-                        f"`{node.op}` computed an output of shape {array.shape}, but "
+                        f"`{node.op}` computed an output of shape {outs[i].shape}, but "
                         f"its `infer_shape` or output type says {result.shape}."
                     )
-            return [to_jax(array, f"an output of `{node.op}`") for array in arrays]
+            return [to_jax(outs[i], f"an output of `{node.op}`") for i in arrays]
 
         computed = iter(
             jax.pure_callback(perform, results, bits, sent, vmap_method="sequential")
         )
         used = iter(stream.next() for stream in streams)
-        return tuple(next(computed) if keep else next(used) for keep in is_array)
+        return tuple(next(computed if kind == "array" else used) for kind in kinds)
 
     return run
 
@@ -168,7 +146,7 @@ def _generator(bits: Any) -> np.random.Generator:
     return np.random.default_rng([int(word) for word in bits])
 
 
-def _without_derivative(op: RandomVariable, node: Any, run: Run) -> Run:
+def _without_derivative(op: RandomVariable, node: Any, run: Function) -> Function:
     """``run``, where differentiating a float draw raises, and other draws have zero."""
     if node.outputs[1].type.dtype.startswith("float"):
         return undifferentiable(run, ArgumentError, no_derivative(op.name))
@@ -179,7 +157,7 @@ def _stopped(value: Any) -> Any:
     return jax.lax.stop_gradient(value) if isinstance(value, jax.Array) else value
 
 
-def _without_gradient(op: Any, run: Run, reason: str) -> Run:
+def _without_gradient(op: Any, run: Function, reason: str) -> Function:
     return undifferentiable(
         run,
         ArgumentError,

@@ -1,6 +1,5 @@
 """Joining, splitting and repeating arrays."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,14 +8,12 @@ from jax import lax
 from pytensor.tensor.basic import Join, Split
 from pytensor.tensor.extra_ops import Repeat
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.static import cast
-
-__all__: list[str] = []
 
 
 @rule(Join)
-def join(op: Join, node: Any) -> Callable[..., Any]:
+def join(op: Join, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*xs: Any) -> Any:
@@ -32,7 +29,7 @@ def join(op: Join, node: Any) -> Callable[..., Any]:
 
 
 @rule(Split, static=(1,))
-def split(op: Split, node: Any) -> Callable[..., Any]:
+def split(op: Split, node: Any) -> Function:
     def run(x: Any, sizes: Any) -> Any:
         sizes = tuple(int(n) for n in sizes)
         if len(sizes) != op.len_splits or min(sizes, default=0) < 0:
@@ -50,7 +47,7 @@ def split(op: Split, node: Any) -> Callable[..., Any]:
 
 
 @rule(Repeat, static=(1,))
-def repeat(op: Repeat, node: Any) -> Callable[..., Any]:
+def repeat(op: Repeat, node: Any) -> Function:
     def run(x: Any, repeats: Any) -> Any:
         counts = np.broadcast_to(repeats, x.shape[op.axis])
         if (counts < 0).any():

@@ -7,10 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from pytensor.compile.builders import OpFromGraph
-from pytensor.gradient import (
-    DisconnectedType,
-    disconnected_type,
-)
+from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.null_type import NullType
 
@@ -18,10 +15,6 @@ from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.values.static import is_static, to_dynamic
 from jaxlink.values.streams import Stream
 from jaxlink.values.types import dtype_of
-
-__all__ = ["with_pullback"]
-
-Run = Callable[..., Any]
 
 
 @rule(OpFromGraph, inner=True)
@@ -37,12 +30,13 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
     """``forward``, which computes ``op``, with the gradient of the Op's pullback."""
     inputs = [var.type() for var in node.inputs]
     outputs = [var.type() for var in node.outputs]
-    smooth = [dtype_of(out.type).startswith(("f", "c")) for out in outputs]
+    dtypes = [dtype_of(out.type) for out in outputs]
+    smooth = [i for i, dtype in enumerate(dtypes) if dtype.startswith(("f", "c"))]
     cotangents = [
-        out.type() if is_smooth else disconnected_type()
-        for out, is_smooth in zip(outputs, smooth, strict=True)
+        out.type() if i in smooth else disconnected_type()
+        for i, out in enumerate(outputs)
     ]
-    given = [g for g, is_smooth in zip(cotangents, smooth, strict=True) if is_smooth]
+    given = [cotangents[i] for i in smooth]
 
     @cache
     def linked_pullback() -> tuple[list[Any], Any]:
@@ -76,15 +70,11 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         def backward(residuals: Any, cts: Any) -> tuple[Any, ...]:
             gradients, pullback = linked_pullback()
             values, outs = residuals
-            kept = [ct for ct, is_smooth in zip(cts, smooth, strict=True) if is_smooth]
-            computed = iter(pullback(*full(values), *outs, *kept))
+            given = [cts[i] for i in smooth]
+            computed = iter(pullback(*full(values), *outs, *given))
             cotangents = [_cotangent(g, computed) for g in gradients]
-            return tuple(
-                ct(value)
-                for ct, value in zip(
-                    (cotangents[i] for i in dynamic), values, strict=True
-                )
-            )
+            pairs = zip(dynamic, values, strict=True)
+            return tuple(cotangents[i](value) for i, value in pairs)
 
         call.defvjp(call_and_save, backward)
         return call(*(operands[i] for i in dynamic))
@@ -100,15 +90,14 @@ def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:
     """
     if isinstance(gradient.type, DisconnectedType):
         return lambda value: None
-    if isinstance(gradient.type, NullType):
-        return lambda value: (
-            None
-            if isinstance(value, Stream) or not jnp.issubdtype(value.dtype, jnp.inexact)
-            else jnp.full_like(value, jnp.nan)
-        )
-    g = next(computed)
-    return lambda value: (
-        jnp.asarray(g, value.dtype)
-        if jnp.issubdtype(value.dtype, jnp.inexact)
-        else None
-    )
+    undefined = isinstance(gradient.type, NullType)
+    g = None if undefined else next(computed)
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Stream) or not jnp.issubdtype(value.dtype, jnp.inexact):
+            return None
+        if undefined:
+            return jnp.full_like(value, jnp.nan)
+        return jnp.asarray(g, value.dtype)
+
+    return of

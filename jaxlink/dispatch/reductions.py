@@ -1,6 +1,5 @@
 """Reductions (`CAReduce`), `Argmax`, and cumulative sums and products."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,22 +11,20 @@ from pytensor.tensor.elemwise import CAReduce
 from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Argmax, MulWithoutZeros
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.arithmetic import convert
 from jaxlink.numerics.reductions import attained_at, extremum, prod_without_zeros
 from jaxlink.ops.attained import Attained, ReadAttained
 from jaxlink.values.static import canonical
 
-__all__ = ["REDUCTIONS"]
 
-
-def _bitwise(reduce: Callable[..., Any]) -> Callable[..., Any]:
+def _bitwise(reduce: Function) -> Function:
     return lambda x, axis: reduce(x, range(x.ndim) if axis is None else axis)
 
 
 # Each function takes (x, axis) and returns an array of x's dtype.
-REDUCTIONS: dict[type[ps.ScalarOp], Callable[..., Any]] = {
+REDUCTIONS: dict[type[ps.ScalarOp], Function] = {
     ps.Add: lambda x, axis: jnp.sum(x, axis=axis, dtype=x.dtype),
     ps.Mul: lambda x, axis: jnp.prod(x, axis=axis, dtype=x.dtype),
     MulWithoutZeros: prod_without_zeros,
@@ -43,11 +40,11 @@ _EXACT = (ps.Maximum, ps.Minimum, ps.AND, ps.OR, ps.XOR)
 
 
 @rule(CAReduce)
-def reduction(op: CAReduce, node: Any) -> Callable[..., Any]:
+def reduction(op: CAReduce, node: Any) -> Function:
     scalar_op = type(op.scalar_op)
     if scalar_op not in REDUCTIONS:
         raise UnsupportedOpError(f"jaxlink has no reduction with {op.scalar_op}: {op}.")
-    fn: Callable[..., Any] = REDUCTIONS[scalar_op]
+    fn: Function = REDUCTIONS[scalar_op]
     axis = op.axis
     to = node.outputs[0].type.dtype
     exact = scalar_op in _EXACT
@@ -62,7 +59,7 @@ def reduction(op: CAReduce, node: Any) -> Callable[..., Any]:
 
 
 @rule(Argmax)
-def argmax(op: Argmax, node: Any) -> Callable[..., Any]:
+def argmax(op: Argmax, node: Any) -> Function:
     ndim = node.inputs[0].type.ndim
     axes = tuple(range(ndim)) if op.axis is None else op.axis
     kept = tuple(i for i in range(ndim) if i not in axes)
@@ -81,18 +78,15 @@ def argmax(op: Argmax, node: Any) -> Callable[..., Any]:
 
 
 @rule(CumOp)
-def cumulative(op: CumOp, node: Any) -> Callable[..., Any]:
+def cumulative(op: CumOp, node: Any) -> Function:
     fn = jnp.cumsum if op.mode == "add" else jnp.cumprod
     if node.inputs[0].type.dtype == "bool":
         return lambda x: fn(x.astype("int32"), axis=op.axis).astype(bool)
     return lambda x: fn(x, axis=op.axis, dtype=x.dtype)
 
 
-# --- where a maximum or minimum is attained ------------------------------------------
-
-
 @rule(Attained)
-def attained(op: Attained, node: Any) -> Callable[..., Any]:
+def attained(op: Attained, node: Any) -> Function:
     reduce = reduction(op.reduction, op.reduction.make_node(*node.inputs))
 
     @jax.custom_jvp
@@ -109,7 +103,7 @@ def attained(op: Attained, node: Any) -> Callable[..., Any]:
 
 
 @rule(ReadAttained)
-def read_attained(op: ReadAttained, node: Any) -> Callable[..., Any]:
+def read_attained(op: ReadAttained, node: Any) -> Function:
     reduce = reduction(op.reduction, op.reduction.make_node(node.inputs[0]))
 
     @jax.custom_jvp

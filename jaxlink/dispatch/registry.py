@@ -21,7 +21,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 import jax
@@ -29,20 +28,12 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 
 from jaxlink.errors import RuleError
-from jaxlink.values.types import nearest
+from jaxlink.values.static import canonical
+from jaxlink.values.types import dotted, nearest
 
-__all__ = [
-    "OPTIONAL",
-    "Linked",
-    "Rule",
-    "find_rule",
-    "foreign_conversion",
-    "load_optional_rules",
-    "rule",
-    "rule_of",
-]
-
-F = TypeVar("F", bound=Callable[..., Any])
+# Stage two of a rule, or any other function of values.
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 StaticOperands = tuple[int, ...] | Callable[[Any, Any], Iterable[int]]
 
 
@@ -78,7 +69,7 @@ class Linked:
             required.
     """
 
-    run: Callable[..., Any]
+    run: Function
     static: tuple[int, ...] = ()
     preferred: tuple[int, ...] = ()
 
@@ -145,10 +136,9 @@ def rule(
         for op_type in op_types:
             if op_type in _RULES:
                 raise RuleError(
-                    f"{op_type.__module__}.{op_type.__qualname__} already has a rule, "
-                    f"{_RULES[op_type].build.__module__}."
-                    f"{_RULES[op_type].build.__qualname__}. Subclass the Op and "
-                    "register a rule for the subclass."
+                    f"{dotted(op_type)} already has a rule, "
+                    f"{dotted(_RULES[op_type].build)}. Subclass the Op and register a "
+                    "rule for the subclass."
                 )
             _RULES[op_type] = Rule(build, static, known, lazy, inner)
         return build
@@ -159,10 +149,8 @@ def rule(
 def find_rule(op: Op) -> Rule | None:
     """The rule of ``op``'s nearest class, or else a third party's conversion."""
     own = rule_of(type(op))
-    if own is not None:
-        return own
-    convert = foreign_conversion(op)
-    return None if convert is None else Rule(convert)
+    convert = None if own is not None else foreign_conversion(op)
+    return own if convert is None else Rule(convert)
 
 
 def rule_of(op_type: type[Op]) -> Rule | None:
@@ -174,15 +162,10 @@ def rule_of(op_type: type[Op]) -> Rule | None:
 def load_optional_rules(op_type: type) -> None:
     """Import the rules of the optional packages that define a class or its bases."""
     for base in op_type.__mro__:
-        first, *rest = base.__module__.split(".")
-        _load_rules_of(first)
-        _load_rules_of(".".join([first, *rest[:1]]))
-
-
-@cache
-def _load_rules_of(package: str) -> None:
-    if package in OPTIONAL:
-        importlib.import_module(OPTIONAL[package])
+        names = base.__module__.split(".")
+        for package in (names[0], ".".join(names[:2])):
+            if package in OPTIONAL:
+                importlib.import_module(OPTIONAL[package])
 
 
 def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
@@ -199,20 +182,16 @@ def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
     if convert.__module__.split(".")[0] == "pytensor":
         return None
 
-    def build(op: Op, node: Apply) -> Callable[..., Any]:
+    def build(op: Op, node: Apply) -> Function:
         with _jax_config_kept():
             run = convert(op, node=node)
 
         def cast_outputs(*operands: Any) -> Any:
             values = run(*operands)
             several = isinstance(values, tuple | list)
-            cast = [
-                _cast(value, out.type)
-                for value, out in zip(
-                    values if several else [values], node.outputs, strict=True
-                )
-            ]
-            return tuple(cast) if several else cast[0]
+            pairs = zip(values if several else [values], node.outputs, strict=True)
+            cast = tuple(_cast(value, out.type) for value, out in pairs)
+            return cast if several else cast[0]
 
         return cast_outputs
 
@@ -221,9 +200,7 @@ def foreign_conversion(op: Op) -> Callable[[Op, Apply], Any] | None:
 
 def _cast(value: Any, type_: Any) -> Any:
     dtype = getattr(type_, "dtype", None)
-    if dtype is None:
-        return value
-    return jax.numpy.asarray(value, jax.dtypes.canonicalize_dtype(dtype))
+    return value if dtype is None else jax.numpy.asarray(value, canonical(dtype))
 
 
 @contextmanager

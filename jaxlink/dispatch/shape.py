@@ -1,32 +1,28 @@
 """Shapes: reading them, checking them, changing them."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from pytensor.tensor.elemwise import DimShuffle
-from pytensor.tensor.extra_ops import CpuContiguous
 from pytensor.tensor.reshape import JoinDims, SplitDims
 from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type_other import NoneTypeT
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.symbolic_sizes import as_length, as_sizes
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
 
 @rule(Shape, known=True)
-def shape(op: Shape, node: Any) -> Callable[..., Any]:
+def shape(op: Shape, node: Any) -> Function:
     return lambda x: as_sizes(np.shape(x))
 
 
 @rule(Shape_i, known=True)
-def shape_i(op: Shape_i, node: Any) -> Callable[..., Any]:
+def shape_i(op: Shape_i, node: Any) -> Function:
     return lambda x: as_sizes(np.shape(x)[op.i])
 
 
@@ -39,7 +35,7 @@ def _given_lengths(op: SpecifyShape, node: Any) -> list[int]:
 
 
 @rule(SpecifyShape, static=_given_lengths)
-def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
+def specify_shape(op: SpecifyShape, node: Any) -> Function:
     def run(x: Any, *lengths: Any) -> Any:
         expected = tuple(None if n is None else as_length(n) for n in lengths)
         if any(n not in (None, m) for n, m in zip(expected, x.shape, strict=True)):
@@ -54,7 +50,7 @@ def specify_shape(op: SpecifyShape, node: Any) -> Callable[..., Any]:
 
 
 @rule(Reshape, static=(1,))
-def reshape(op: Reshape, node: Any) -> Callable[..., Any]:
+def reshape(op: Reshape, node: Any) -> Function:
     def run(x: Any, to: Any) -> Any:
         shape = tuple(map(as_length, to))
         known = math.prod(n for n in shape if n != -1)
@@ -71,7 +67,7 @@ def reshape(op: Reshape, node: Any) -> Callable[..., Any]:
 
 
 @rule(JoinDims)
-def join_dims(op: JoinDims, node: Any) -> Callable[..., Any]:
+def join_dims(op: JoinDims, node: Any) -> Function:
     start, stop = op.start_axis, op.start_axis + op.n_axes
 
     def run(x: Any) -> Any:
@@ -82,7 +78,7 @@ def join_dims(op: JoinDims, node: Any) -> Callable[..., Any]:
 
 
 @rule(SplitDims, static=(1,))
-def split_dims(op: SplitDims, node: Any) -> Callable[..., Any]:
+def split_dims(op: SplitDims, node: Any) -> Function:
     def run(x: Any, lengths: Any) -> Any:
         new = tuple(map(as_length, lengths))
         return jnp.reshape(x, (*x.shape[: op.axis], *new, *x.shape[op.axis + 1 :]))
@@ -91,7 +87,7 @@ def split_dims(op: SplitDims, node: Any) -> Callable[..., Any]:
 
 
 @rule(DimShuffle)
-def dimshuffle(op: DimShuffle, node: Any) -> Callable[..., Any]:
+def dimshuffle(op: DimShuffle, node: Any) -> Function:
     kept = [i for i in op.new_order if i != "x"]
     dropped = sorted(set(range(op.input_ndim)) - set(kept))
     order = [sorted(kept).index(i) for i in kept]
@@ -102,8 +98,3 @@ def dimshuffle(op: DimShuffle, node: Any) -> Callable[..., Any]:
         return lax.expand_dims(lax.transpose(lax.squeeze(x, dropped), order), new)
 
     return run
-
-
-@rule(CpuContiguous)
-def contiguous(op: CpuContiguous, node: Any) -> Callable[..., Any]:
-    return lambda x: x

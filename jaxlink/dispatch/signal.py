@@ -6,7 +6,6 @@ numbers. It also lacks small integers, and it is slower on a CPU, where most PyT
 models run.
 """
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -16,10 +15,8 @@ from jax import lax
 from jax.scipy.signal import fftconvolve
 from pytensor.tensor.signal.conv import Convolve1d, Convolve2d
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 # From this many taps on, method="auto" uses the Fourier transform if the dtype is
 # inexact.
@@ -28,7 +25,7 @@ MANY_TAPS = 500
 
 # The length of the result depends on the mode.
 @rule(Convolve1d, Convolve2d, static=(2,))
-def convolve(op: Any, node: Any) -> Callable[..., Any]:
+def convolve(op: Any, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
     method = getattr(op, "method", "direct")
 
@@ -83,7 +80,7 @@ def _plus(x: Any, y: Any) -> Any:
     return x | y if x.dtype == np.bool_ else x + y
 
 
-def _over_taps(add: Callable[..., Any], out: Any, taps: Any) -> Any:
+def _over_taps(add: Function, out: Any, taps: Any) -> Any:
     def step(out: Any, j: Any) -> tuple[Any, None]:
         at = jnp.unravel_index(j, taps.shape)
         return add(out, at, taps[at]), None

@@ -1,6 +1,5 @@
 """Sorting and searching."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,15 +8,13 @@ from pytensor.tensor.basic import PermuteRowElements
 from pytensor.tensor.extra_ops import SearchsortedOp
 from pytensor.tensor.sort import ArgSortOp, SortOp
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 
 # The axis is an attribute of the Op. Before PyTensor 3.3.4 it was an operand.
 @rule(SortOp, static=(1,))
-def sort(op: SortOp, node: Any) -> Callable[..., Any]:
+def sort(op: SortOp, node: Any) -> Function:
     def run(x: Any, axis: Any = None) -> Any:
         return jnp.sort(x, axis=op.axis if axis is None else int(axis))
 
@@ -25,7 +22,7 @@ def sort(op: SortOp, node: Any) -> Callable[..., Any]:
 
 
 @rule(ArgSortOp, static=(1,))
-def argsort(op: ArgSortOp, node: Any) -> Callable[..., Any]:
+def argsort(op: ArgSortOp, node: Any) -> Function:
     # Always stable: for other kinds of sort, NumPy does not define the order of ties.
     def run(x: Any, axis: Any = None) -> Any:
         order = jnp.argsort(x, axis=op.axis if axis is None else int(axis))
@@ -35,7 +32,7 @@ def argsort(op: ArgSortOp, node: Any) -> Callable[..., Any]:
 
 
 @rule(SearchsortedOp)
-def searchsorted(op: SearchsortedOp, node: Any) -> Callable[..., Any]:
+def searchsorted(op: SearchsortedOp, node: Any) -> Function:
     common = np.result_type(*(var.type.dtype for var in node.inputs[:2]))
 
     def run(x: Any, v: Any, sorter: Any = None) -> Any:
@@ -47,7 +44,7 @@ def searchsorted(op: SearchsortedOp, node: Any) -> Callable[..., Any]:
 
 
 @rule(PermuteRowElements)
-def permute_row_elements(op: PermuteRowElements, node: Any) -> Callable[..., Any]:
+def permute_row_elements(op: PermuteRowElements, node: Any) -> Function:
     def run(x: Any, order: Any) -> Any:
         order = jnp.argsort(order, axis=-1) if op.inverse else order
         shape = jnp.broadcast_shapes(x.shape, order.shape)

@@ -1,6 +1,5 @@
 """Stacked graphs: stacks, their parts, and many draws of one distribution."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,13 +7,13 @@ import jax.numpy as jnp
 from jax.lax import optimization_barrier
 
 from jaxlink.dispatch.random.rule import random_variable, static_operands
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.ops.stacked import Part, Stack, StackedDraws, Whole
 from jaxlink.values.streams import KeysAhead, Stream, draw_keys
 
 
 @rule(Stack)
-def stack(op: Stack, node: Any) -> Callable[..., Any]:
+def stack(op: Stack, node: Any) -> Function:
     del op, node
 
     def run(*parts: Any) -> Any:
@@ -25,13 +24,13 @@ def stack(op: Stack, node: Any) -> Callable[..., Any]:
 
 
 @rule(Whole)
-def whole(op: Whole, node: Any) -> Callable[..., Any]:
+def whole(op: Whole, node: Any) -> Function:
     del op, node
     return optimization_barrier
 
 
 @rule(Part)
-def part(op: Part, node: Any) -> Callable[..., Any]:
+def part(op: Part, node: Any) -> Function:
     del node
     return lambda stack: jax.lax.index_in_dim(stack, op.index, keepdims=False)
 
@@ -43,7 +42,7 @@ def _static_operands(op: StackedDraws, node: Any) -> tuple[int, ...]:
 
 
 @rule(StackedDraws, static=_static_operands)
-def stacked_draws(op: StackedDraws, node: Any) -> Callable[..., Any]:
+def stacked_draws(op: StackedDraws, node: Any) -> Function:
     del node
     draw_one = random_variable(op.core_op, op.core_node())
     axes = tuple(0 if mapped else None for mapped in op.mapped)

@@ -4,7 +4,7 @@ Like any shape, a list's length must be known before the call. So no Op may chan
 length in a way that depends on a traced value.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,8 @@ from pytensor.typed_list.basic import (
     Reverse,
 )
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.creation import known_before_the_call
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.values.bcoo import (
     concatenated,
@@ -38,28 +39,32 @@ from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, is_static
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
-Run = Callable[..., Any]
-
 
 def _slices(op: Any, node: Any) -> Iterable[int]:
-    del op
     return (1,) if isinstance(node.inputs[1].type, SliceType) else ()
 
 
-@rule(MakeList)
-def make_list(op: MakeList, node: Any) -> Run:
-    return lambda *elements: [list(elements)]
+# The values of the operands -> the new list, in a list, because it is one output.
+_NEW_LISTS: dict[type, Function] = {
+    MakeList: lambda *elements: [list(elements)],
+    Append: lambda elements, new: [[*elements, new]],
+    Extend: lambda elements, new: [[*elements, *new]],
+    Reverse: lambda elements: [elements[::-1]],
+}
+
+
+@rule(*_NEW_LISTS)
+def new_list(op: Any, node: Any) -> Function:
+    return _NEW_LISTS[type(op)]
 
 
 @rule(Length, known=True)
-def length(op: Length, node: Any) -> Run:
+def length(op: Length, node: Any) -> Function:
     return lambda elements: np.asarray(len(elements), "int64")
 
 
 @rule(GetItem, static=_slices)
-def get_item(op: GetItem, node: Any) -> Run:
+def get_item(op: GetItem, node: Any) -> Function:
     def run(elements: list[Any], index: Any) -> Any:
         if isinstance(index, slice):
             return [elements[index]]
@@ -103,39 +108,17 @@ def _chosen(elements: Sequence[Any], index: Any) -> Any:
     return encode(replace(entries[0], data=part("data", "fill"), **places))
 
 
-@rule(Append)
-def append(op: Append, node: Any) -> Run:
-    return lambda elements, new: [[*elements, new]]
-
-
-@rule(Extend)
-def extend(op: Extend, node: Any) -> Run:
-    return lambda elements, new: [[*elements, *new]]
-
-
 @rule(Insert, static=(1,))
-def insert(op: Insert, node: Any) -> Run:
+def insert(op: Insert, node: Any) -> Function:
     def run(elements: list[Any], index: Any, new: Any) -> Any:
-        longer = list(elements)
-        longer.insert(int(index), new)
-        return [longer]
+        i = int(index)
+        return [[*elements[:i], new, *elements[i:]]]
 
     return run
 
 
-@rule(Reverse)
-def reverse(op: Reverse, node: Any) -> Run:
-    return lambda elements: [elements[::-1]]
-
-
-# Which element is removed depends on values, so PyTensor evaluates this Op, and both
-# operands are required.
-@rule(Remove, static=(0, 1))
-def remove(op: Remove, node: Any) -> Run:
-    def run(elements: Any, element: Any) -> Any:
-        raise AssertionError(f"{op} has only known operands, so PyTensor evaluates it.")
-
-    return run
+# Which element is removed depends on values.
+rule(Remove, static=(0, 1))(known_before_the_call)
 
 
 def _equal(elements: list[Any], wanted: Any) -> Any:
@@ -162,7 +145,7 @@ def _same(x: Any, y: Any) -> Any:
 
 
 @rule(Index)
-def index_of(op: Index, node: Any) -> Run:
+def index_of(op: Index, node: Any) -> Function:
     def run(elements: list[Any], wanted: Any) -> Any:
         found = _equal(elements, wanted)
         if not elements:
@@ -177,8 +160,7 @@ def index_of(op: Index, node: Any) -> Run:
 
 
 @rule(Count)
-def count(op: Count, node: Any) -> Run:
-    def run(elements: list[Any], wanted: Any) -> Any:
-        return _equal(elements, wanted).sum(dtype=canonical("int64"))
-
-    return run
+def count(op: Count, node: Any) -> Function:
+    return lambda elements, wanted: _equal(elements, wanted).sum(
+        dtype=canonical("int64")
+    )

@@ -1,6 +1,5 @@
 """JAX functions inside a PyTensor graph (`wrap_jax`), and `Print`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,16 +8,14 @@ import numpy as np
 from pytensor.link.jax.ops import JAXOp
 from pytensor.printing import Print
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import RuleError
 from jaxlink.values.static import canonical
 from jaxlink.values.types import name_of
 
-__all__: list[str] = []
-
 
 @rule(JAXOp)
-def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:
+def jax_function(op: JAXOp, node: Any) -> Function:
     """Call the wrapped JAX function directly. JAX differentiates it."""
 
     def run(*operands: Any) -> tuple[Any, ...]:
@@ -42,7 +39,7 @@ def jax_function(op: JAXOp, node: Any) -> Callable[..., Any]:
 
 # Lazy, so that a known value is printed at each call and not once while tracing.
 @rule(Print, lazy=True)
-def print_value(op: Print, node: Any) -> Callable[..., Any]:
+def print_value(op: Print, node: Any) -> Function:
     def show(value: Any) -> None:
         op.global_fn(op, np.asarray(value))
 

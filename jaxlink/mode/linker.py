@@ -67,8 +67,6 @@ from jaxlink.values.bcoo import decode
 from jaxlink.values.runtime_checks import Checks
 from jaxlink.values.types import element_type, kind_of
 
-__all__ = ["MODE"]
-
 # --- values at the boundary ----------------------------------------------------------
 
 
@@ -190,9 +188,8 @@ class _Call:
         inputs = [v for v in fgraph.inputs if v in read and not is_generator(v)]
         self.cells = [of_input[var] for var in inputs]
         self.moved = [i for i, v in enumerate(fgraph.outputs) if is_generator(v)]
-        self.to_numpy = [
-            _to_numpy(var.type) for var in fgraph.outputs if not is_generator(var)
-        ]
+        values = [v for v in fgraph.outputs if not is_generator(v)]
+        self.to_numpy = [_to_numpy(var.type) for var in values]
         exceptions = _exceptions(fgraph)
 
         def build(outputs: Sequence[Variable], inputs: Sequence[Variable]) -> _Checking:
@@ -300,11 +297,10 @@ class JaxlinkLinker(Linker):
     def clone(
         self, allow_gc: bool | None = None, host_callback: bool | None = None
     ) -> "JaxlinkLinker":
-        if allow_gc is None:
-            allow_gc = self.allow_gc
-        if host_callback is None:
-            host_callback = self.host_callback
-        return JaxlinkLinker(allow_gc=allow_gc, host_callback=host_callback)
+        new = super().clone(allow_gc)
+        if host_callback is not None:
+            new.host_callback = host_callback
+        return new
 
     def accept(
         self, fgraph: FunctionGraph, no_recycling: Any = None, profile: Any = None
@@ -331,13 +327,11 @@ class JaxlinkLinker(Linker):
         outs = output_storage or [[None] for _ in fgraph.outputs]
         call.allow_gc = self.allow_gc
         call.storage_map = dict(zip(fgraph.inputs, cells, strict=True))
+        pairs = zip(fgraph.outputs, outs, strict=True)
         return (
             call,
-            [Container(*pair) for pair in zip(fgraph.inputs, cells, strict=True)],
-            [
-                Container(*pair, readonly=True)
-                for pair in zip(fgraph.outputs, outs, strict=True)
-            ],
+            [Container(*pair) for pair in call.storage_map.items()],
+            [Container(*pair, readonly=True) for pair in pairs],
         )
 
 

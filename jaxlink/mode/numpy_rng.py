@@ -22,7 +22,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import DefaultGeneratorMakerOp
 from pytensor.tensor.random.type import RandomType
 
-__all__ = ["CallGenerators", "generator_reader", "is_generator", "roots"]
+from jaxlink.values.evaluate import evaluate
 
 # Keys to skip at once: few enough to fit in memory, many enough to be fast.
 _SKIPPED_AT_ONCE = 1 << 20
@@ -30,9 +30,6 @@ _SKIPPED_AT_ONCE = 1 << 20
 
 def is_generator(var: Variable) -> bool:
     return isinstance(var.type, RandomType)
-
-
-# --- in the graph --------------------------------------------------------------------
 
 
 def roots(fgraph: FunctionGraph) -> list[Variable]:
@@ -47,9 +44,6 @@ def roots(fgraph: FunctionGraph) -> list[Variable]:
 
     found = ancestors(fgraph.outputs)
     return [var for var in found if is_generator(var) and starts(var)]
-
-
-# --- at the boundary -----------------------------------------------------------------
 
 
 def generator_reader(
@@ -72,13 +66,7 @@ def generator_reader(
     if isinstance(root, Constant):
         return lambda: _copy(root.data)
     node = root.owner
-
-    def make() -> np.random.Generator:
-        made: list[Any] = [None]
-        node.op.perform(node, [node.inputs[0].data], [made])
-        return made[0]
-
-    return make
+    return lambda: evaluate(node, [node.inputs[0].data])[0]
 
 
 class CallGenerators:

@@ -18,12 +18,7 @@ from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import graph_inputs, io_toposort
 from pytensor.scan.op import Scan
 
-try:
-    from pytensor.conditional.op import IfElse
-except ModuleNotFoundError:  # before PyTensor 3.3.5
-    from pytensor.ifelse import IfElse
-
-__all__ = ["Staged", "needs_stages"]
+from jaxlink.dispatch.control import IfElse
 
 Program = Callable[..., Any]
 
@@ -53,7 +48,8 @@ class Staged:
         if self.node is None:
             self.run = build(outputs, inputs)
         elif isinstance(self.node.op, Scan):
-            self.run = build([_steps_made(self.node)], inputs)
+            out, _, depth = _traced(self.node)[0]
+            self.run = build([out.shape[0] - depth], inputs)  # the steps made
             self._after(None)  # raise any compile error now
         else:
             self.run = build([pt.neq(self.node.inputs[0], 0)], inputs)
@@ -101,14 +97,8 @@ def _first_unknown(outputs: Sequence[Variable]) -> Any:
 def _may_differ(node: Any) -> bool:
     """Whether the branches of an ``ifelse`` may have different shapes."""
     n = node.op.n_outs
-    return any(
-        getattr(a.type, "shape", ()) != getattr(b.type, "shape", ())
-        or None in getattr(a.type, "shape", ())
-        for a, b in zip(node.inputs[1 : 1 + n], node.inputs[1 + n :], strict=True)
-    )
-
-
-# --- Scans that stop -----------------------------------------------------------------
+    shapes = [getattr(var.type, "shape", ()) for var in node.inputs[1:]]
+    return shapes[:n] != shapes[n:] or any(None in shape for shape in shapes)
 
 
 def _traced(node: Any) -> list[tuple[Variable, int, int]]:
@@ -123,11 +113,6 @@ def _traced(node: Any) -> list[tuple[Variable, int, int]]:
     places += [first_nit_sot + i for i in range(info.n_nit_sot)]
     outs = node.outputs[info.n_mit_mot :]
     return list(zip(outs, places, depths, strict=False))
-
-
-def _steps_made(node: Any) -> Variable:
-    out, _, depth = _traced(node)[0]
-    return out.shape[0] - depth
 
 
 def _with_n_steps(node: Any, n_steps: Variable) -> Sequence[Variable]:

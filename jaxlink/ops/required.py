@@ -5,8 +5,6 @@ from typing import Any
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 
-__all__ = ["Required", "without_reason"]
-
 
 class Required(Op):
     """Its operand, with the reason why the reader needs the value before the call. A

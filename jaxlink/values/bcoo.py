@@ -15,7 +15,7 @@ Other code drops absent entries and padding, because both are out of bounds. Ope
 on the stored elements alone ("structured") turn absent entries into padding.
 
 Entries are in any order. Entries with the same (row, column) add up. Only code that
-needs an order sorts, as `ordered` does.
+needs an order sorts, as `Entries.ordered` does.
 """
 
 import sys
@@ -30,30 +30,6 @@ from jax import lax
 
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
-
-__all__ = [
-    "Entries",
-    "Groups",
-    "concatenated",
-    "decode",
-    "encode",
-    "from_dense",
-    "from_scipy",
-    "group",
-    "in_common_form",
-    "is_bcoo",
-    "is_bcsr",
-    "is_scipy",
-    "merged",
-    "order_of",
-    "ordered",
-    "pointers",
-    "same_pattern",
-    "sorted_within_lines",
-    "to_dense",
-    "transposed",
-    "with_padding",
-]
 
 
 @dataclass(frozen=True)
@@ -88,8 +64,58 @@ class Entries:
             columns=jnp.where(self.stored, self.columns, self.shape[1]),
         )
 
+    def without_zeros(self) -> "Entries":
+        """The same matrix, which stores no 0."""
+        return replace(self, stored=self.stored & (self.data != 0))
+
     def astype(self, dtype: Any) -> "Entries":
         return replace(self, data=self.data.astype(dtype))
+
+    def transposed(self) -> "Entries":
+        m, n = self.shape
+        return replace(self, rows=self.columns, columns=self.rows, shape=(n, m))
+
+    def to_dense(self) -> jax.Array:
+        zeros = jnp.zeros(self.shape, self.data.dtype)
+        return zeros.at[self.rows, self.columns].add(self.data, mode="drop")
+
+    def merged(self) -> "Entries":
+        """The same matrix, with entries that share a (row, column) added up."""
+        if self.unique:
+            return self
+        groups = group(self.rows, self.columns, self.shape)
+        stored = groups.add_up(self.stored.astype("int32")) > 0
+        data = groups.add_up(self.data)
+        return Entries(data, groups.rows, groups.columns, stored, self.shape, True)
+
+    def ordered(self, format: str) -> "Entries":
+        """The stored entries, sorted by row (csr) or column (csc), then padding.
+
+        The sort is stable.
+        """
+        kept = self.structured()
+        return kept._taken(order_of([kept._lines(format)[0]]))
+
+    def sorted_within_lines(self, format: str) -> "Entries":
+        """The stored entries, sorted by row and column (csr) or by column and row
+        (csc), then the others, which keep their derivatives."""
+        major, minor = self.structured()._lines(format)
+        return self._taken(order_of((minor, major)))
+
+    def _lines(self, format: str) -> tuple[Any, Any]:
+        """Each entry's line (its row for csr, its column for csc), and its index in
+        it."""
+        rows, columns = self.rows, self.columns
+        return (columns, rows) if format == "csc" else (rows, columns)
+
+    def _taken(self, order: Any) -> "Entries":
+        return replace(
+            self,
+            data=self.data[order],
+            rows=self.rows[order],
+            columns=self.columns[order],
+            stored=self.stored[order],
+        )
 
 
 def is_scipy(value: Any) -> bool:
@@ -141,8 +167,17 @@ def with_padding(matrix: "BCOO") -> "BCOO":
     within = (rows < m) & (columns < n)
     rows, columns = jnp.where(within, rows, m), jnp.where(within, columns, n)
     indices = jnp.stack([rows, columns], axis=1).astype("int32")
+    return _with(matrix, matrix.data, indices)
+
+
+def same_pattern(matrix: "BCOO", data: Any) -> "BCOO":
+    """``matrix`` with other ``data``, which is 0 at absent entries and padding."""
+    return _with(matrix, data, matrix.indices)
+
+
+def _with(matrix: "BCOO", data: Any, indices: Any) -> "BCOO":
     return _bcoo(
-        (matrix.data, indices),
+        (data, indices),
         shape=matrix.shape,
         indices_sorted=matrix.indices_sorted,
         unique_indices=matrix.unique_indices,
@@ -161,16 +196,6 @@ def in_common_form(matrix: "BCOO", all_: Sequence["BCOO"]) -> "BCOO":
         ),
         shape=matrix.shape,
         unique_indices=all(other.unique_indices for other in all_),
-    )
-
-
-def same_pattern(matrix: "BCOO", data: Any) -> "BCOO":
-    """``matrix`` with other ``data``, which is 0 at absent entries and padding."""
-    return _bcoo(
-        (data, matrix.indices),
-        shape=matrix.shape,
-        indices_sorted=matrix.indices_sorted,
-        unique_indices=matrix.unique_indices,
     )
 
 
@@ -197,58 +222,18 @@ def encode(entries: Entries) -> "BCOO":
     columns = jnp.where(stored, entries.columns, entries.columns + (n + 1))
     rows, columns = jnp.where(alive, rows, m), jnp.where(alive, columns, n)
     indices = jnp.stack([rows, columns], axis=1).astype("int32")
-    return _bcoo(
-        (entries.data, indices), shape=entries.shape, unique_indices=entries.unique
-    )
-
-
-def transposed(entries: Entries) -> Entries:
-    """The entries of the transpose."""
-    return replace(
-        entries,
-        rows=entries.columns,
-        columns=entries.rows,
-        shape=(entries.shape[1], entries.shape[0]),
-    )
+    return _bcoo((entries.data, indices), shape=(m, n), unique_indices=entries.unique)
 
 
 def from_dense(x: Any, format: str = "csr") -> Entries:
     """An entry for each element of a dense matrix; the nonzero ones are stored."""
     if format == "csc":
-        return transposed(from_dense(x.T))
+        return from_dense(x.T).transposed()
     m, n = x.shape
     count = jnp.arange(m * n, dtype="int32")
     data = jnp.asarray(x).reshape(m * n)
     n_or_1 = max(n, 1)
     return Entries(data, count // n_or_1, count % n_or_1, data != 0, (m, n), True)
-
-
-def to_dense(entries: Entries) -> jax.Array:
-    """The dense matrix of ``entries``."""
-    zeros = jnp.zeros(entries.shape, entries.data.dtype)
-    return zeros.at[entries.rows, entries.columns].add(entries.data, mode="drop")
-
-
-def ordered(entries: Entries, format: str) -> Entries:
-    """The stored entries, sorted by row (csr) or column (csc), then padding.
-
-    The sort is stable.
-    """
-    kept = entries.structured()
-    return _taken(kept, order_of([_lines(kept, format)[0]]))
-
-
-def sorted_within_lines(entries: Entries, format: str) -> Entries:
-    """The stored entries, sorted by row and column (csr) or by column and row (csc),
-    then the others, which keep their derivatives."""
-    major, minor = _lines(entries.structured(), format)
-    return _taken(entries, order_of((minor, major)))
-
-
-def _lines(entries: Entries, format: str) -> tuple[Any, Any]:
-    """Each entry's line (its row for csr, its column for csc), and its index in it."""
-    rows, columns = entries.rows, entries.columns
-    return (columns, rows) if format == "csc" else (rows, columns)
 
 
 def pointers(lines: Any, count: int) -> jax.Array:
@@ -283,10 +268,8 @@ def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
     """Group the entries of a matrix of ``shape`` that share a (row, column)."""
     size = rows.shape[0]
     order = order_of((columns, rows))
-    sorted_rows, sorted_columns = rows[order], columns[order]
-    differs = (sorted_rows[1:] != sorted_rows[:-1]) | (
-        sorted_columns[1:] != sorted_columns[:-1]
-    )
+    i, j = rows[order], columns[order]
+    differs = (i[1:] != i[:-1]) | (j[1:] != j[:-1])
     ids = jnp.zeros(size, "int32").at[1:].set(differs.astype("int32")).cumsum()
     ids = jnp.zeros(size, "int32").at[order].set(ids.astype("int32"))
     return Groups(
@@ -296,29 +279,18 @@ def group(rows: Any, columns: Any, shape: tuple[int, int]) -> Groups:
     )
 
 
-def merged(entries: Entries) -> Entries:
-    """``entries``, with those that share a (row, column) added up."""
-    if entries.unique:
-        return entries
-    groups = group(entries.rows, entries.columns, entries.shape)
-    stored = groups.add_up(entries.stored.astype("int32")) > 0
-    data = groups.add_up(entries.data)
-    return Entries(data, groups.rows, groups.columns, stored, entries.shape, True)
-
-
 def concatenated(parts: Sequence[Entries], shape: tuple[int, int]) -> Entries:
     """All entries of ``parts``, which share a dtype and the coordinates of a matrix of
     ``shape``."""
-    alive = jnp.concatenate([part.alive for part in parts])
-    rows = jnp.concatenate([part.rows for part in parts])
-    columns = jnp.concatenate([part.columns for part in parts])
-    return Entries(
-        jnp.concatenate([part.data for part in parts]),
+    data, rows, columns, stored, alive = (
+        jnp.concatenate([getattr(part, name) for part in parts])
+        for name in ("data", "rows", "columns", "stored", "alive")
+    )
+    rows, columns = (
         jnp.where(alive, rows, shape[0]),
         jnp.where(alive, columns, shape[1]),
-        jnp.concatenate([part.stored for part in parts]),
-        shape,
     )
+    return Entries(data, rows, columns, stored, shape)
 
 
 def order_of(keys: Sequence[Any]) -> jax.Array:
@@ -326,24 +298,13 @@ def order_of(keys: Sequence[Any]) -> jax.Array:
 
     Checking that the keys are already sorted is much cheaper than sorting.
     """
-    minor_first = list(keys)
-    rising = jnp.ones(keys[0].shape[0] - 1 if keys[0].shape[0] else 0, bool)
-    for key in minor_first:
-        rising = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & rising)
     size = keys[0].shape[0]
+    rising = jnp.ones(max(size - 1, 0), bool)
+    for key in keys:
+        rising = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & rising)
     return lax.cond(
         rising.all(),
         lambda *keys: jnp.arange(size, dtype="int32"),
         lambda *keys: jnp.lexsort(keys).astype("int32"),
         *keys,
-    )
-
-
-def _taken(entries: Entries, order: Any) -> Entries:
-    return replace(
-        entries,
-        data=entries.data[order],
-        rows=entries.rows[order],
-        columns=entries.columns[order],
-        stored=entries.stored[order],
     )

@@ -20,21 +20,11 @@ from jaxlink.values.bcoo import (
     with_padding,
 )
 from jaxlink.values.static import StaticValue, canonical, cast, to_jax
+from jaxlink.values.streams import is_typed_key
 from jaxlink.values.types import describe, kind_of
 
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
-
-__all__ = [
-    "as_array",
-    "bind",
-    "capture",
-    "fix",
-    "is_typed_key",
-    "plain",
-    "rejection",
-    "within",
-]
 
 # The types that JAX takes as one array.
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
@@ -68,7 +58,7 @@ def capture(what: str, type_: Any, value: Any) -> Any:
     array = as_array(plain(what, type_, value))
     if isinstance(array, np.ndarray):
         if array.dtype.kind not in "biufc":
-            raise _wrong_type(what, describe(type_), value)
+            raise _wrong_type(what, type_, value)
         if array.dtype.kind in "iu" and type_.dtype.startswith(("int", "uint")):
             array = within(what, type_, array)
         array = to_jax(array, what)
@@ -118,7 +108,7 @@ def fix(what: str, type_: Any, value: Any, way_out: str = "") -> StaticValue:
             f"is traced ({jax.typeof(value)}).{way_out}"
         )
     if not isinstance(value, (*_ARRAY_LIKE, tuple, list)):
-        raise _wrong_type(what, describe(type_), value)
+        raise _wrong_type(what, type_, value)
     array = np.asarray(value)
     _check_array(what, type_, array, weak=not hasattr(value, "dtype"))
     return StaticValue(within(what, type_, array))
@@ -134,9 +124,7 @@ def rejection(what: str, type_: Any, value: Any) -> ArgumentError | None:
         accepted = is_bcoo(value) or is_bcsr(value)
     else:
         accepted = isinstance(value, list | tuple if kind == "list" else _ARRAY_LIKE)
-    if accepted:
-        return None
-    return _wrong_type(what, describe(type_), value)
+    return None if accepted else _wrong_type(what, type_, value)
 
 
 def within(what: str, type_: Any, value: Any) -> np.ndarray:
@@ -149,21 +137,16 @@ def within(what: str, type_: Any, value: Any) -> np.ndarray:
     return np.asarray(value, type_.dtype)
 
 
-def is_typed_key(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-
-
 def _elements(what: str, type_: Any, value: Any) -> list[tuple[str, Any, Any]]:
     if not isinstance(value, list | tuple):
-        raise _wrong_type(what, describe(type_), value)
+        raise _wrong_type(what, type_, value)
     return [(f"{what}[{i}]", type_.ttype, element) for i, element in enumerate(value)]
 
 
 def _bind_sparse(what: str, type_: Any, value: Any) -> "BCOO":
     matrix = value.to_bcoo() if is_bcsr(value) else value
     if not is_bcoo(matrix):
-        raise _wrong_type(what, describe(type_), value)
+        raise _wrong_type(what, type_, value)
     if matrix.n_batch or matrix.n_dense or matrix.ndim != 2:
         raise ArgumentError(
             f"{what} must be {describe(type_)}, one sparse matrix, but has "
@@ -175,7 +158,8 @@ def _bind_sparse(what: str, type_: Any, value: Any) -> "BCOO":
     return with_padding(same_pattern(matrix, data))
 
 
-def _wrong_type(what: str, expected: str, value: Any) -> ArgumentError:
+def _wrong_type(what: str, type_: Any, value: Any) -> ArgumentError:
+    expected = describe(type_)
     kind, hint = f"an array ({expected})", ""
     if expected == "PRNG key":
         kind = "a PRNG key, such as jax.random.key(0),"
@@ -197,18 +181,14 @@ def _check_array(what: str, type_: Any, value: Any, weak: bool | None = None) ->
     dimensions, and a dtype that converts without loss. A ``weak`` value, such as a
     Python scalar, only needs a dtype of the same or a lower kind."""
     if not isinstance(value, _ARRAY_LIKE):
-        raise _wrong_type(what, describe(type_), value)
+        raise _wrong_type(what, type_, value)
     if is_typed_key(value):
         raise ArgumentError(f"{what} must be {describe(type_)} but is a PRNG key.")
     _check_dtype_and_shape(what, type_, value, jax.typeof(value).shape, weak)
 
 
 def _check_dtype_and_shape(
-    what: str,
-    type_: Any,
-    value: Any,
-    shape: tuple[int, ...],
-    weak: bool | None = None,
+    what: str, type_: Any, value: Any, shape: tuple[int, ...], weak: bool | None = None
 ) -> None:
     aval = jax.typeof(value)
     dtype = aval.dtype
@@ -228,7 +208,7 @@ def _check_dtype_and_shape(
             )
     weak = aval.weak_type if weak is None else weak
     if weak:
-        fits = _KINDS.index(_kind(dtype)) <= _KINDS.index(_kind(type_.dtype))
+        fits = _kind(dtype) <= _kind(type_.dtype)
     else:
         fits = np.can_cast(dtype, type_.dtype, "safe")
     if not fits:
@@ -238,13 +218,8 @@ def _check_dtype_and_shape(
         )
 
 
-_KINDS = ("bool", "integer", "float", "complex")
+_KINDS = (bool, int, float, complex)
 
 
-def _kind(dtype: Any) -> str:
-    for kind, scalar_type in zip(
-        _KINDS[1:], (jnp.integer, jnp.floating, jnp.complexfloating), strict=True
-    ):
-        if jnp.issubdtype(dtype, scalar_type):
-            return kind
-    return "bool"
+def _kind(dtype: Any) -> int:
+    return _KINDS.index(jax.dtypes.scalar_type_of(canonical(dtype)))

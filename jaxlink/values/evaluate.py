@@ -1,6 +1,8 @@
 """Evaluate a node with PyTensor's own code, where all operands are known."""
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -54,12 +56,13 @@ def _as_declared(node: AbstractApply, i: int, cell: Any) -> np.ndarray:
 
 
 _SCALAR: dict[type, Callable[..., Any]] = {
-    ps.Add: lambda *xs: sum(xs[1:], xs[0]),
-    ps.Mul: lambda *xs: np.multiply.reduce(np.array(xs, object)),
-    ps.Sub: lambda x, y: x - y,
-    ps.IntDiv: lambda x, y: x // y,
-    ps.Mod: lambda x, y: x % y,
+    ps.Add: lambda *xs: reduce(operator.add, xs),
+    ps.Mul: lambda *xs: reduce(operator.mul, xs),
+    ps.Sub: operator.sub,
+    ps.IntDiv: operator.floordiv,
+    ps.Mod: operator.mod,
     ps.Identity: lambda x: x,
+    ps.Cast: lambda x: x,
 }
 
 
@@ -69,20 +72,14 @@ def compute_sizes(node: AbstractApply, operands: Sequence[Any]) -> list[Any] | N
     if any(out.type.dtype not in ("int64", "int32") for out in node.outputs):
         return None
     if isinstance(op, Elemwise):
-        scalar = op.scalar_op
-        cast = isinstance(scalar, ps.Cast)
-        fn = (lambda x: x) if cast else _SCALAR.get(type(scalar))
+        fn = _SCALAR.get(type(op.scalar_op))
         if fn is None:
             return None
-        arrays = np.broadcast_arrays(*(np.asarray(x, object) for x in operands))
-        out = np.empty(arrays[0].shape, object)
-        for index in np.ndindex(out.shape):
-            out[index] = fn(*(array[index] for array in arrays))
-        return [as_sizes(out)]
+        arrays = [np.asarray(x, object) for x in operands]
+        return [as_sizes(np.frompyfunc(fn, len(arrays), 1)(*arrays))]
     if isinstance(op, CAReduce) and type(op.scalar_op) in (ps.Add, ps.Mul):
-        reduce = np.add if isinstance(op.scalar_op, ps.Add) else np.multiply
-        axes = tuple(range(operands[0].ndim)) if op.axis is None else tuple(op.axis)
-        return [as_sizes(reduce.reduce(operands[0], axis=axes))]
+        combine = np.add if isinstance(op.scalar_op, ps.Add) else np.multiply
+        return [as_sizes(combine.reduce(operands[0], axis=op.axis))]
     if isinstance(op, ScalarFromTensor | TensorFromScalar):
         return [as_sizes(operands[0])]
     if isinstance(op, MakeVector):

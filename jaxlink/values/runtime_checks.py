@@ -16,13 +16,6 @@ from jax.experimental import checkify
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-__all__ = [
-    "Checks",
-    "check",
-    "under_checkify",
-    "using_checks",
-]
-
 
 @dataclass
 class Checks:

@@ -17,17 +17,6 @@ from jaxlink.errors import PrecisionError
 from jaxlink.values.bcoo import from_scipy, is_scipy
 from jaxlink.values.symbolic_sizes import is_symbolic, to_values
 
-__all__ = [
-    "StaticValue",
-    "as_literal",
-    "canonical",
-    "cast",
-    "is_static",
-    "to_dynamic",
-    "to_jax",
-]
-
-
 _NUMPY = np.ndarray, np.generic
 
 

@@ -123,11 +123,15 @@ def root_streams(stream: Stream, draws: Sequence[int]) -> list[Stream]:
         # Roots with the same number of draws; usually, that is all of them.
         group = [i for i in range(n_roots) if draws[i] == n]
         parents = roots if len(group) == n_roots else roots[np.array(group)]
-        children = jax.vmap(fold_in_each, (0, None))(
-            parents, jnp.arange(n, dtype=np.uint32)
-        )
+        counts = jnp.arange(n, dtype=np.uint32)
+        children = jax.vmap(fold_in_each, (0, None))(parents, counts)
         ahead |= {i: KeysAhead(children, row) for row, i in enumerate(group)}
     return [Stream(roots[i], 0, stream.raw, ahead.get(i)) for i in range(n_roots)]
+
+
+def is_typed_key(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def as_key(value: Any, name: str = "key") -> Stream:
@@ -142,20 +146,17 @@ def as_key(value: Any, name: str = "key") -> Stream:
         KeyArgumentError: ``value`` is not one of these.
     """
     dtype, shape = getattr(value, "dtype", None), np.shape(value)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        if shape == ():
-            return Stream(value)
-        raise KeyArgumentError(
-            f"argument `{name}` is a batch of keys of shape {shape}, but the function "
-            "takes one key. Map it over the keys: jax.vmap(fn, in_axes=(0, ...))."
-        )
-    if dtype == np.uint32 and len(shape) >= 1 and shape[-1] in _RAW_IMPL:
-        if len(shape) > 1:
+    raw = dtype == np.uint32 and shape != () and shape[-1] in _RAW_IMPL
+    if raw or is_typed_key(value):
+        batch = shape[:-1] if raw else shape
+        if batch:
             raise KeyArgumentError(
-                f"argument `{name}` is a batch of raw keys of shape {shape}, but the "
-                "function takes one key. Map it over the keys: "
+                f"argument `{name}` is a batch of {'raw ' if raw else ''}keys of shape "
+                f"{shape}, but the function takes one key. Map it over the keys: "
                 "jax.vmap(fn, in_axes=(0, ...))."
             )
+        if not raw:
+            return Stream(value)
         impl = _RAW_IMPL[shape[0]]
         return Stream(jax.random.wrap_key_data(value, impl=impl), raw=True)
     if dtype is None:

@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.export import is_symbolic_dim
 
-__all__ = ["as_length", "as_sizes", "is_symbolic", "to_values"]
-
 
 def as_sizes(lengths: Any) -> np.ndarray:
     """A shape, or one length, as an array: int64, or objects if it contains symbols."""

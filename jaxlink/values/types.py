@@ -60,6 +60,11 @@ def name_of(var: Variable) -> str:
     return f"`{var.name}`" if var.name else f"`{var}`"
 
 
+def dotted(cls: Any) -> str:
+    """The name of a class or function, with its module."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def nearest(cls: type, table: Container[Any]) -> Any:
     """The first of ``cls`` and its bases, in MRO order, that ``table`` contains."""
     return next((base for base in cls.__mro__ if base in table), None)

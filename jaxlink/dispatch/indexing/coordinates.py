@@ -5,7 +5,7 @@ With ``mode="raise"``, indices out of bounds are handled as in
 (`Choose` returns nan) in their place.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,24 +13,23 @@ from pytensor.tensor.basic import Choose
 from pytensor.tensor.extra_ops import RavelMultiIndex, UnravelIndex
 
 from jaxlink.dispatch.indexing.subtensor import nothing
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 
 def _integers(x: Any) -> Any:
     return jnp.asarray(x).astype(canonical("int64"))
 
 
-def _checked(value: Any, inside: Any, message: str) -> Any:
+def _checked(values: Sequence[Any], inside: Any, message: str) -> list[Any]:
+    """``values`` where they are ``inside``."""
     check(lambda: jnp.all(inside), f"ValueError: {message}")
-    return jnp.where(inside, value, nothing(value.dtype))
+    return [jnp.where(inside, value, nothing(value.dtype)) for value in values]
 
 
 @rule(UnravelIndex)
-def unravel_index(op: UnravelIndex, node: Any) -> Callable[..., Any]:
+def unravel_index(op: UnravelIndex, node: Any) -> Function:
     n_dims = len(node.outputs)
 
     def run(flat: Any, dims: Any) -> Any:
@@ -41,18 +40,15 @@ def unravel_index(op: UnravelIndex, node: Any) -> Callable[..., Any]:
         for k in reversed(range(n_dims)) if op.order == "C" else range(n_dims):
             coordinates.append(rest % dims[k])
             rest = rest // dims[k]
+        coordinates = coordinates[::-1] if op.order == "C" else coordinates
         message = "an index of unravel_index is out of bounds for its shape"
-        check(lambda: jnp.all(inside), f"ValueError: {message}")
-        return tuple(
-            jnp.where(inside, c, nothing(c.dtype))
-            for c in (reversed(coordinates) if op.order == "C" else coordinates)
-        )
+        return tuple(_checked(coordinates, inside, message))
 
     return run
 
 
 @rule(RavelMultiIndex)
-def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Callable[..., Any]:
+def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Function:
     def run(*operands: Any) -> Any:
         *index, dims = map(_integers, operands)
         flat, inside = jnp.zeros((), dims.dtype), jnp.asarray(True)
@@ -68,13 +64,14 @@ def ravel_multi_index(op: RavelMultiIndex, node: Any) -> Callable[..., Any]:
             flat = flat * n + i
         if op.mode != "raise":
             return flat
-        return _checked(flat, inside, "an index of ravel_multi_index is out of bounds")
+        message = "an index of ravel_multi_index is out of bounds"
+        return _checked([flat], inside, message)[0]
 
     return run
 
 
 @rule(Choose)
-def choose(op: Choose, node: Any) -> Callable[..., Any]:
+def choose(op: Choose, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(which: Any, choices: Any) -> Any:
@@ -94,6 +91,6 @@ def choose(op: Choose, node: Any) -> Callable[..., Any]:
         if op.mode != "raise":
             return chosen
         message = f"an index of choose is out of bounds for its {n} arrays"
-        return _checked(chosen, (which >= 0) & (which < n), message)
+        return _checked([chosen], (which >= 0) & (which < n), message)[0]
 
     return run

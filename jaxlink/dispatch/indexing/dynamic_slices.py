@@ -7,6 +7,7 @@ within the array, which we assume: see `jaxlink.dispatch.indexing.subtensor`.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,9 +23,8 @@ from jaxlink.ops.required import Required
 from jaxlink.values.static import canonical
 from jaxlink.values.types import dtype_of
 
-__all__ = ["Window", "known_lengths"]
-
-_VIEWS = DimShuffle | Required
+# These show the value of their operand, in another shape or dtype.
+_VIEWS = DimShuffle | Required | ScalarFromTensor | TensorFromScalar | ps.Cast
 
 Terms = Counter[Variable | None]  # the key None holds the constant
 
@@ -37,16 +37,13 @@ def _terms(var: Variable) -> Terms:
     if owner is None:
         return Counter({var: 1})
     op = owner.op.scalar_op if isinstance(owner.op, Elemwise) else owner.op
-    if isinstance(op, ScalarFromTensor | TensorFromScalar | ps.Cast | _VIEWS):
+    if isinstance(op, _VIEWS):
         (operand,) = owner.inputs
         return _terms(operand) if _is_integer(operand) else Counter({var: 1})
     if not _is_integer(var) or not all(map(_is_integer, owner.inputs)):
         return Counter({var: 1})
     if isinstance(op, ps.Add):
-        total: Terms = Counter()
-        for operand in owner.inputs:
-            total = _plus(total, _terms(operand))
-        return total
+        return reduce(_plus, map(_terms, owner.inputs), Counter())
     if isinstance(op, ps.Sub):
         return _plus(_terms(owner.inputs[0]), _terms(owner.inputs[1]), -1)
     if isinstance(op, ps.Neg):
@@ -107,13 +104,17 @@ class Window:
         return lax.slice_in_dim(part, 0, self.span, self.step, axis)
 
 
+def first_index(op: Any) -> int:
+    """The position of the first index among the operands of a read or a write."""
+    return 2 if isinstance(op, IncSubtensor | AdvancedIncSubtensor) else 1
+
+
 def known_lengths(node: Any) -> dict[int, Window]:
     """The windows that ``node`` reads or writes, by the position of their slices.
 
     A slice whose bounds are all constants is not a window.
     """
-    first = 2 if isinstance(node.op, IncSubtensor | AdvancedIncSubtensor) else 1
-    bounds = node.inputs[first:]
+    bounds = node.inputs[first_index(node.op) :]
     if any(getattr(v.type, "ndim", 0) > 1 and v.type.dtype == "bool" for v in bounds):
         return {}  # a mask over several dimensions shifts the dimensions after it
     windows = {}

@@ -6,20 +6,17 @@ anyway, or with 1 if none is selected. So functions of the array and their deriv
 stay harmless there.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.ops.fill_unselected import FillUnselected, fill_unselected
-
-__all__: list[str] = []
 
 
 @rule(FillUnselected, lazy=True)
-def fill(op: FillUnselected, node: Any) -> Callable[..., Any]:
+def fill(op: FillUnselected, node: Any) -> Function:
     def take_one(x: Any, i: Any, axis: int) -> Any:
         return lax.stop_gradient(lax.dynamic_index_in_dim(x, i, axis))
 

@@ -14,7 +14,7 @@ array; both of its bounds may count from the end. NumPy would shorten one that d
 Here the whole slice is then out of bounds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,26 +29,19 @@ from pytensor.tensor.subtensor import (
     Subtensor,
 )
 
-from jaxlink.dispatch.indexing.dynamic_slices import Window, known_lengths
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.indexing.dynamic_slices import Window, first_index, known_lengths
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import OutOfBoundsError
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, cast, is_static
 from jaxlink.values.types import name_of
 
-__all__ = ["nothing", "writes_by_mask"]
-
 Index = tuple[Any, ...]
 Shape = tuple[int | None, ...]
 
 
-def _first_index(op: Any) -> int:
-    """The position of the first index among the operands."""
-    return 2 if isinstance(op, IncSubtensor | AdvancedIncSubtensor) else 1
-
-
 def _static_indices(op: BaseSubtensor, node: Any) -> list[int]:
-    first = _first_index(op)
+    first = first_index(op)
     windows = known_lengths(node)
     static = []
     for place, entry in enumerate(op.idx_list):
@@ -108,14 +101,20 @@ def _index(value: Any) -> Any:
 # --- bounds --------------------------------------------------------------------------
 
 
+def _located(index: Index) -> Iterator[tuple[int, Any]]:
+    """Each entry, with the first dimension that it indexes."""
+    dim = 0
+    for entry in index:
+        yield dim, entry
+        dim += entry.ndim if _is_mask(entry) else 1
+
+
 def _check_known(index: Index, shape: Shape, what: str) -> None:
     """Raise for known indices that are out of bounds, as NumPy does.
 
     Every index fits a dimension whose length is not known (``None``).
     """
-    dim = 0
-    for entry in index:
-        known = is_static(entry) and not isinstance(entry, slice)
+    for dim, entry in _located(index):
         if _is_mask(entry):
             here = shape[dim : dim + entry.ndim]
             pairs = zip(entry.shape, here, strict=True)
@@ -124,51 +123,41 @@ def _check_known(index: Index, shape: Shape, what: str) -> None:
                     f"a mask of shape {entry.shape} does not fit {what}: it indexes "
                     f"dimensions of lengths {here}"
                 )
-            dim += entry.ndim
-            continue
-        n = shape[dim]
-        if known and n is not None and np.size(entry):
+        elif is_static(entry) and not isinstance(entry, slice):
+            n = shape[dim]
+            if n is None or not np.size(entry):
+                continue
             low, high = int(np.min(entry)), int(np.max(entry))
             if low < -n or high >= n:
                 raise OutOfBoundsError(
                     f"index {low if low < -n else high} is out of bounds for "
                     f"dimension {dim} of length {n} of {what}"
                 )
-        dim += 1
 
 
 def _check_traced(index: Index, shape: tuple[int, ...], what: str) -> None:
-    dim = 0
-    for entry in index:
-        is_mask = _is_mask(entry)
-        if not is_mask and not is_static(entry) and not isinstance(entry, slice):
-            n, i = shape[dim], entry
+    for dim, entry in _located(index):
+        if not (_is_mask(entry) or is_static(entry) or isinstance(entry, slice)):
+            n = shape[dim]
             check(
-                lambda n=n, i=i: jnp.all((i >= -n) & (i < n)),
+                lambda n=n, i=entry: jnp.all((i >= -n) & (i < n)),
                 f"IndexError: an index is out of bounds for dimension {dim} of length "
                 f"{n} of {what}",
             )
-        dim += entry.ndim if is_mask else 1
 
 
-def _known_index(op: BaseSubtensor, node: Any) -> Index:
-    """The index where it is constant, with a full slice in place of everything else."""
-    values = node.inputs[_first_index(op) :]
-    return tuple(
+def _check_types(op: BaseSubtensor, node: Any) -> None:
+    """Raise at compile time if a constant is out of bounds for the type's shape."""
+    x, values = node.inputs[0], node.inputs[first_index(op) :]
+    if any(mask.type.ndim != 1 for mask in filter(_is_mask, values)):
+        return  # a mask over several dimensions shifts the dimensions after it
+    constants = tuple(
         _index(values[entry].data)
         if isinstance(entry, int) and isinstance(values[entry], Constant)
         else slice(None)
         for entry in op.idx_list
     )
-
-
-def _check_types(op: BaseSubtensor, node: Any) -> None:
-    """Raise at compile time if a constant is out of bounds for the type's shape."""
-    x, first = node.inputs[0], _first_index(op)
-    # A mask over several dimensions would shift the dimensions after it.
-    masks = filter(_is_mask, node.inputs[first:])
-    if all(mask.type.ndim == 1 for mask in masks):
-        _check_known(_known_index(op, node), x.type.shape, name_of(x))
+    _check_known(constants, x.type.shape, name_of(x))
 
 
 # --- windows -------------------------------------------------------------------------
@@ -217,10 +206,10 @@ def nothing(dtype: Any) -> Any:
     return jnp.asarray(limits.max if limits.min == 0 else limits.min, dtype)
 
 
-def _read_windows(x: Any, windows: Any, inside: Any) -> Any:
+def _read_windows(x: Any, windows: Any) -> Any:
     for dim, (window, start) in windows.items():
         x = window.read(x, dim, start)
-    return x if inside is None else jnp.where(inside, x, nothing(x.dtype))
+    return x
 
 
 def _write_windows(x: Any, part: Any, old: Any, windows: Any, inside: Any) -> Any:
@@ -247,7 +236,7 @@ def _known(index: Index) -> bool:
 
 
 @rule(Subtensor, AdvancedSubtensor, static=_static_indices)
-def subtensor(op: Any, node: Any) -> Callable[..., Any]:
+def subtensor(op: Any, node: Any) -> Function:
     _check_types(op, node)
     what = name_of(node.inputs[0])
 
@@ -256,7 +245,8 @@ def subtensor(op: Any, node: Any) -> Callable[..., Any]:
         _check_known(index, x.shape, what)
         windows, inside, index = _windows(op, node, index, x.shape)
         if windows:
-            x = _read_windows(x, windows, inside)
+            x = _read_windows(x, windows)
+            x = jnp.where(inside, x, nothing(x.dtype))
         if _known(index):  # it has been checked
             return x[index]
         _check_traced(index, x.shape, what)
@@ -274,7 +264,7 @@ def _is_all(index: Index, shape: tuple[int, ...]) -> bool:
 
 
 @rule(IncSubtensor, AdvancedIncSubtensor, static=_static_indices)
-def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
+def inc_subtensor(op: Any, node: Any) -> Function:
     _check_types(op, node)
     if writes_by_mask(op, node) and _is_mask(node.inputs[2]):
         return _write_by_mask(op)
@@ -306,17 +296,14 @@ def inc_subtensor(op: Any, node: Any) -> Callable[..., Any]:
         _check_known(index, x.shape, what)
         y = y.reshape(y.shape[extra:])
         windows, inside, index = _windows(op, node, index, x.shape)
-        if not windows:
-            return write(x, y, index)
-        old = x
-        for dim, (window, start) in windows.items():
-            old = window.read(old, dim, start)
-        return _write_windows(x, write(old, y, index), old, windows, inside)
+        old = _read_windows(x, windows)
+        new = write(old, y, index)
+        return _write_windows(x, new, old, windows, inside) if windows else new
 
     return run
 
 
-def _write_by_mask(op: AdvancedIncSubtensor) -> Callable[..., Any]:
+def _write_by_mask(op: AdvancedIncSubtensor) -> Function:
     def run(x: Any, y: Any, mask: Any) -> Any:
         x = jnp.asarray(x)
         if mask.shape != x.shape[: mask.ndim]:

@@ -18,14 +18,15 @@ from pytensor.tensor.linalg.decomposition.qr import QR
 from pytensor.tensor.linalg.decomposition.svd import SVD
 
 from jaxlink.dispatch.linalg.support import (
-    Function,
+    DIVERGED,
     check_square,
     demand,
     in_lapack_dtype,
+    refuse,
+    refuse_integers,
     without_gradient,
 )
-from jaxlink.dispatch.registry import rule
-from jaxlink.errors import UnsupportedOpError
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.decompositions import (
     eig,
     eigh,
@@ -35,11 +36,6 @@ from jaxlink.numerics.linalg.decompositions import (
 from jaxlink.numerics.linalg.matrices import adjoint, mirror, nan_unless
 from jaxlink.numerics.linalg.qr import complete_qr, economic_qr, only_r, raw_qr
 from jaxlink.values.static import canonical
-from jaxlink.values.types import describe, name_of
-
-__all__: list[str] = []
-
-_DIVERGED = "the iteration did not converge, or the matrix is not finite"
 
 
 @rule(Cholesky)
@@ -55,38 +51,30 @@ def cholesky(op: Cholesky, node: Any) -> Function:
 # --- eigenvalues ---------------------------------------------------------------------
 
 
-def _eigh(op: Any, node: Any) -> Function:
+@rule(Eigh, Eigvalsh)
+def eigh_rule(op: Any, node: Any) -> Function:
     """Eigenvalues and -vectors of a matrix, or of two."""
+    only_values = isinstance(op, Eigvalsh)
+    for var in () if only_values else node.inputs:
+        refuse(
+            "c",
+            op,
+            var,
+            "PyTensor declares the eigenvectors of a complex matrix as real. Use "
+            "eigvalsh for the eigenvalues, or eig.",
+        )
 
-    def run(x: Any, b: Any = None) -> tuple[Any, Any]:
+    def run(x: Any, b: Any = None) -> Any:
         x = mirror(x, op.lower)
         if b is None:
             values, vectors = eigh(x)
         else:
             values, vectors, ok = eigh_of_pencil(x, mirror(b, op.lower))
             demand(node, ok, "the second matrix is not positive definite")
-        demand(node, ~jnp.isnan(values).any(), _DIVERGED)
-        return values, vectors
+        demand(node, ~jnp.isnan(values).any(), DIVERGED)
+        return values if only_values else (values, vectors)
 
     return in_lapack_dtype(node, run, square=(0, 1))
-
-
-@rule(Eigh)
-def eigh_rule(op: Eigh, node: Any) -> Function:
-    for var in node.inputs:
-        if var.type.dtype.startswith("complex"):
-            raise UnsupportedOpError(
-                f"{op} of {name_of(var)}, which is {describe(var.type)}: PyTensor "
-                "declares the eigenvectors of a complex matrix as real. Use eigvalsh "
-                "for the eigenvalues, or eig."
-            )
-    return _eigh(op, node)
-
-
-@rule(Eigvalsh)
-def eigvalsh(op: Eigvalsh, node: Any) -> Function:
-    decompose = _eigh(op, node)
-    return lambda *matrices: decompose(*matrices)[0]
 
 
 @rule(Eig)
@@ -99,7 +87,7 @@ def eig_rule(op: Eig, node: Any) -> Function:
     def run(x: Any) -> Any:
         check_square(node, x)
         values, vectors = eig(jnp.asarray(x, canonical(dtype)))
-        demand(node, ~jnp.isnan(values).any(), _DIVERGED)
+        demand(node, ~jnp.isnan(values).any(), DIVERGED)
         return values, vectors
 
     return run
@@ -110,7 +98,7 @@ def svd(op: SVD, node: Any) -> Function:
     def run(x: Any) -> Any:
         out = jnp.linalg.svd(x, op.full_matrices, op.compute_uv)
         values = out[1] if op.compute_uv else out
-        demand(node, ~jnp.isnan(values).any(), _DIVERGED)
+        demand(node, ~jnp.isnan(values).any(), DIVERGED)
         return tuple(out) if op.compute_uv else out
 
     return in_lapack_dtype(node, run)
@@ -122,14 +110,13 @@ def svd(op: SVD, node: Any) -> Function:
 @rule(QR)
 def qr(op: QR, node: Any) -> Function:
     def run(x: Any) -> Any:
-        pivots: tuple[Any, ...] = ()
-        if op.pivoting:
-            # The same reflections as without pivots, once the columns are in order. So
-            # the gradient goes through the plain factorization.
-            _, _, order = lax.linalg.qr(lax.stop_gradient(x), pivoting=True)
-            x = x[:, order]
-            pivots = (order.astype("int32"),)
-        return *_QR_MODES[op.mode](x), *pivots
+        factorize = _QR_MODES[op.mode]
+        if not op.pivoting:
+            return tuple(factorize(x))
+        # The same reflections as without pivots, once the columns are in order. So the
+        # gradient goes through the plain factorization.
+        _, _, order = lax.linalg.qr(lax.stop_gradient(x), pivoting=True)
+        return *factorize(x[:, order]), order.astype("int32")
 
     return in_lapack_dtype(node, run)
 
@@ -159,6 +146,11 @@ _QR_MODES = {
 @rule(LU)
 def lu(op: LU, node: Any) -> Function:
     def run(x: Any) -> Any:
+        if x.size == 0:
+            return tuple(
+                jnp.zeros(x.shape[: out.type.ndim], canonical(out.type.dtype))
+                for out in node.outputs
+            )
         if op.permute_l:
             return tuple(jsl.lu(x, permute_l=True))
         p, lower, upper = jsl.lu(x)
@@ -166,23 +158,12 @@ def lu(op: LU, node: Any) -> Function:
             return jnp.argmax(p, axis=1).astype("int32"), lower, upper
         return p.astype(canonical(node.outputs[0].type.dtype)), lower, upper
 
-    def empty(x: Any) -> Any:
-        return tuple(
-            jnp.zeros(x.shape[: out.type.ndim], canonical(out.type.dtype))
-            for out in node.outputs
-        )
-
-    return in_lapack_dtype(node, lambda x: run(x) if x.size else empty(x))
+    return in_lapack_dtype(node, run)
 
 
 @rule(LUFactor)
 def lu_factor(op: LUFactor, node: Any) -> Function:
-    (x,) = node.inputs
-    if x.type.dtype.startswith(("int", "uint", "bool")):
-        raise UnsupportedOpError(
-            f"{op} of {name_of(x)}, which is {describe(x.type)}: PyTensor declares the "
-            f'factors as {x.type.dtype} too. Factorize {name_of(x)}.astype("float64").'
-        )
+    refuse_integers(op, node.inputs[0], "factors", "Factorize")
 
     def run(x: Any) -> Any:
         factors, pivots = jsl.lu_factor(x)

@@ -1,6 +1,7 @@
 """Determinants, inverses and functions of matrices."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,37 +12,31 @@ from pytensor.tensor.linalg.products import Expm
 from pytensor.tensor.linalg.summary import Det, SLogDet
 
 from jaxlink.dispatch.linalg.support import (
-    Function,
     check_square,
     demand,
     in_lapack_dtype,
+    refuse_integers,
 )
-from jaxlink.dispatch.registry import rule
-from jaxlink.errors import UnsupportedOpError
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.matrices import mirror
 from jaxlink.numerics.linalg.pinv import pseudo_inverse
 from jaxlink.numerics.linalg.solve import solve_general
 from jaxlink.values.static import cast
-from jaxlink.values.types import describe, name_of
 
-__all__: list[str] = []
-
-# Norms up to 2e10: each squaring takes time, also where it is not needed.
+# Enough for norms up to 2e10. Each squaring takes time, even where it is not needed.
 _SQUARINGS = 32
 
 
-@rule(Det)
-def det(op: Det, node: Any) -> Function:
-    return in_lapack_dtype(
-        node,
-        lambda x: jnp.linalg.det(x) if x.size else jnp.ones((), x.dtype),
-        square=(0,),
-    )
+_OF_SQUARE: dict[type, Function] = {
+    Det: lambda x: jnp.linalg.det(x) if x.size else jnp.ones((), x.dtype),
+    SLogDet: lambda x: tuple(jnp.linalg.slogdet(x)),
+    Expm: partial(jsl.expm, max_squarings=_SQUARINGS),
+}
 
 
-@rule(SLogDet)
-def slogdet(op: SLogDet, node: Any) -> Function:
-    return in_lapack_dtype(node, lambda x: tuple(jnp.linalg.slogdet(x)), square=(0,))
+@rule(*_OF_SQUARE)
+def of_square(op: Any, node: Any) -> Function:
+    return in_lapack_dtype(node, _OF_SQUARE[type(op)], square=(0,))
 
 
 @rule(MatrixInverse)
@@ -67,12 +62,7 @@ def matrix_pinv(op: MatrixPinv, node: Any) -> Function:
 
 @rule(TensorInv)
 def tensorinv(op: TensorInv, node: Any) -> Function:
-    (x,) = node.inputs
-    if x.type.dtype.startswith(("int", "uint", "bool")):
-        raise UnsupportedOpError(
-            f"{op} of {name_of(x)}, which is {describe(x.type)}: PyTensor declares the "
-            f'inverse as {x.type.dtype} too. Invert {name_of(x)}.astype("float64").'
-        )
+    refuse_integers(op, node.inputs[0], "inverse", "Invert")
 
     def run(x: Any) -> Any:
         left, right = x.shape[: op.ind], x.shape[op.ind :]
@@ -84,13 +74,6 @@ def tensorinv(op: TensorInv, node: Any) -> Function:
         return inverse.reshape(*right, *left)
 
     return in_lapack_dtype(node, run)
-
-
-@rule(Expm)
-def expm(op: Expm, node: Any) -> Function:
-    return in_lapack_dtype(
-        node, lambda x: jsl.expm(x, max_squarings=_SQUARINGS), square=(0,)
-    )
 
 
 @rule(BlockDiagonal)

@@ -6,9 +6,9 @@ accelerator, nor an order of the eigenvalues, so for these PyTensor's own ``Op.p
 accelerator sends its matrices to the host and waits for the factors, and `jax.export`
 refuses a program that calls the host.
 
-The bases are not unique, and a step of rounding may change them altogether, so as in
-PyTensor they have no gradient; what is computed from them has (`solve_sylvester`,
-`solve_discrete_are`), and TRSYL has.
+The bases are not unique, and a rounding error may change them altogether. So they have
+no gradient, as in PyTensor. TRSYL has one, and so do functions that use the bases
+(`solve_sylvester`, `solve_discrete_are`).
 """
 
 from functools import partial
@@ -22,23 +22,20 @@ from pytensor.tensor.linalg.decomposition.schur import QZ, Schur
 from pytensor.tensor.linalg.solvers.linear_control import TRSYL
 
 from jaxlink.dispatch.linalg.support import (
-    Function,
+    DIVERGED,
     check_rows,
     check_square,
     demand,
     without_gradient,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.linalg.matrices import nan_unless
 from jaxlink.numerics.linalg.sylvester import solve_quasi_triangular_sylvester
 from jaxlink.values.static import canonical
 from jaxlink.values.types import describe
 
-__all__: list[str] = []
-
-_DIVERGED = "the iteration did not converge, or the matrix is not finite"
-_NOT_ORDERED = f"{_DIVERGED}, or its eigenvalues are too close to be put in order"
+_NOT_ORDERED = f"{DIVERGED}, or its eigenvalues are too close to be put in order"
 
 
 @rule(QZ, Schur)
@@ -48,7 +45,7 @@ def schur(op: Any, node: Any) -> Function:
     if isinstance(op, Schur) and op.sort is None:
         factorize = partial(_in_program, factorize)
     factorize = without_gradient(factorize, type(op).__name__)
-    failure = _DIVERGED if op.sort is None else _NOT_ORDERED
+    failure = DIVERGED if op.sort is None else _NOT_ORDERED
 
     def run(*operands: Any) -> Any:
         matrices = [jnp.asarray(x, dtypes[0]) for x in operands]
@@ -66,12 +63,11 @@ def schur(op: Any, node: Any) -> Function:
 
 
 def _in_program(on_host: Function, a: Any) -> tuple[Any, ...]:
-    def by_lapack(a: Any) -> tuple[Any, ...]:
-        return tuple(lax.linalg.schur(a))
-
     finite = jnp.isfinite(a).all()
     outs = lax.platform_dependent(
-        jnp.where(finite, a, 0), cpu=by_lapack, default=on_host
+        jnp.where(finite, a, 0),
+        cpu=lambda a: tuple(lax.linalg.schur(a)),
+        default=on_host,
     )
     return tuple(nan_unless(finite, out) for out in outs)
 

@@ -1,6 +1,6 @@
 """Linear systems and least squares.
 
-What cannot be solved is nan, as in PyTensor, and an error under ``checkify``.
+A system without a solution gives nan, as in PyTensor, and an error under ``checkify``.
 """
 
 import math
@@ -14,25 +14,19 @@ from pytensor.tensor.linalg.solvers.psd import CholeskySolve
 from pytensor.tensor.linalg.solvers.triangular import SolveTriangular
 
 from jaxlink.dispatch.linalg.support import (
-    Function,
     check_rows,
     check_square,
     demand,
     in_lapack_dtype,
+    refuse,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.linalg.decompositions import lower_cholesky
 from jaxlink.numerics.linalg.matrices import mirror, nan_unless
 from jaxlink.numerics.linalg.solve import least_squares, solve_general
 from jaxlink.values.static import canonical
-from jaxlink.values.types import describe, name_of
-
-__all__: list[str] = []
-
-
-def _transpose(x: Any) -> Any:
-    return jnp.swapaxes(x, -1, -2)
+from jaxlink.values.types import describe
 
 
 @rule(Solve)
@@ -51,7 +45,7 @@ def solve(op: Solve, node: Any) -> Function:
     solvers = {
         "gen": general,
         "banded": general,
-        "sym": lambda a, b: general(mirror(a, op.lower, _transpose), b),
+        "sym": lambda a, b: general(mirror(a, op.lower, jnp.matrix_transpose), b),
         "her": lambda a, b: general(mirror(a, op.lower), b),
         "pos": positive,
         "tridiagonal": lambda a, b: general(jnp.triu(jnp.tril(a, 1), -1), b),
@@ -126,11 +120,7 @@ def lstsq(op: Lstsq, node: Any) -> Function:
             "solution as a matrix. Write lstsq(x, y[:, None], rcond)."
         )
     for var in node.inputs:
-        if var.type.dtype.startswith("complex"):
-            raise UnsupportedOpError(
-                f"{op} of {name_of(var)}, which is {describe(var.type)}: PyTensor "
-                "declares the solution as real. Use pinv(x) @ y."
-            )
+        refuse("c", op, var, "PyTensor declares the solution as real. Use pinv(x) @ y.")
 
     def run(x: Any, y: Any, rcond: Any) -> Any:
         dtype = canonical("float64")

@@ -1,27 +1,20 @@
-"""What the rules of linear algebra share."""
+"""Checks, dtypes and errors that the rules of linear algebra share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from pytensor.tensor.linalg.dtype_utils import linalg_output_dtype
 
+from jaxlink.dispatch.registry import Function
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
-from jaxlink.values.types import name_of
+from jaxlink.values.types import describe, name_of
 
-__all__ = [
-    "check_rows",
-    "check_square",
-    "demand",
-    "in_lapack_dtype",
-    "without_gradient",
-]
-
-Function = Callable[..., Any]
+DIVERGED = "the iteration did not converge, or the matrix is not finite"
 
 
 def in_lapack_dtype(
@@ -65,7 +58,25 @@ def check_rows(node: Any, operands: Sequence[Any]) -> None:
         )
 
 
-# The Ops whose failure is an error in PyTensor. That of all others is nan there.
+def refuse(kinds: str, op: Any, var: Any, why: str) -> None:
+    """Raise if the dtype of ``var`` is of one of ``kinds`` (NumPy's letters)."""
+    if np.dtype(var.type.dtype).kind in kinds:
+        raise UnsupportedOpError(
+            f"{op} of {name_of(var)}, which is {describe(var.type)}: {why}"
+        )
+
+
+def refuse_integers(op: Any, var: Any, output: str, make: str) -> None:
+    refuse(
+        "iub",
+        op,
+        var,
+        f"PyTensor declares the {output} as {var.type.dtype} too. {make} "
+        f'{name_of(var)}.astype("float64").',
+    )
+
+
+# The Ops whose failure is an error in PyTensor. All others return nan there.
 _RAISING = (
     *("Eig", "Eigh", "Eigvalsh", "SVD"),
     *("MatrixInverse", "MatrixPinv", "TensorInv", "TensorSolve"),
@@ -73,20 +84,18 @@ _RAISING = (
 
 
 def demand(node: Any, ok: Any, failure: str) -> None:
-    """Raise ``failure`` under ``checkify`` unless ``ok``: one bool, not yet batched."""
+    """Raise ``failure`` under ``checkify`` unless the scalar ``ok`` is true."""
     name = type(node.op).__name__
     message = f"{name} of {name_of(node.inputs[0])} failed: {failure}."
-    if name in _RAISING:
-        check(ok, f"LinAlgError: {message}")
-    else:
-        check(ok, message, silent=True)
+    raises = name in _RAISING
+    check(ok, f"LinAlgError: {message}" if raises else message, silent=not raises)
 
 
 def without_gradient(fn: Function, what: str) -> Function:
-    """``fn``, with an error that names ``what`` for whoever differentiates it."""
+    """``fn``, which raises an error that names ``what`` if it is differentiated."""
     return undifferentiable(
         fn,
         UnsupportedOpError,
-        f"{what} has no gradient, in PyTensor neither. Wrap its operands in "
+        f"{what} has no gradient, nor does it in PyTensor. Wrap its operands in "
         "pytensor.gradient.disconnected_grad if they are constants of the gradient.",
     )

@@ -8,15 +8,13 @@ from pytensor.tensor.linalg.solvers.tridiagonal import (
     SolveLUFactorTridiagonal,
 )
 
-from jaxlink.dispatch.linalg.support import Function, demand
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.linalg.support import demand
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.linalg.tridiagonal import (
     lu_factor_tridiagonal,
     lu_solve_tridiagonal,
 )
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 _SINGULAR = "the matrix is singular"
 
@@ -26,9 +24,8 @@ def lu_factor(op: LUFactorTridiagonal, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*diagonals: Any) -> Any:
-        factors = lu_factor_tridiagonal(
-            *(jnp.asarray(x, canonical(dtype)) for x in diagonals)
-        )
+        diagonals = tuple(jnp.asarray(x, canonical(dtype)) for x in diagonals)
+        factors = lu_factor_tridiagonal(*diagonals)
         d = factors[1]
         if d.shape[0] > 1:
             demand(node, (d != 0).all(), _SINGULAR)

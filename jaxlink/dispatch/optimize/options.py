@@ -13,8 +13,6 @@ import numpy as np
 
 from jaxlink.errors import UnsupportedOpError
 
-__all__ = ["Settings", "read_settings", "solver_name"]
-
 # SciPy's method -> optimistix's solver for the same problem. If a method has no
 # counterpart, we use the nearest: a solver with gradients (which JAX always has)
 # instead of one without, and a quasi-Newton method instead of a trust region.

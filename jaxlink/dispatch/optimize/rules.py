@@ -6,7 +6,7 @@ F(x, p) = 0 has dx/dp = -(dF/dx)^-1 dF/dp, whichever solver finds it. So
 never the solver. As in PyTensor, the start and the bracket have no gradient.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,12 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from pytensor.graph.fg import FunctionGraph
-from pytensor.tensor.optimize import (
-    MinimizeOp,
-    MinimizeScalarOp,
-    RootOp,
-    RootScalarOp,
-)
+from pytensor.tensor.optimize import MinimizeOp, MinimizeScalarOp, RootOp, RootScalarOp
 
 from jaxlink.dispatch.optimize import solvers
 from jaxlink.dispatch.optimize.options import (
@@ -30,38 +25,23 @@ from jaxlink.dispatch.optimize.options import (
     read_settings,
     solver_name,
 )
-from jaxlink.dispatch.optimize.solvers import Method
-from jaxlink.dispatch.registry import Linked, rule
+from jaxlink.dispatch.optimize.solvers import Array, Problem, Result
+from jaxlink.dispatch.registry import Function, Linked, rule
 from jaxlink.errors import DynamicShapeError, UnsupportedOpError
 from jaxlink.values.static import canonical, is_static, to_jax
-
-__all__: list[str] = []
-
-Array = Any
-Function = Callable[..., Any]
-Bounds = Mapping[str, Array]
-Result = tuple[Array, Array]  # solution, success
-Solve = Callable[[Method, Function, Array, Any, Bounds], Result]
 
 
 @rule(MinimizeOp, inner=True)
 def minimize(op: MinimizeOp, node: Any, link: Any) -> Linked:
     name = solver_name(op, MINIMIZE, "bfgs")
     understood = ("maxcor",) if name == "LBFGS" else ()
-
-    def solve(method: Method, fn: Function, x0: Array, args: Any, _: Bounds) -> Result:
-        return solvers.minimize(method, fn, x0, args)
-
-    return _optimum(op, node, link, name, solve, understood, vector=True)
+    return _optimum(op, node, link, name, solvers.minimize, understood, vector=True)
 
 
 @rule(RootOp, inner=True)
 def root(op: RootOp, node: Any, link: Any) -> Linked:
-    def solve(method: Method, fn: Function, x0: Array, args: Any, _: Bounds) -> Result:
-        return solvers.root(method, fn, x0, args)
-
     name = solver_name(op, ROOT, "hybr")
-    return _optimum(op, node, link, name, solve, equations=True, vector=True)
+    return _optimum(op, node, link, name, solvers.root, equations=True, vector=True)
 
 
 @rule(RootScalarOp, inner=True)
@@ -73,24 +53,16 @@ def root_scalar(op: RootScalarOp, node: Any, link: Any) -> Linked:
             f"`{op}` needs an interval: root_scalar(..., bracket=(low, high))."
         )
 
-    def from_start(
-        method: Method, fn: Function, x0: Array, args: Any, bounds: Bounds
-    ) -> Result:
-        if "x1" in bounds:
-            x0 = bounds["x1"]
+    def solve(problem: Problem, x0: Array) -> Result:
+        if name == "Bisection":
+            return solvers.root_between(problem, *problem.bounds["bracket"])
+        if "x1" in problem.bounds:
+            x0 = problem.bounds["x1"]
         elif op.method == "secant":
             # SciPy's second point, where there is a slope even if the first has none.
             x0 = x0 * (1 + 1e-4) + jnp.where(x0 >= 0, 1e-4, -1e-4)
-        return solvers.root(method, fn, x0, args)
+        return solvers.root(problem, x0)
 
-    def between(
-        method: Method, fn: Function, x0: Array, args: Any, bounds: Bounds
-    ) -> Result:
-        del x0
-        a, b = bounds["bracket"]
-        return solvers.root_between(method, fn, a, b, args)
-
-    solve = between if name == "Bisection" else from_start
     return _optimum(op, node, link, name, solve, ("bracket", "x1"), equations=True)
 
 
@@ -105,14 +77,11 @@ def minimize_scalar(op: MinimizeScalarOp, node: Any, link: Any) -> Linked:
             "bounds with any other method."
         )
 
-    def solve(
-        method: Method, fn: Function, x0: Array, args: Any, bounds: Bounds
-    ) -> Result:
+    def solve(problem: Problem, x0: Array) -> Result:
         if bounded:
-            low, high = bounds["bounds"]
-            return solvers.minimize_between(method, fn, low, high, args)
-        points = bounds.get("bracket", jnp.arange(2).astype(x0.dtype))
-        return solvers.minimize_from(method, fn, points, args)
+            return solvers.minimize_between(problem, *problem.bounds["bounds"])
+        points = problem.bounds.get("bracket", jnp.arange(2).astype(x0.dtype))
+        return solvers.minimize_from(problem, points)
 
     return _optimum(op, node, link, name, solve, ("bracket", "bounds"))
 
@@ -131,7 +100,7 @@ def _optimum(
     node: Any,
     link: Any,
     solver: str,
-    solve: Solve,
+    solve: Callable[[Problem, Array], Result],
     understood: tuple[str, ...] = (),
     *,
     equations: bool = False,
@@ -140,19 +109,12 @@ def _optimum(
     """Solve and differentiate. All four Ops share this.
 
     Arguments:
-        op: the Op.
-        node: its node.
-        link: turns an inner graph into a function of values.
+        op, node, link: as for any rule with an inner graph.
         solver: the name of optimistix's solver.
-        solve: runs the solver.
-        understood: further options, which ``solve`` receives with its bounds.
+        solve: runs the solver from a start.
+        understood: further options, which become bounds of the problem.
         equations: True if the inner graph must become zero, False if minimal.
         vector: True if ``solve`` takes vectors, whatever the variable's shape.
-
-    Raises:
-        UnsupportedOpError: if the variable is not a float, an option is not supported,
-            or optimistix is not installed.
-        DynamicShapeError: if a shape depends on the variable that is solved for.
     """
     dtype = np.dtype(node.inputs[0].type.dtype)
     if dtype.kind != "f":
@@ -173,20 +135,15 @@ def _optimum(
     n_inner = len(inner.inputs)
 
     def run(*operands: Any) -> tuple[Array, Array]:
-        x0, *params = operands[:n_inner]
-        dynamic = [i for i, value in enumerate(params) if not is_static(value)]
-        args = [jnp.asarray(params[i]) for i in dynamic]
-        x0 = jnp.asarray(to_jax(x0))
-        method = Method(optx, solver, settings, float(np.finfo(x0.dtype).eps))
+        x0 = jnp.asarray(to_jax(operands[0]))
+        params = [v if is_static(v) else jnp.asarray(v) for v in operands[1:n_inner]]
         # Solve in the widest float, as SciPy does. With x64 on, some solvers mix it
         # with the dtype of the start.
         wide = canonical("float64")
         start = x0.astype(wide).reshape(-1) if vector else x0.astype(wide)
 
-        def fn(x: Array, args: Any) -> Array:
-            known = dict(zip(dynamic, args, strict=True))
-            values = [known.get(i, value) for i, value in enumerate(params)]
-            (out,) = inner(x.reshape(x0.shape).astype(x0.dtype), *values)
+        def fn(x: Array) -> Array:
+            (out,) = inner(x.reshape(x0.shape).astype(x0.dtype), *params)
             out = jnp.asarray(to_jax(out)).astype(wide)
             if equations and out.size != x.size:
                 raise ValueError(
@@ -195,19 +152,18 @@ def _optimum(
                 )
             return out.reshape(x.shape) if equations else out
 
-        def zero(x: Array) -> Array:
-            return fn(x, args) if equations else jax.grad(fn)(x, args)
-
         def tangent(linear: Function, y: Array) -> Array:
             return solvers.divide(jax.jacrev(linear)(jnp.zeros_like(y)), y)
 
         bounds = dict(zip(_bound_names(op), operands[n_inner:], strict=True))
         bounds = {**settings.others, **bounds}
         bounds = {name: jnp.asarray(b).astype(wide) for name, b in bounds.items()}
+        eps = float(np.finfo(x0.dtype).eps)
+        problem = Problem(fn, bounds, optx, solver, settings, eps)
         x, success = lax.custom_root(
-            zero,
+            fn if equations else jax.grad(fn),
             start,
-            lambda _, x: solve(method, fn, x, args, bounds),
+            lambda _, x: solve(problem, x),
             tangent,
             has_aux=True,
         )

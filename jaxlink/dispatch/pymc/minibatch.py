@@ -1,15 +1,13 @@
 """PyMC's random variables that are observed in minibatches."""
 
-from collections.abc import Callable
 from typing import Any
 
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 
 
 @rule(MinibatchRandomVariable)
-def minibatch_random_variable(op: Any, node: Any) -> Callable[..., Any]:
-    del op, node
+def minibatch_random_variable(op: Any, node: Any) -> Function:
     # The size of the full data only affects the density.
     return lambda draws, *total_size: draws

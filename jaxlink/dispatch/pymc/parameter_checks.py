@@ -5,7 +5,6 @@ Both return -inf if the check says that -inf can replace it. Under ``checkify`` 
 parameter check is an error, like any other check.
 """
 
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from pymc.logprob.utils import CheckParameterValue
 
 from jaxlink.dispatch.control import check_and_raise
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.ops.parameter_checks import StackedCheck
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import to_jax
@@ -22,11 +21,11 @@ from jaxlink.values.static import to_jax
 # An inner rule, because it must run even if all parameters are constants. Otherwise
 # PyTensor would evaluate the check and raise.
 @rule(CheckParameterValue, inner=True)
-def check_parameter_value(op: Any, node: Any, link: Any) -> Callable[..., Any]:
-    if not op.can_be_replaced_by_ninf:
+def check_parameter_value(op: Any, node: Any, link: Any) -> Function:
+    is_float = node.outputs[0].type.dtype.startswith("float")
+    if not (is_float and op.can_be_replaced_by_ninf):
         return check_and_raise(op, node, link)
     message = f"{op.exc_type.__name__}: {op.msg}"
-    dtype = node.outputs[0].type.dtype
 
     def run(value: Any, *conditions: Any) -> Any:
         legal = jnp.all(jnp.stack([jnp.all(c) for c in conditions]))
@@ -34,11 +33,11 @@ def check_parameter_value(op: Any, node: Any, link: Any) -> Callable[..., Any]:
         value = to_jax(value)
         return jnp.where(legal, value, jnp.asarray(-jnp.inf, value.dtype))
 
-    return run if dtype.startswith("float") else check_and_raise(op, node, link)
+    return run
 
 
 @rule(StackedCheck, inner=True)
-def stacked_check(op: Any, node: Any, link: Any) -> Callable[..., Any]:
+def stacked_check(op: Any, node: Any, link: Any) -> Function:
     del node, link
     message = f"{op.exc_type.__name__}: {op.msg}"
 

@@ -1,6 +1,5 @@
 """SciPy's splines, with which PyMC interpolates densities."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +7,7 @@ import numpy as np
 from pymc.distributions.dist_math import SplineWrapper
 from scipy.interpolate import PPoly
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import UnsupportedOpError
 
 # What a spline does outside its knots, with SciPy's numbers.
@@ -16,7 +15,7 @@ EXTRAPOLATED, ZERO, REFUSED, CONSTANT = range(4)
 
 
 @rule(SplineWrapper)
-def spline(op: Any, node: Any) -> Callable[..., Any]:
+def spline(op: Any, node: Any) -> Function:
     """Evaluate the polynomial between the two knots around each value."""
     knots, coefficients = op.spline.get_knots(), op.spline.get_coeffs()
     degree = len(coefficients) - len(knots) + 1

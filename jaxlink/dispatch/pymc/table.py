@@ -6,9 +6,6 @@ random variables that they consist of. If a distribution's formula fails in a ta
 from `SYMBOLIC` draws it, or one from `TRUNCATED` if PyMC truncates it.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import pytensor.tensor.random.basic as ptr
 from pymc.distributions import continuous as pmc
 from pymc.distributions import discrete as pmd
@@ -24,6 +21,7 @@ from jaxlink.dispatch.random.registry import (
     register,
     register_symbolic,
 )
+from jaxlink.dispatch.registry import Function
 from jaxlink.numerics.random import (
     continuous,
     discrete,
@@ -35,60 +33,49 @@ from jaxlink.numerics.random import (
     truncated_normal,
 )
 
-__all__ = ["ROWS", "SYMBOLIC", "TRUNCATED"]
-
 ROWS: dict[type[RandomVariable], Row] = {
-    pmc.BetaClippedRV: Row(gamma.beta_clipped, how="ratio of gamma draws"),
-    pmc.InterpolatedRV: Row(continuous.interpolated, how="quantile function"),
-    pmc.MoyalRV: Row(gamma.moyal, how="logarithm of a gamma draw"),
+    pmc.BetaClippedRV: Row(gamma.beta_clipped, "ratio of gamma draws"),
+    pmc.InterpolatedRV: Row(continuous.interpolated, "quantile function"),
+    pmc.MoyalRV: Row(gamma.moyal, "logarithm of a gamma draw"),
     pmc.PolyaGammaRV: Row(
         polyagamma.polyagamma,
+        "rejection from an inverse Gaussian; for h > 16 a series, off by at most 2e-8",
         differentiable=False,
-        how="rejection from an inverse Gaussian; for h > 16 a series, off by at most "
-        "2e-8",
     ),
-    pmc.RiceRV: Row(continuous.rice, how="length of a normal vector"),
-    pmc.SkewNormalRV: Row(
-        continuous.skew_normal, how="weighted normal draws (Azzalini)"
-    ),
+    pmc.RiceRV: Row(continuous.rice, "length of a normal vector"),
+    pmc.SkewNormalRV: Row(continuous.skew_normal, "weighted normal draws (Azzalini)"),
     pmc.SkewStudentTRV: Row(
-        gamma.skew_student_t, how="ratio of gamma draws (Jones and Faddy)"
+        gamma.skew_student_t, "ratio of gamma draws (Jones and Faddy)"
     ),
-    pmc.TruncatedNormalRV: Row(
-        truncated_normal.truncated_normal, how="quantile function"
-    ),
-    pmc.WaldRV: Row(continuous.shifted_wald, how="as Wald, shifted"),
+    pmc.TruncatedNormalRV: Row(truncated_normal.truncated_normal, "quantile function"),
+    pmc.WaldRV: Row(continuous.shifted_wald, "as Wald, shifted"),
     pmd.DiscreteUniformRV: Row(
-        integers.discrete_uniform,
-        cast=False,
-        how="multiplication and rejection (Lemire)",
+        integers.discrete_uniform, "multiplication and rejection (Lemire)", cast=False
     ),
     pmm.CARRV: Row(
         multivariate.conditional_autoregression,
+        "normal draws, solved with a factor of the precision",
         cast=False,
-        how="normal draws, solved with a factor of the precision",
     ),
     pmm.MatrixNormalRV: Row(
-        multivariate.matrix_normal, how="normal draws, times both factors"
+        multivariate.matrix_normal, "normal draws, times both factors"
     ),
     pmm.StickBreakingWeightsRV: Row(
         multivariate.stick_breaking_weights,
+        "stick breaking with exponential draws",
         static=(1,),
-        how="stick breaking with exponential draws",
     ),
 }
 
-Sampler = Callable[..., Any]
-
 # Class of a symbolic distribution -> its sampler.
-SYMBOLIC: dict[type, Sampler] = {
+SYMBOLIC: dict[type, Function] = {
     pmc.AsymmetricLaplaceRV: continuous.asymmetric_laplace,
     pmc.KumaraswamyRV: continuous.kumaraswamy,
     pmd.DiscreteWeibullRV: discrete.discrete_weibull,
 }
 
 # Class of the distribution that PyMC truncates -> its sampler between the bounds.
-TRUNCATED: dict[type, Sampler] = {
+TRUNCATED: dict[type, Function] = {
     ptr.ExponentialRV: truncated.exponential,
     ptr.ParetoRV: truncated.pareto,
     ptr.LaplaceRV: truncated.laplace,

@@ -29,10 +29,8 @@ def permutation(op: ptr.PermutationRV) -> Callable[..., Array]:
 
     def draw(key: Array, shape: Shape, dtype: Any, x: Any) -> Array:
         del dtype
-        core_ndim = op.ndims_params[0]
-        if of_range:
-            x, core_ndim = _range(x), 1
-        return _one_by_one(jax.random.permutation, key, shape, [(x, core_ndim)])
+        operand = (_range(x), 1) if of_range else (x, op.ndims_params[0])
+        return _one_by_one(jax.random.permutation, key, shape, [operand])
 
     return draw
 
@@ -55,7 +53,6 @@ def choice_without_replacement(
         # PyTensor accepts a batch of core shapes, which must all be the same.
         core_shape = core_shape[(0,) * (core_shape.ndim - 1)]
         chosen = tuple(int(n) for n in core_shape)
-        a_ndim = 1 if of_range else op.ndims_params[0]
         p = [probabilities(weights) for weights in p]
         for weights in p:
             require(
@@ -65,19 +62,17 @@ def choice_without_replacement(
             )
 
         def choose(key: Array, a: Array, *p: Array) -> Array:
-            if p:
-                # Gumbel top-k: the order in which balls of weights p leave an urn.
-                # Balls of weight 0 come last, in their original order.
-                mode = gumbel_mode(p[0].dtype)
-                index = jax.random.choice(
-                    key, a.shape[0], chosen, replace=False, p=p[0], mode=mode
-                )
-            else:
-                index = jax.random.choice(key, a.shape[0], chosen, replace=False)
+            # With weights, Gumbel top-k: the order in which balls of weights p leave an
+            # urn. Balls of weight 0 come last, in their original order.
+            weights = p[0] if p else None
+            mode = None if weights is None else gumbel_mode(weights.dtype)
+            index = jax.random.choice(
+                key, a.shape[0], chosen, replace=False, p=weights, mode=mode
+            )
             return jnp.take(a, index, axis=0)
 
-        operands = [(_range(a) if of_range else a, a_ndim)]
-        return _one_by_one(choose, key, shape, operands + [(w, 1) for w in p])
+        operand = (_range(a), 1) if of_range else (a, op.ndims_params[0])
+        return _one_by_one(choose, key, shape, [operand, *((w, 1) for w in p)])
 
     return draw
 
@@ -98,14 +93,8 @@ def _one_by_one(
     shape: Shape,
     operands: list[tuple[Any, int]],
 ) -> Array:
-    """``draw(key, *operands)`` for each element of the batch, each with its own key.
-
-    Arguments:
-        draw: a sampler without batch dimensions.
-        key: split into one key per element.
-        shape: the batch shape.
-        operands: pairs of an operand and its number of core dimensions.
-    """
+    """``draw(key, *operands)`` for each element of a batch of ``shape``, each with its
+    own key. ``operands`` are pairs of an operand and its number of core dimensions."""
     cores = [jnp.shape(x)[jnp.ndim(x) - ndim :] for x, ndim in operands]
     batched = [
         jnp.broadcast_to(x, (*shape, *core))
@@ -119,12 +108,9 @@ def _one_by_one(
 
 def multivariate_normal(op: ptr.MvNormalRV) -> Callable[..., Array]:
     # "svd" and "eigh" both allow a singular covariance. We treat them alike.
-    cholesky = op.method == "cholesky"
-    factor, wanted = (
-        (jnp.linalg.cholesky, "positive definite")
-        if cholesky
-        else (symmetric_root, "positive semidefinite")
-    )
+    factor, wanted = symmetric_root, "positive semidefinite"
+    if op.method == "cholesky":
+        factor, wanted = jnp.linalg.cholesky, "positive definite"
     message = f"LinAlgError: the covariance of a draw of `{op.name}` is not {wanted}."
 
     def draw(key: Array, shape: Shape, dtype: Any, mean: Array, cov: Array) -> Array:

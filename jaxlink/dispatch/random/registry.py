@@ -15,25 +15,11 @@ from typing import Any, TypeVar
 
 from pytensor.tensor.random.op import RandomVariable
 
-from jaxlink.dispatch.registry import load_optional_rules
+from jaxlink.dispatch.registry import Function, load_optional_rules
 from jaxlink.errors import RuleError
-from jaxlink.values.types import nearest
+from jaxlink.values.types import dotted, nearest
 
-__all__ = [
-    "IMPROPER",
-    "Row",
-    "find_row",
-    "no_derivative",
-    "reason_against",
-    "refuse_draws",
-    "register",
-    "register_symbolic",
-    "row_of",
-    "sampler",
-    "symbolic_sampler",
-]
-
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Function)
 RVType = type[RandomVariable] | str
 
 
@@ -41,12 +27,12 @@ RVType = type[RandomVariable] | str
 class Row:
     """A sampler, and what the rule needs to know about it. See `sampler`."""
 
-    draw: Callable[..., Any]
+    draw: Function
+    how: str = ""
     static: tuple[int, ...] | Callable[[Any], tuple[int, ...]] = ()
     cast: bool = True
     reads_op: bool = False
     differentiable: bool = True
-    how: str = ""
 
     def static_parameters(self, op: RandomVariable) -> tuple[int, ...]:
         return self.static(op) if callable(self.static) else self.static
@@ -56,7 +42,7 @@ IMPROPER = "it is improper, so it cannot be sampled from; give it a proper prior
 
 _ROWS: dict[RVType, Row] = {}
 _WITHOUT_SAMPLER: dict[type, str] = {}
-_SYMBOLIC: dict[tuple[type, bool], Callable[..., Any]] = {}
+_SYMBOLIC: dict[tuple[type, bool], Function] = {}
 
 
 def register(rows: Mapping[type[RandomVariable], Row]) -> None:
@@ -66,15 +52,13 @@ def register(rows: Mapping[type[RandomVariable], Row]) -> None:
         _ROWS[rv_type] = row
 
 
-def register_symbolic(
-    samplers: Mapping[type, Callable[..., Any]], *, truncated: bool
-) -> None:
+def register_symbolic(samplers: Mapping[type, Function], *, truncated: bool) -> None:
     """Add the samplers of symbolic distributions, or of what these truncate."""
     for base, draw in samplers.items():
         _SYMBOLIC[base, truncated] = draw
 
 
-def symbolic_sampler(base: type, truncated: bool) -> Callable[..., Any]:
+def symbolic_sampler(base: type, truncated: bool) -> Function:
     """The sampler of a `jaxlink.ops.distributions.SymbolicDraw`."""
     load_optional_rules(base)
     return _SYMBOLIC[base, truncated]
@@ -141,9 +125,8 @@ def sampler(
         ...     return (scale * jax.random.normal(key, shape, dtype)) ** 2
     """
     for rv_type in rv_types:
-        if not isinstance(rv_type, str) and not (
-            isinstance(rv_type, type) and issubclass(rv_type, RandomVariable)
-        ):
+        is_class = isinstance(rv_type, type) and issubclass(rv_type, RandomVariable)
+        if not (is_class or isinstance(rv_type, str)):
             raise RuleError(
                 f"sampler() takes RandomVariable classes or their names, not {rv_type}."
             )
@@ -155,7 +138,7 @@ def sampler(
             if not isinstance(rv_type, str):
                 load_optional_rules(rv_type)  # our own row, if there is one
             _refuse_second(rv_type)
-            _ROWS[rv_type] = Row(draw, static, cast, reads_op, differentiable, how)
+            _ROWS[rv_type] = Row(draw, how, static, cast, reads_op, differentiable)
         return draw
 
     return register
@@ -166,9 +149,8 @@ def _refuse_second(rv_type: RVType) -> None:
     taken = _own_row(rv_type)
     if taken is not None:
         raise RuleError(
-            f"{_dotted(rv_type)} already has a sampler, {taken.draw.__module__}."
-            f"{taken.draw.__qualname__}. Subclass the RandomVariable and register a "
-            "sampler for the subclass."
+            f"{_name(rv_type)} already has a sampler, {dotted(taken.draw)}. Subclass "
+            "the RandomVariable and register a sampler for the subclass."
         )
 
 
@@ -196,12 +178,9 @@ def row_of(rv_type: type) -> Row | None:
 
 def _own_row(rv_type: Any) -> Row | None:
     if isinstance(rv_type, str):
-        named = {_dotted(known): row for known, row in _ROWS.items()}
-        return named.get(rv_type)
-    return _ROWS.get(rv_type) or _ROWS.get(_dotted(rv_type))
+        return {_name(known): row for known, row in _ROWS.items()}.get(rv_type)
+    return _ROWS.get(rv_type) or _ROWS.get(dotted(rv_type))
 
 
-def _dotted(rv_type: Any) -> str:
-    if isinstance(rv_type, str):
-        return rv_type
-    return f"{rv_type.__module__}.{rv_type.__qualname__}"
+def _name(rv_type: RVType) -> str:
+    return rv_type if isinstance(rv_type, str) else dotted(rv_type)

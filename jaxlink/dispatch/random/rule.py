@@ -5,7 +5,7 @@ returns the stream after the draw. By the law of streams, the *t*-th draw along 
 uses ``fold_in(fold_in(key, i), t)`` and nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from jaxlink.dispatch.random.registry import (
     no_derivative,
     reason_against,
 )
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
@@ -28,27 +28,24 @@ from jaxlink.ops.distributions import WithoutDerivative
 from jaxlink.values.static import as_literal, canonical
 from jaxlink.values.streams import Stream
 from jaxlink.values.symbolic_sizes import as_length
-
-__all__ = ["no_sampler", "python_draws", "random_variable", "static_operands"]
+from jaxlink.values.types import dotted
 
 
 def static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
     """The size, and the parameters that determine a shape."""
-    del node
     row = find_row(op)
     parameters = () if row is None else row.static_parameters(op)
     return (1, *(i + 2 for i in parameters))
 
 
 @rule(RandomVariable, static=static_operands)
-def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
+def random_variable(op: RandomVariable, node: Apply) -> Function:
     row = find_row(op)
     if row is None:
         raise no_sampler(op, node)
     draw = row.draw(op) if row.reads_op else row.draw
     out_dtype = node.outputs[1].type.dtype
-    if not row.differentiable and out_dtype.startswith("float"):
-        draw = _without_gradient(draw, op)
+    guarded = not row.differentiable and out_dtype.startswith("float")
     static = row.static_parameters(op)
 
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
@@ -60,22 +57,18 @@ def random_variable(op: RandomVariable, node: Apply) -> Callable[..., Any]:
                 for parameter, n in zip(parameters, op.ndims_params, strict=True)
             )
         given = _cast(dtype, parameters, static) if row.cast else parameters
-        value = draw(stream.draw_key(), shape, dtype, *given)
-        return stream.next(), jnp.asarray(value, dtype)
 
-    return run
-
-
-def _without_gradient(draw: Callable[..., Any], op: RandomVariable) -> Any:
-    message = no_derivative(op.name)
-
-    def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
         def of_parameters(key: Any, *parameters: Any) -> Any:
             return draw(key, shape, dtype, *parameters)
 
-        return undifferentiable(of_parameters, ArgumentError, message)(key, *parameters)
+        if guarded:
+            of_parameters = undifferentiable(
+                of_parameters, ArgumentError, no_derivative(op.name)
+            )
+        value = of_parameters(stream.draw_key(), *given)
+        return stream.next(), jnp.asarray(value, dtype)
 
-    return guarded
+    return run
 
 
 def _batch_shape(
@@ -132,14 +125,13 @@ def _cast(
 
 def no_sampler(op: RandomVariable, node: Apply) -> UnsupportedOpError:
     """The error for a random variable without a sampler."""
-    rv_type = type(op)
     name = node.outputs[1].name
     drawn = f" (`{name}`)" if name else ""
     reason = reason_against(op)
     if reason is None:
         reason = (
-            f"there is no sampler for {rv_type.__module__}.{rv_type.__qualname__}. "
-            f"Write one with @jaxlink.sampler({rv_type.__name__})"
+            f"there is no sampler for {dotted(type(op))}. Write one with "
+            f"@jaxlink.sampler({type(op).__name__})"
         )
         if python_draws(op):
             reason += ", or pass host_callback=True to call its `rng_fn` in Python"
@@ -160,6 +152,5 @@ def python_draws(op: RandomVariable) -> bool:
 
 
 @rule(WithoutDerivative)
-def without_derivative(op: WithoutDerivative, node: Any) -> Callable[..., Any]:
-    del node
+def without_derivative(op: WithoutDerivative, node: Any) -> Function:
     return undifferentiable(jnp.asarray, ArgumentError, no_derivative(op.name, op.of))

@@ -1,28 +1,22 @@
 """A function's single key, and the streams in which its random generators start."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.ops.streams import RootStreams, Streams, StreamStates
 from jaxlink.values.streams import KeysAhead, Stream, root_streams
 
 
 @rule(RootStreams)
-def streams_of_key(
-    op: RootStreams, node: Any
-) -> Callable[[Stream], tuple[Stream, ...]]:
-    del node
+def streams_of_key(op: RootStreams, node: Any) -> Function:
     return lambda stream: tuple(root_streams(stream, op.draws))
 
 
 @rule(Streams)
-def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]]:
-    del op, node
-
+def _streams(op: Streams, node: Any) -> Function:
     def run(words: jax.Array) -> tuple[Stream, ...]:
         keys = jax.random.wrap_key_data(words, impl="threefry2x32")
         # Most generators draw once. One fold_in for all makes a smaller program.
@@ -36,9 +30,7 @@ def _streams(op: Streams, node: Any) -> Callable[[jax.Array], tuple[Stream, ...]
 
 
 @rule(StreamStates)
-def _stream_states(op: StreamStates, node: Any) -> Callable[..., jax.Array]:
-    del op, node
-
+def _stream_states(op: StreamStates, node: Any) -> Function:
     def row(stream: Stream) -> jax.Array:
         count = jnp.asarray(stream.count, "uint32")
         return jnp.append(jax.random.key_data(stream.key), count)

@@ -14,18 +14,16 @@ from pytensor.graph.fg import AbstractFunctionGraph
 from pytensor.scalar.loop import ScalarLoop
 from pytensor.tensor.elemwise import Elemwise
 
-from jaxlink.dispatch.registry import rule
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.scalar.rules import scalar_rule
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import as_literal, canonical, to_jax
 from jaxlink.values.types import name_of
 
-__all__ = ["check_broadcast"]
-
 
 @rule(Elemwise)
-def elemwise(op: Elemwise, node: Any) -> Callable[..., Any]:
+def elemwise(op: Elemwise, node: Any) -> Function:
     run = scalar_rule(op.scalar_op, op.make_scalar_node(*node.inputs))
     one = len(node.outputs) == 1
 
@@ -60,16 +58,9 @@ def check_broadcast(
 ) -> None:
     """Raise if a dimension is broadcast whose length the type does not declare as 1.
 
-    PyTensor raises too, because its gradients would have the wrong shape.
-
-    Arguments:
-        node: the node that broadcasts.
-        shapes: the shapes of its operands, or of their batches, whose axes come first.
-        operands: the variables. By default, the inputs of ``node``.
-        size: a shape to which they are broadcast.
-
-    Raises:
-        ValueError: if a dimension would be broadcast without such a declaration.
+    PyTensor raises too, because its gradients would have the wrong shape. ``shapes``
+    belong to ``operands`` (by default, the inputs of ``node``), or to their batches,
+    whose axes come first. ``size`` is a shape to which they are broadcast.
     """
     operands = node.inputs if operands is None else operands
     for dim in range(1, max(map(len, [*shapes, size]), default=0) + 1):
@@ -108,13 +99,13 @@ def scalar_graph(fgraph: AbstractFunctionGraph) -> Callable[..., tuple[Any, ...]
 
 
 @rule(ps.Composite)
-def composite(op: ps.Composite, node: Any) -> Callable[..., Any]:
+def composite(op: ps.Composite, node: Any) -> Function:
     run = scalar_graph(op.fgraph)
     return run if len(op.outputs) > 1 else lambda *args: run(*args)[0]
 
 
 @rule(ScalarLoop)
-def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
+def scalar_loop(op: ScalarLoop, node: Any) -> Function:
     """A while loop. If its greatest length is known, a scan gives its derivative.
 
     JAX cannot differentiate a while loop in reverse, because it does not know how many
@@ -156,7 +147,7 @@ def scalar_loop(op: ScalarLoop, node: Any) -> Callable[..., Any]:
     def run(n_steps: Any, *args: Any) -> Any:
         if not op.is_while:
             check(jnp.all(n_steps >= 0), f"{op} has a negative number of steps.")
-        one_element: Callable[..., Any] = by_while
+        one_element: Function = by_while
         if isinstance(n_steps, np.ndarray | np.generic):
             one_element = jax.custom_jvp(by_while)
             scanned = partial(by_scan, max(int(np.max(n_steps, initial=0)), 0))

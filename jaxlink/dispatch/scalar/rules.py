@@ -2,11 +2,10 @@
 
 Most are rows of a table. For `ARITHMETIC` and `SPECIAL` the operands are cast to the
 dtype of the output, because PyTensor computes in that dtype. For `RELATIONS` they are
-cast to their common dtype. The other Ops have rules below, and their operands keep
-their own dtypes.
+cast to their common dtype. For `AS_GIVEN`, and for the rules below, they keep their own
+dtypes.
 """
 
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -17,15 +16,12 @@ from jax import lax
 from jax.scipy import special
 from pytensor.tensor.math import MulWithoutZeros
 
-from jaxlink.dispatch.registry import find_rule, foreign_conversion, rule
+from jaxlink.dispatch.registry import Function, find_rule, foreign_conversion, rule
 from jaxlink.dispatch.special import SPECIAL
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.numerics import arithmetic, elementary
 from jaxlink.numerics.arithmetic import cast
-
-__all__ = ["ARITHMETIC", "RELATIONS", "scalar_rule"]
-
-Function = Callable[..., Any]
+from jaxlink.values.types import dotted
 
 
 def variadic(fn: Function) -> Function:
@@ -93,6 +89,13 @@ RELATIONS: dict[type[ps.ScalarOp], Function] = {
     ps.IsInf: jnp.isinf,
 }
 
+AS_GIVEN: dict[type[ps.ScalarOp], Function] = {
+    ps.Abs: arithmetic.absolute,
+    ps.Real: jnp.real,
+    ps.Imag: jnp.imag,
+    ps.Second: lambda x, y: jnp.broadcast_to(y, jnp.broadcast_shapes(x.shape, y.shape)),
+}
+
 
 def scalar_rule(op: ps.ScalarOp, node: Any) -> Function:
     """Stage two of a scalar Op's rule, which broadcasts as NumPy does."""
@@ -110,7 +113,7 @@ def from_table(op: ps.ScalarOp, node: Any) -> Function:
         if convert is None:
             raise UnsupportedOpError(
                 f"jaxlink has no rule for the scalar Op {op} "
-                f"({type(op).__module__}.{type(op).__qualname__}). Write one with "
+                f"({dotted(type(op))}). Write one with "
                 f"@jaxlink.rule({type(op).__name__}), or remove the Op from the graph."
             )
         return convert(op, node)
@@ -149,6 +152,11 @@ def _signed_and_unsigned(op: Any, fn: Function, first_signed: bool) -> Function:
     return run
 
 
+@rule(*AS_GIVEN)
+def as_given(op: ps.ScalarOp, node: Any) -> Function:
+    return AS_GIVEN[type(op)]
+
+
 @rule(ps.Switch)
 def switch(op: ps.Switch, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
@@ -157,32 +165,9 @@ def switch(op: ps.Switch, node: Any) -> Function:
     )
 
 
-@rule(ps.Second)
-def second(op: ps.Second, node: Any) -> Function:
-    def run(x: Any, y: Any) -> Any:
-        return jnp.broadcast_to(y, jnp.broadcast_shapes(x.shape, y.shape))
-
-    return run
-
-
 @rule(ps.Cast)
 def convert(op: ps.Cast, node: Any) -> Function:
     return lambda x: arithmetic.convert(x, op.o_type.dtype)
-
-
-@rule(ps.Abs)
-def absolute(op: ps.Abs, node: Any) -> Function:
-    return arithmetic.absolute
-
-
-@rule(ps.Real)
-def real(op: ps.Real, node: Any) -> Function:
-    return jnp.real
-
-
-@rule(ps.Imag)
-def imag(op: ps.Imag, node: Any) -> Function:
-    return jnp.imag
 
 
 @rule(ps.Complex)

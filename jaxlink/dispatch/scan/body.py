@@ -64,7 +64,7 @@ class Body:
         return self.keep[len(self.taps) :]
 
     def start(self, outer: Sequence[Any]) -> Carry:
-        """The carry for the first step, without ``windows`` (see `with_windows`)."""
+        """The carry for the first step, with empty ``windows`` (see `with_windows`)."""
         scan = self.scan
         mit_mots = list(map(self.convert, scan.outer_mitmot(outer)))
         buffers = [*scan.outer_mitsot(outer), *scan.outer_sitsot(outer)]
@@ -74,13 +74,14 @@ class Body:
         ]
         untraced = list(map(self.convert, scan.outer_untraced_sit_sot(outer)))
         position = np.int32(0) if mit_mots else None
-        return Carry(position, mit_mots, states, [], untraced)
+        windows = [() for _ in self.keep_nit_sot]
+        return Carry(position, mit_mots, states, windows, untraced)
 
     def with_windows(self, carry: Carry, sequences: Sequence[Any]) -> Carry:
         """``carry`` with room for the last rows of nit-sots. One abstract step gives
         their shapes."""
         if not any(isinstance(keep, int) and keep for keep in self.keep_nit_sot):
-            return carry._replace(windows=[() for _ in self.keep_nit_sot])
+            return carry
         first = [seq[0] for seq in sequences]
         rows = jax.eval_shape(lambda: self._advance(carry, first)[2])
         windows = [
@@ -108,18 +109,8 @@ class Body:
         scan, info = self.scan, self.scan.info
         operands = [
             *xs,
-            *(
-                buffer[carry.position + tap]
-                for buffer, taps in zip(
-                    carry.mit_mots, info.normalized_mit_mot_in_slices, strict=True
-                )
-                for tap in taps
-            ),
-            *(
-                rows[tap]
-                for rows, taps in zip(carry.states, self.taps, strict=True)
-                for tap in taps
-            ),
+            *_read(carry.mit_mots, info.normalized_mit_mot_in_slices, carry.position),
+            *_read(carry.states, self.taps, 0),
             *carry.untraced,
             *self.non_sequences,
         ]
@@ -133,26 +124,22 @@ class Body:
                 strict=True,
             )
         ]
-        first = 1 + info.n_seqs + info.n_mit_mot
-        new = [*scan.inner_mitsot_outs(outs), *scan.inner_sitsot_outs(outs)]
         new = [
-            self._fit(value, rows[-1], first + i)
-            for i, (value, rows) in enumerate(zip(new, carry.states, strict=True))
+            *scan.inner_mitsot_outs(outs),
+            *scan.inner_sitsot_outs(outs),
+            *scan.inner_untraced_sit_sot_outs(outs),
         ]
-        first += len(new)
-        untraced = [
-            self._fit(value, old, first + i)
-            for i, (value, old) in enumerate(
-                zip(scan.inner_untraced_sit_sot_outs(outs), carry.untraced, strict=True)
-            )
-        ]
+        old = [*(rows[-1] for rows in carry.states), *carry.untraced]
+        operands_of_states = self.node.inputs[1 + info.n_seqs + info.n_mit_mot :]
+        new = list(map(self._fit, new, old, operands_of_states))
+        n_states = len(carry.states)
         states = list(map(_push, carry.states, new))
         position = None if carry.position is None else carry.position + 1
         over = outs[-1] if info.as_while else None
-        carry = Carry(position, mit_mots, states, carry.windows, untraced)
-        return carry, new, scan.inner_nitsot_outs(outs), over
+        carry = Carry(position, mit_mots, states, carry.windows, new[n_states:])
+        return carry, new[:n_states], scan.inner_nitsot_outs(outs), over
 
-    def _fit(self, value: Any, old: Any, operand: int) -> Any:
+    def _fit(self, value: Any, old: Any, operand: Any) -> Any:
         """``value`` broadcast to the shape of the old state, as PyTensor does when it
         writes a state into its buffer."""
         if not hasattr(old, "shape") or value.shape == old.shape:
@@ -164,7 +151,7 @@ class Body:
                 pass
         raise ArgumentError(
             f"a state of `{self.node.op}`, which starts as "
-            f"{source(self.node.inputs[operand])}, has shape {old.shape} before a step "
+            f"{source(operand)}, has shape {old.shape} before a step "
             f"and {value.shape} after it. A loop's states must keep their shapes: "
             "start with the full size, or pad."
         )
@@ -194,16 +181,19 @@ def cut_gradient(start: Carry, carry: Carry, steps: int) -> Carry:
     return carry._replace(states=states)
 
 
-def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -> Any:
-    """A state or nit-sot after the loop, or None if no rows are read.
+def output(
+    n: Any, var: Any, keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any
+) -> Any:
+    """A state or nit-sot after the loop.
 
     Arguments:
+        n: the number of steps that were made, or None if it is not known.
+        var: the output.
         keep: which rows are read.
         buffer: the Scan's operand: a state's buffer, or a nit-sot's length.
         depth: the number of initial values; 0 for a nit-sot.
         rows: the last rows, as carried.
         trace: the stacked steps, if ``keep`` needs them.
-        n: the number of steps that were made, or None if it is not known.
     """
     if keep == "steps":
         return trace
@@ -227,7 +217,10 @@ def output(keep: Keep, buffer: Any, depth: int, rows: Any, trace: Any, n: Any) -
         return trace[max(len(trace) - keep, 0) :]
     known = len(rows) if n is None else min(n + depth, len(rows))
     wanted = min(max(keep, 1), known)
-    return _stack(rows[len(rows) - wanted :]) if wanted else None
+    if not wanted:  # nobody reads it
+        return jnp.zeros((0,) * var.type.ndim, canonical(var.type.dtype))
+    rows = rows[len(rows) - wanted :]
+    return jnp.stack(list(map(to_dynamic, rows))) if isinstance(rows, tuple) else rows
 
 
 def source(var: Any) -> str:
@@ -248,11 +241,6 @@ def stack(steps: Sequence[Any], name: str) -> Any:
             "so they cannot form an array. Pad them to the same shape."
         )
     return jnp.stack([to_dynamic(step) for step in steps])
-
-
-def unread(var: Any) -> Any:
-    """A placeholder for an output that nobody reads."""
-    return jnp.zeros((0,) * var.type.ndim, canonical(var.type.dtype))
 
 
 def _rows(buffer: Any, depth: int, keep: Keep) -> Any:
@@ -278,10 +266,10 @@ def _concatenate(rows: Any, more: Any) -> Any:
     return rows + more if isinstance(rows, tuple) else jnp.concatenate([rows, more])
 
 
-def _stack(rows: Any) -> Any:
-    if not isinstance(rows, tuple):
-        return rows
-    return jnp.stack([to_dynamic(row) for row in rows])
+def _read(buffers: Any, taps: Sequence[Sequence[int]], at: Any) -> list[Any]:
+    """For each buffer, its rows at ``at`` plus each of its taps."""
+    pairs = zip(buffers, taps, strict=True)
+    return [buffer[at + tap] for buffer, some in pairs for tap in some]
 
 
 def _write(buffer: Any, i: Any, taps: Sequence[int], values: Sequence[Any]) -> Any:

@@ -20,8 +20,6 @@ from jaxlink.errors import DynamicShapeError
 from jaxlink.ops.loop import Keep
 from jaxlink.values.static import to_dynamic
 
-__all__ = ["run_scan", "run_unrolled"]
-
 # If more last rows than this are read, they are not carried. A second loop stacks them.
 _MANY = 16
 # XLA compiles each step of an unrolled loop.
@@ -46,8 +44,6 @@ def run_scan(
     carry = few.start(outer)
     if n_steps:
         carry = few.with_windows(carry, sequences)
-    else:
-        carry = carry._replace(windows=[() for _ in body.keep_nit_sot])
     initial, pieces = carry, []
     for start, stop in pairwise(ends) if n_steps else [(0, 0)]:
         part = replace(body, keep=tuple(_kept(k, n_steps - start) for k in body.keep))
@@ -77,16 +73,11 @@ def run_unrolled(
             "too long to compile. Use the full size in every step, and mask it."
         )
     n_states, keep = len(body.keep) - len(body.keep_nit_sot), body.keep
-    body = replace(
-        body,
-        convert=lambda value: value,
-        keep=tuple(
-            "steps" if k and i >= n_states else k for i, k in enumerate(body.keep)
-        ),
-    )
+    kept = tuple("steps" if k and i >= n_states else k for i, k in enumerate(keep))
+    body = replace(body, convert=lambda value: value, keep=kept)
     no_gradient = _steps_without_gradient(body, n_steps)
     frozen = body.frozen() if no_gradient > 0 else body
-    carry = body.start(outer)._replace(windows=[() for _ in body.keep_nit_sot])
+    carry = body.start(outer)
     initial, steps = carry, []
     for i in range(n_steps):
         xs = [seq[i] for seq in sequences]
@@ -99,11 +90,11 @@ def run_unrolled(
     outs = body.node.outputs[body.scan.info.n_mit_mot :]
     # Only the rows of a nit-sot that are read must have the same shape.
     last = [k if isinstance(k, int) else 0 for k in keep]
-    stacked = [
+    traces = [
         None if some[0] is None else stack(some[-k:], source(var))
         for var, k, some in zip(outs, last, zip(*steps, strict=True), strict=False)
     ]
-    return carry, stacked or [None] * len(body.keep)
+    return carry, traces or [None] * len(body.keep)
 
 
 def _steps_without_gradient(body: Body, n_steps: int) -> int:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from pytensor.scan.op import Scan
 
 from jaxlink.dispatch.registry import Linked, rule
-from jaxlink.dispatch.scan.body import Body, output, source, unread
+from jaxlink.dispatch.scan.body import Body, output, source
 from jaxlink.dispatch.scan.fixed_length import run_scan, run_unrolled
 from jaxlink.dispatch.scan.while_loop import run_early, run_padded
 from jaxlink.errors import DynamicShapeError
@@ -42,12 +42,13 @@ def scan(op: Any, node: Any, link: Any) -> Linked:
 @rule(Loop, inner=True)
 def loop(op: Loop, node: Any, link: Any) -> Linked:
     scan, info, keep = op.scan, op.scan.info, op.keep
+    traced_outputs = node.outputs[info.n_mit_mot :][: len(keep)]
     traced = any(not isinstance(k, int) for k in keep)
     padded = info.as_while and traced
     if padded and ("buffer" in keep or scan.truncate_gradient >= 0):
         whole = ", ".join(
             name_of(out)
-            for out, kind in zip(node.outputs[info.n_mit_mot :], keep, strict=False)
+            for out, kind in zip(traced_outputs, keep, strict=True)
             if not isinstance(kind, int)
         )
         raise DynamicShapeError(f"{unknown_length(scan)} This graph reads {whole}.")
@@ -61,10 +62,8 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
 
     static = outside([i for i in step.static if i >= first_non_seq]) | moving
     preferred = outside(step.preferred_static)
-    if op.exact or traced or moving or info.n_mit_mot:
-        static.add(0)
-    else:
-        preferred.add(0)
+    needs_n_steps = op.exact or traced or moving or info.n_mit_mot
+    (static if needs_n_steps else preferred).add(0)
     n_states = info.n_mit_sot + info.n_sit_sot
     first_size = first_outer_non_seq - info.n_nit_sot
     static |= {first_size + i for i, k in enumerate(keep[n_states:]) if k == "buffer"}
@@ -95,24 +94,17 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
         if made is None and op.least:
             message = f"`{op}` made fewer steps than the {op.least} that are read"
             check(n_made >= op.least, message)
-        buffers = map(
-            to_dynamic, (*scan.outer_mitsot(outer), *scan.outer_sitsot(outer))
+        states = [*scan.outer_mitsot(outer), *scan.outer_sitsot(outer)]
+        columns = zip(
+            traced_outputs,
+            keep,
+            [*map(to_dynamic, states), *scan.outer_nitsot(outer)],
+            depths,
+            [*carry.states, *carry.windows],
+            traces,
+            strict=True,
         )
-        outs = [
-            output(*each, made)
-            for each in zip(
-                keep,
-                [*buffers, *scan.outer_nitsot(outer)],
-                depths,
-                [*carry.states, *carry.windows],
-                traces,
-                strict=True,
-            )
-        ]
-        outs = [
-            unread(var) if out is None else out
-            for var, out in zip(node.outputs[info.n_mit_mot :], outs, strict=False)
-        ]
+        outs = [output(made, *column) for column in columns]
         return (*carry.mit_mots, *outs, *map(to_dynamic, carry.untraced), n_made)
 
     return Linked(run, tuple(sorted(static)), tuple(sorted(preferred)))

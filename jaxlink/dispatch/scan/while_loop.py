@@ -20,8 +20,6 @@ from jaxlink.dispatch.scan.body import Body, Carry, cut_gradient, stop_gradient
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, is_static, to_dynamic
 
-__all__ = ["run_early", "run_padded"]
-
 
 class State(NamedTuple):
     """A loop's progress: steps made, whether the condition holds, and the carry."""
@@ -61,8 +59,7 @@ def run_early(
             check(limit <= bound, message)
     start = body.start(outer)
     if bound == 0:
-        windows = [() for _ in body.keep_nit_sot]
-        return start._replace(windows=windows), jnp.zeros((), canonical("int64"))
+        return start, jnp.zeros((), canonical("int64"))
     start = body.with_windows(start, sequences)
     # Known non-sequences may be shapes inside the loop, so they stay known.
     dynamic = [i for i, v in enumerate(body.non_sequences) if not is_static(v)]
@@ -89,7 +86,7 @@ def run_early(
             return _last_steps(body_of, given, truncate)
         assert bound is not None
         state = _state(given.start)
-        return _bounded(body_of(given), state, given.sequences, given.limit, bound)
+        return _bounded(body_of(given), state, given.sequences, given.limit, bound)[0]
 
     if bound is not None or truncate >= 0:
         run_with_derivative = jax.custom_jvp(run)
@@ -109,7 +106,7 @@ def run_padded(
     zero."""
     sequences = list(map(to_dynamic, sequences))
     start = jax.tree.map(jnp.asarray, body.with_windows(body.start(outer), sequences))
-    state, traces = _bounded_with_traces(body, _state(start), sequences, bound, bound)
+    state, traces = _bounded(body, _state(start), sequences, bound, bound)
     return state.carry, state.made, traces
 
 
@@ -119,9 +116,8 @@ def _state(carry: Carry) -> State:
 
 def _step(body: Body, state: State, xs: Sequence[Any]) -> tuple[State, list[Any]]:
     carry, traces, over = body.advance(state.carry, xs)
-    if over is None:
-        over = state.over
-    return State(state.made + 1, over.astype(bool), carry), traces
+    over = state.over if over is None else over.astype(bool)
+    return State(state.made + 1, over, carry), traces
 
 
 def _while(body: Body, given: Given, limit: Any) -> State:
@@ -147,14 +143,8 @@ def _while(body: Body, given: Given, limit: Any) -> State:
 
 def _bounded(
     body: Body, start: State, sequences: Sequence[Any], limit: Any, bound: int
-) -> State:
-    """At most ``bound`` steps from ``start``. ``sequences`` begin at that step."""
-    return _bounded_with_traces(body, start, sequences, limit, bound)[0]
-
-
-def _bounded_with_traces(
-    body: Body, start: State, sequences: Sequence[Any], limit: Any, bound: int
 ) -> tuple[State, list[Any]]:
+    """At most ``bound`` steps from ``start``. ``sequences`` begin at that step."""
     first = [seq[0] for seq in sequences]
     forms = jax.eval_shape(lambda: _step(body, start, first)[1])
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), forms)
@@ -225,7 +215,7 @@ def _last_steps(body_of: Any, given: Given, truncate: int) -> State:
         jax.lax.dynamic_slice_in_dim(seq, before, min(truncate, len(seq)))
         for seq in given.sequences
     ]
-    return _bounded(body_of(given), start, sequences, made, truncate)
+    return _bounded(body_of(given), start, sequences, made, truncate)[0]
 
 
 def _choose(condition: Any, values: Any, others: Any) -> Any:

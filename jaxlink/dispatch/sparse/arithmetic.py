@@ -15,8 +15,8 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run, times
+from jaxlink.dispatch.registry import Function, rule
+from jaxlink.dispatch.sparse.conversion import times
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.values.bcoo import (
     Entries,
@@ -25,14 +25,9 @@ from jaxlink.values.bcoo import (
     encode,
     from_dense,
     group,
-    merged,
-    ordered,
     same_pattern,
-    to_dense,
 )
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 
 def _same_shape(op: Any, x: Any, y: Any) -> None:
@@ -40,58 +35,63 @@ def _same_shape(op: Any, x: Any, y: Any) -> None:
         raise ValueError(f"{op}: shapes {x.shape} and {y.shape} must be the same")
 
 
+def _common(node: Any) -> Any:
+    return canonical(np.result_type(*(var.type.dtype for var in node.inputs)))
+
+
 def _aligned(op: Any, x: BCOO, y: BCOO, dtype: Any) -> tuple[Entries, Any, Any]:
     """Align two matrices at the union of their positions.
 
     Returns:
-        The entries of their sum, and the data of each matrix there (0 where it stores
-        nothing).
+        Entries there, and the data of each matrix (0 where it stores nothing).
     """
     _same_shape(op, x, y)
-    parts = [decode(matrix).astype(canonical(dtype)) for matrix in (x, y)]
+    parts = [decode(matrix).astype(dtype) for matrix in (x, y)]
     both = concatenated(parts, parts[0].shape)
     groups = group(both.rows, both.columns, both.shape)
     from_x = jnp.arange(len(both), dtype="int32") < len(parts[0])
     x_data = groups.add_up(jnp.where(from_x, both.data, 0))
     y_data = groups.add_up(jnp.where(from_x, 0, both.data))
     stored = groups.add_up(both.stored.astype("int32")) > 0
-    data = x_data + y_data
-    entries = Entries(data, groups.rows, groups.columns, stored, both.shape, True)
-    return entries, x_data, y_data
+    union = Entries(x_data, groups.rows, groups.columns, stored, both.shape, True)
+    return union, x_data, y_data
 
 
 def _without_zeros(entries: Entries, data: Any) -> BCOO:
-    stored = entries.stored & (data != 0)
-    return encode(replace(entries, data=data, stored=stored))
+    return encode(replace(entries, data=data).without_zeros())
 
 
-@rule(psm.AddSparseSparse)
-def add_s_s(op: psm.AddSparseSparse, node: Any) -> Run:
+# Ops that work at the union of positions. SciPy does multiply where only one matrix
+# stores an element: inf * 0 is nan.
+_AT_UNION = {
+    psm.AddSparseSparse: operator.add,
+    psm.MultiplySparseSparse: operator.mul,
+    psm.NotEqualSparseSparse: operator.ne,
+    psm.LessThanSparseSparse: operator.lt,
+    psm.GreaterThanSparseSparse: operator.gt,
+}
+
+
+@rule(*_AT_UNION)
+def at_union(op: Any, node: Any) -> Function:
+    combine = _AT_UNION[type(op)]
+    dtype = node.outputs[0].type.dtype
+
     def run(x: BCOO, y: BCOO) -> BCOO:
-        total, _, _ = _aligned(op, x, y, node.outputs[0].type.dtype)
-        return _without_zeros(total, total.data)
-
-    return run
-
-
-@rule(psm.MultiplySparseSparse)
-def mul_s_s(op: psm.MultiplySparseSparse, node: Any) -> Run:
-    def run(x: BCOO, y: BCOO) -> BCOO:
-        union, x_data, y_data = _aligned(op, x, y, node.outputs[0].type.dtype)
-        # SciPy does multiply where only one matrix stores an element: inf * 0 is nan.
-        return _without_zeros(union, x_data * y_data)
+        union, x_data, y_data = _aligned(op, x, y, _common(node))
+        return _without_zeros(union, cast(combine(x_data, y_data), dtype))
 
     return run
 
 
 @rule(psm.AddSparseSparseData)
-def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Run:
+def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Function:
     """The sum of two matrices that store the same elements."""
     format = node.inputs[0].type.format
 
     def run(x: BCOO, y: BCOO) -> BCOO:
         _same_shape(op, x, y)
-        x_entries, y_entries = (ordered(decode(m), format) for m in (x, y))
+        x_entries, y_entries = (decode(m).ordered(format) for m in (x, y))
         size = len(x_entries)
         # Their data may differ in length, but stored elements come first.
         y_data = y_entries.data[:size]
@@ -103,7 +103,7 @@ def add_s_s_data(op: psm.AddSparseSparseData, node: Any) -> Run:
 
 
 @rule(psm.AddSparseDense)
-def add_s_d(op: psm.AddSparseDense, node: Any) -> Run:
+def add_s_d(op: psm.AddSparseDense, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, y: Any) -> Any:
@@ -127,9 +127,9 @@ def _at_columns(entries: Entries, op: Any, y: Any) -> Any:
 
 
 @rule(psm.StructuredAddSparseDenseVector)
-def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Run:
+def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Function:
     def run(x: BCOO, y: Any) -> BCOO:
-        entries = merged(decode(x))
+        entries = decode(x).merged()
         added = _at_columns(entries, op, y)
         nonzero = entries.stored & (entries.data != 0)
         return _without_zeros(entries, entries.data + jnp.where(nonzero, added, 0))
@@ -138,16 +138,16 @@ def structured_add_s_v(op: psm.StructuredAddSparseDenseVector, node: Any) -> Run
 
 
 @rule(psm.MultiplySparseDenseVector)
-def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Run:
+def mul_s_v(op: psm.MultiplySparseDenseVector, node: Any) -> Function:
     def run(x: BCOO, y: Any) -> BCOO:
-        entries = merged(decode(x))
+        entries = decode(x).merged()
         return _without_zeros(entries, times(entries, _at_columns(entries, op, y)))
 
     return run
 
 
 @rule(psm.MultiplySparseDense)
-def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Run:
+def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, y: Any) -> BCOO:
@@ -166,11 +166,6 @@ def mul_s_d(op: psm.MultiplySparseDense, node: Any) -> Run:
 
 # SciPy computes ==, <= and >= of two sparse matrices by negating !=, > and <, so that
 # nan <= nan is true. The negation may be true where neither matrix stores an element.
-_DIRECT = {
-    psm.NotEqualSparseSparse: operator.ne,
-    psm.LessThanSparseSparse: operator.lt,
-    psm.GreaterThanSparseSparse: operator.gt,
-}
 _NEGATED = {
     psm.EqualSparseSparse: operator.ne,
     psm.LessEqualSparseSparse: operator.gt,
@@ -186,48 +181,33 @@ _WITH_DENSE = {
 }
 
 
-def _common(node: Any) -> Any:
-    return canonical(np.result_type(*(var.type.dtype for var in node.inputs)))
-
-
-@rule(*_DIRECT)
-def comparison(op: Any, node: Any) -> Run:
-    compare = _DIRECT[type(op)]
-
-    def run(x: BCOO, y: BCOO) -> BCOO:
-        union, x_data, y_data = _aligned(op, x, y, _common(node))
-        return _without_zeros(union, compare(x_data, y_data).astype("uint8"))
-
-    return run
-
-
 @rule(*_NEGATED)
-def negated_comparison(op: Any, node: Any) -> Run:
+def negated_comparison(op: Any, node: Any) -> Function:
     opposite: Callable[[Any, Any], Any] = _NEGATED[type(op)]
     format = node.outputs[0].type.format
 
     def run(x: BCOO, y: BCOO) -> BCOO:
         _same_shape(op, x, y)
-        dense = [cast(to_dense(decode(matrix)), _common(node)) for matrix in (x, y)]
+        dense = [cast(decode(matrix).to_dense(), _common(node)) for matrix in (x, y)]
         return encode(from_dense((~opposite(*dense)).astype("uint8"), format))
 
     return run
 
 
 @rule(*_WITH_DENSE)
-def comparison_with_dense(op: Any, node: Any) -> Run:
+def comparison_with_dense(op: Any, node: Any) -> Function:
     compare = _WITH_DENSE[type(op)]
 
     def run(x: BCOO, y: Any) -> Any:
         _same_shape(op, x, y)
-        dense = cast(to_dense(decode(x)), _common(node))
+        dense = cast(decode(x).to_dense(), _common(node))
         return compare(dense, cast(y, _common(node))).astype("uint8")
 
     return run
 
 
 @rule(psm.SpSum)
-def sp_sum(op: psm.SpSum, node: Any) -> Run:
+def sp_sum(op: psm.SpSum, node: Any) -> Function:
     def run(x: BCOO) -> Any:
         entries = decode(x).structured() if op.structured else decode(x)
         if op.axis is None:

@@ -5,7 +5,6 @@ one: an element is then nan (the least integer, the greatest unsigned integer), 
 empty, and a check fails under ``checkify``.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,22 +12,12 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run
+from jaxlink.dispatch.indexing.subtensor import nothing
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.arithmetic import cast
-from jaxlink.values.bcoo import (
-    Entries,
-    decode,
-    encode,
-    group,
-    order_of,
-    pointers,
-    transposed,
-)
+from jaxlink.values.bcoo import Entries, decode, encode, group, order_of, pointers
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 
 def _index(op: Any, index: Any, length: int) -> Any:
@@ -100,12 +89,12 @@ def _copied(x: Entries, index: Any, repetition: Any, copies: int) -> Entries:
 
 
 @rule(psb.GetItemList)
-def get_item_list(op: psb.GetItemList, node: Any) -> Run:
+def get_item_list(op: psb.GetItemList, node: Any) -> Function:
     return lambda x, index: encode(_rows(decode(x), _index(op, index, x.shape[0])))
 
 
 @rule(psb.GetItem2d, static=tuple(range(1, 7)))
-def get_item_2d(op: psb.GetItem2d, node: Any) -> Run:
+def get_item_2d(op: psb.GetItem2d, node: Any) -> Function:
     def run(x: BCOO, *bounds: Any) -> BCOO:
         entries = decode(x)
         for part in (bounds[:3], bounds[3:]):
@@ -113,14 +102,14 @@ def get_item_2d(op: psb.GetItem2d, node: Any) -> Run:
             if (start, stop, step) != (None, None, None):
                 chosen = range(entries.shape[0])[start:stop:step]
                 entries = _rows(entries, np.asarray(chosen, "int32"))
-            entries = transposed(entries)
+            entries = entries.transposed()
         return encode(entries)
 
     return run
 
 
 @rule(psb.GetItemScalar)
-def get_item_scalar(op: psb.GetItemScalar, node: Any) -> Run:
+def get_item_scalar(op: psb.GetItemScalar, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(x: BCOO, row: Any, column: Any) -> Any:
@@ -134,7 +123,7 @@ def get_item_scalar(op: psb.GetItemScalar, node: Any) -> Run:
 
 
 @rule(psb.GetItem2Lists)
-def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Run:
+def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Function:
     by_column = node.inputs[0].type.format == "csc"
     dtype = node.outputs[0].type.dtype
 
@@ -147,7 +136,7 @@ def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Run:
         inside = (i < x.shape[0]) & (j < x.shape[1])
         entries = decode(x)
         if by_column:
-            entries, i, j = transposed(entries), j, i
+            entries, i, j = entries.transposed(), j, i
         lines = _rows(entries, i)
         wanted = jnp.asarray(j).at[lines.rows].get(mode="fill", fill_value=-1)
         place = jnp.where(lines.columns == wanted, lines.rows, i.shape[0])
@@ -158,19 +147,14 @@ def get_item_2lists(op: psb.GetItem2Lists, node: Any) -> Run:
 
 
 def _or_nothing(inside: Any, value: Any) -> Any:
-    """``value`` where it is ``inside``, or else JAX's fill value."""
+    """``value`` where it is ``inside``. A known index has been checked."""
     if isinstance(inside, np.ndarray | np.generic):
         return value
-    kind = value.dtype.kind
-    nothing: Any = jnp.nan
-    if kind in "iu":
-        limits = np.iinfo(value.dtype)
-        nothing = limits.min if kind == "i" else limits.max
-    return jnp.where(inside, value, jnp.asarray(nothing, value.dtype))
+    return jnp.where(inside, value, nothing(value.dtype))
 
 
 @rule(psb.GetItemListGrad)
-def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
+def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Function:
     """A matrix of zeros with given rows. Of repeated rows the last one is kept."""
     dtype = node.outputs[0].type.dtype
 
@@ -184,14 +168,14 @@ def get_item_list_grad(op: psb.GetItemListGrad, node: Any) -> Run:
         rows = place.at[entries.rows].get(mode="fill", fill_value=m)
         columns = jnp.where(rows < m, entries.columns, n)
         stored = entries.stored & (rows < m)
-        moved = replace(entries, rows=rows, columns=columns, stored=stored)
-        return encode(replace(moved, shape=(m, n)))
+        unique = entries.unique
+        return encode(Entries(entries.data, rows, columns, stored, (m, n), unique))
 
     return run
 
 
 @rule(psb.GetItem2ListsGrad)
-def get_item_2lists_grad(op: psb.GetItem2ListsGrad, node: Any) -> Run:
+def get_item_2lists_grad(op: psb.GetItem2ListsGrad, node: Any) -> Function:
     """A matrix of zeros with given elements. Of repeated ones the last is kept."""
     dtype = node.outputs[0].type.dtype
 

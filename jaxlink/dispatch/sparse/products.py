@@ -1,8 +1,8 @@
 """Products with sparse matrices: gather, multiply, add up at the rows.
 
-A product of two sparse matrices has as many entries as its operands have pairs of
-entries, or else as many as it has elements, whichever is less: what SciPy finds out
-while it multiplies is not known before the call.
+SciPy finds out while it multiplies which elements the product of two sparse matrices
+stores. A JAX program must fix their number before it runs. So the product has an entry
+for each pair of its operands' entries, or for each of its elements, whichever is less.
 """
 
 from dataclasses import replace
@@ -12,22 +12,12 @@ import jax.numpy as jnp
 from jax.experimental.sparse import BCOO
 from pytensor.sparse import math as psm
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run, lines_of, times
+from jaxlink.dispatch.registry import Function, rule
+from jaxlink.dispatch.sparse.conversion import lines_of, times
 from jaxlink.numerics.arithmetic import cast
 from jaxlink.numerics.sparse import sums_of_rows
-from jaxlink.values.bcoo import (
-    Entries,
-    decode,
-    encode,
-    from_dense,
-    merged,
-    to_dense,
-    transposed,
-)
+from jaxlink.values.bcoo import Entries, decode, encode, from_dense
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
 
 
 def _entries(x: Any, dtype: Any) -> Any:
@@ -37,9 +27,10 @@ def _entries(x: Any, dtype: Any) -> Any:
     return jnp.asarray(cast(x, dtype))
 
 
-def _inner_lengths(op: Any, x: Any, y: Any) -> None:
+def _operands(op: Any, x: Any, y: Any, dtype: Any) -> tuple[Any, Any]:
     if x.shape[-1] != y.shape[0]:
         raise ValueError(f"{op}: shapes {x.shape} and {y.shape} do not fit")
+    return _entries(x, dtype), _entries(y, dtype)
 
 
 def _by_dense(x: Entries, y: Any) -> Any:
@@ -50,17 +41,17 @@ def _by_dense(x: Entries, y: Any) -> Any:
 
 
 def _product(x: Any, y: Any) -> Any:
-    """``x @ y`` as a dense array; at least one of the two is sparse."""
+    """``x @ y`` as a dense array. At least one of the two is sparse."""
     if isinstance(x, Entries) and isinstance(y, Entries):
         return _of_sparse(x, y)
     if isinstance(x, Entries):
         return _by_dense(x, y)
-    return _by_dense(transposed(y), x.T).T
+    return _by_dense(y.transposed(), x.T).T
 
 
 def _of_sparse(x: Entries, y: Entries) -> Any:
     """``x @ y`` as a dense matrix: for each entry of ``x``, a line of ``y``."""
-    dense = to_dense(y)
+    dense = y.to_dense()
     lines = dense.at[x.columns].get(mode="fill", fill_value=0)
     pattern = jnp.zeros(y.shape, bool)
     pattern = pattern.at[y.rows, y.columns].max(y.stored, mode="drop")
@@ -73,7 +64,7 @@ def _of_sparse(x: Entries, y: Entries) -> Any:
 
 
 def _by_pairs(x: Entries, y: Entries) -> Entries:
-    """``x @ y`` from all pairs of entries of which one's column is the other's row."""
+    """``x @ y`` from all pairs of entries where a column of ``x`` is a row of ``y``."""
     shape = x.shape[0], y.shape[1]
     meet = (x.columns[:, None] == y.rows) & x.alive[:, None]
     x_data, y_data = x.data[:, None], y.data
@@ -86,75 +77,64 @@ def _by_pairs(x: Entries, y: Entries) -> Entries:
         stored=(meet & x.stored[:, None] & y.stored).reshape(-1),
         shape=shape,
     )
-    return merged(pairs)
+    return pairs.merged()
 
 
 def _sparse_product(x: Entries, y: Any, format: str) -> BCOO:
-    """``x @ y`` as a sparse matrix that stores, as in SciPy, what is not 0."""
+    """``x @ y`` as a sparse matrix that stores only nonzero elements, as in SciPy."""
     if isinstance(y, Entries) and len(x) * len(y) <= x.shape[0] * y.shape[1]:
-        product = _by_pairs(x, y)
-        stored = product.stored & (product.data != 0)
-        return encode(replace(product, stored=stored))
+        return encode(_by_pairs(x, y).without_zeros())
     return encode(from_dense(_product(x, y), format))
 
 
 @rule(psm.Dot)
-def dot(op: psm.Dot, node: Any) -> Run:
+def dot(op: psm.Dot, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
-
-    def run(x: Any, y: Any) -> Any:
-        _inner_lengths(op, x, y)
-        return _product(_entries(x, dtype), _entries(y, dtype))
-
-    return run
+    return lambda x, y: _product(*_operands(op, x, y, dtype))
 
 
 @rule(psm.Usmm)
-def usmm(op: psm.Usmm, node: Any) -> Run:
+def usmm(op: psm.Usmm, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(alpha: Any, x: Any, y: Any, z: Any) -> Any:
-        _inner_lengths(op, x, y)
-        product = _product(_entries(x, dtype), _entries(y, dtype))
+        product = _product(*_operands(op, x, y, dtype))
         return cast(alpha, dtype) * product + cast(z, dtype)
 
     return run
 
 
 @rule(psm.StructuredDot)
-def structured_dot(op: psm.StructuredDot, node: Any) -> Run:
+def structured_dot(op: psm.StructuredDot, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
     format = getattr(node.outputs[0].type, "format", None)
 
     def run(x: BCOO, y: Any) -> Any:
-        _inner_lengths(op, x, y)
-        entries, other = _entries(x, dtype).structured(), _entries(y, dtype)
+        entries, other = _operands(op, x, y, dtype)
         if format is None:
-            return _product(entries, other)
-        return _sparse_product(entries, other, format)
+            return _product(entries.structured(), other)
+        return _sparse_product(entries.structured(), other, format)
 
     return run
 
 
 @rule(psm.TrueDot)
-def true_dot(op: psm.TrueDot, node: Any) -> Run:
+def true_dot(op: psm.TrueDot, node: Any) -> Function:
     dtype, format = node.outputs[0].type.dtype, node.outputs[0].type.format
-
-    def run(x: BCOO, y: Any) -> BCOO:
-        _inner_lengths(op, x, y)
-        return _sparse_product(_entries(x, dtype), _entries(y, dtype), format)
-
-    return run
+    return lambda x, y: _sparse_product(*_operands(op, x, y, dtype), format)
 
 
 @rule(psm.StructuredDotGradCSC, psm.StructuredDotGradCSR)
-def structured_dot_grad(op: Any, node: Any) -> Run:
+def structured_dot_grad(op: Any, node: Any) -> Function:
     """The elements of ``g @ b.T`` at the entries of a matrix."""
     dtype = node.outputs[0].type.dtype
     by_column = isinstance(op, psm.StructuredDotGradCSC)
 
     def run(indices: Any, indptr: Any, b: Any, g: Any) -> Any:
-        b, g = (_dense(x, dtype) for x in (b, g))
+        b, g = (
+            x.to_dense() if isinstance(x, Entries) else x
+            for x in (_entries(b, dtype), _entries(g, dtype))
+        )
         lines, minor = lines_of(indptr, indices.shape[0]), cast(indices, "int32")
         inside = lines < indptr.shape[0] - 1
         rows, columns = (minor, lines) if by_column else (lines, minor)
@@ -164,14 +144,9 @@ def structured_dot_grad(op: Any, node: Any) -> Run:
     return run
 
 
-def _dense(x: Any, dtype: Any) -> Any:
-    x = _entries(x, dtype)
-    return to_dense(x) if isinstance(x, Entries) else x
-
-
 @rule(psm.SamplingDot)
-def sampling_dot(op: psm.SamplingDot, node: Any) -> Run:
-    """The elements of ``x @ y.T`` at the entries of a matrix, times these."""
+def sampling_dot(op: psm.SamplingDot, node: Any) -> Function:
+    """The elements of ``x @ y.T`` at the entries of a matrix, times those entries."""
     dtype = node.outputs[0].type.dtype
 
     def run(x: Any, y: Any, p: BCOO) -> BCOO:
@@ -179,7 +154,7 @@ def sampling_dot(op: psm.SamplingDot, node: Any) -> Run:
             raise ValueError(
                 f"{op}: shapes {x.shape}, {y.shape} and {p.shape} do not fit"
             )
-        pattern = merged(decode(p))
+        pattern = decode(p).merged()
         x, y = (jnp.asarray(cast(z, dtype)) for z in (x, y))
         left = x.at[pattern.rows].get(mode="fill", fill_value=0)
         right = y.at[pattern.columns].get(mode="fill", fill_value=0)

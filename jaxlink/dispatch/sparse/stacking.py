@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,31 +10,10 @@ from jax.experimental.sparse import BCOO
 from pytensor.sparse import basic as psb
 from pytensor.sparse.linalg import SparseBlockDiagonal
 
-from jaxlink.dispatch.registry import rule
-from jaxlink.dispatch.sparse.conversion import Run
+from jaxlink.dispatch.registry import Function, rule
 from jaxlink.numerics.arithmetic import cast
-from jaxlink.values.bcoo import (
-    Entries,
-    concatenated,
-    decode,
-    encode,
-    from_dense,
-    merged,
-)
+from jaxlink.values.bcoo import Entries, concatenated, decode, encode, from_dense
 from jaxlink.values.static import canonical
-
-__all__: list[str] = []
-
-
-def _shifted(block: Entries, down: int, right: int, shape: tuple[int, int]) -> Entries:
-    """``block`` as a part of a larger matrix of ``shape``."""
-    alive = block.alive
-    return replace(
-        block,
-        rows=jnp.where(alive, block.rows + down, shape[0]),
-        columns=jnp.where(alive, block.columns + right, shape[1]),
-        shape=shape,
-    )
 
 
 def _placed(
@@ -42,16 +22,22 @@ def _placed(
     shape: tuple[int, int],
     dtype: str,
 ) -> Entries:
+    """A matrix of ``shape`` with each block at its corner."""
     parts = [
-        _shifted(block.astype(canonical(dtype)), *corner, shape)
-        for block, corner in zip(blocks, corners, strict=True)
+        replace(
+            block.astype(canonical(dtype)),
+            rows=jnp.where(block.alive, block.rows + down, shape[0]),
+            columns=jnp.where(block.alive, block.columns + right, shape[1]),
+            shape=shape,
+        )
+        for block, (down, right) in zip(blocks, corners, strict=True)
     ]
     unique = all(block.unique for block in blocks)
     return replace(concatenated(parts, shape), unique=unique)
 
 
 @rule(psb.HStack, psb.VStack)
-def stack(op: psb.HStack | psb.VStack, node: Any) -> Run:
+def stack(op: psb.HStack | psb.VStack, node: Any) -> Function:
     axis = 1 if isinstance(op, psb.HStack) else 0
     wanted = op.format, op.dtype
     alike = all((var.type.format, var.type.dtype) == wanted for var in node.inputs)
@@ -64,16 +50,13 @@ def stack(op: psb.HStack | psb.VStack, node: Any) -> Run:
                 f"{op}: blocks of shapes {[block.shape for block in blocks]} differ in "
                 f"dimension {1 - axis}"
             )
-        lengths = [block.shape[axis] for block in blocks]
-        begins = [sum(lengths[:i]) for i in range(len(blocks))]
-        width = across.pop()
-        if axis:
-            corners, shape = [(0, at) for at in begins], (width, sum(lengths))
-        else:
-            corners, shape = [(at, 0) for at in begins], (sum(lengths), width)
+        *begins, total = accumulate((b.shape[axis] for b in blocks), initial=0)
+        corners = [(0, at) if axis else (at, 0) for at in begins]
+        (width,) = across
+        shape = (width, total) if axis else (total, width)
         whole = _placed(blocks, corners, shape, op.dtype)
         # If SciPy has to convert a block, it adds up duplicates.
-        return encode(whole if alike else merged(whole))
+        return encode(whole if alike else whole.merged())
 
     return run
 
@@ -84,7 +67,7 @@ def _all_stored(block: Entries) -> Entries:
 
 
 @rule(SparseBlockDiagonal)
-def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
+def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Function:
     dtype = node.outputs[0].type.dtype
 
     def run(*matrices: Any) -> BCOO:
@@ -96,13 +79,13 @@ def block_diagonal(op: SparseBlockDiagonal, node: Any) -> Run:
         for block in blocks:
             corners.append((m, n))
             m, n = m + block.shape[0], n + block.shape[1]
-        return encode(merged(_placed(blocks, corners, (m, n), dtype)))
+        return encode(_placed(blocks, corners, (m, n), dtype).merged())
 
     return run
 
 
 @rule(psb.ConstructSparseFromList, static=(0,))
-def construct_from_list(op: psb.ConstructSparseFromList, node: Any) -> Run:
+def construct_from_list(op: psb.ConstructSparseFromList, node: Any) -> Function:
     """A matrix with dense rows at given places. All elements of the rows are stored."""
     dtype = node.outputs[0].type.dtype
 
