@@ -6,6 +6,7 @@ That the series have the right distribution is in the table of ``tests/distribut
 from functools import cache
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
@@ -35,6 +36,7 @@ from support import quick
 
 import jaxlink
 from jaxlink.dispatch.random.registry import find_row
+from jaxlink.numerics.random import continuous
 
 KEY = jax.random.key(31)
 DRAWS = 20_000
@@ -394,3 +396,56 @@ def test_keys_of_random_branches():
         *draws, after = fn(KEY, value)
         check_compound([x[None] for x in draws], 1, roots)
         assert after == normals(0, [EACH[roots[0]]])[0]
+
+
+def noisy_walk(n_steps=6):
+    """A loop whose draws depend on its state, twice along one generator in a step."""
+
+    def step(x, y, generator, scale):
+        generator, first = generator.normal(0.5 * x, scale)
+        generator, other = generator.laplace(x - y, 0.1, size=(2,))
+        return first, other, generator
+
+    start = pt.scalar("start")
+    x, y, _ = pytensor.scan(
+        step,
+        outputs_info=[start, pt.zeros(2), pt.random.shared_rng(seed=1)],
+        non_sequences=[pt.exp(start)],
+        n_steps=n_steps,
+        return_updates=False,
+    )
+    return jaxlink.function([start], [x, y])
+
+
+def eqns(jaxpr, name):
+    """The equations of a primitive, at any level."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == name:
+            yield eqn
+        for inner in jax.extend.core.jaxprs_in_params(eqn.params):
+            yield from eqns(inner, name)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_standard_draws_are_made_ahead_of_a_loop(impl):
+    fn, key = noisy_walk(), jax.random.key(3, impl=impl)
+    jaxpr = fn.jaxpr(key, 0.5).jaxpr
+    (loop,) = eqns(jaxpr, "scan")
+    inside = list(eqns(loop.params["jaxpr"].jaxpr, "random_bits"))
+    assert (inside == []) == (impl == "threefry2x32")
+
+    x, y, root = 0.5, np.zeros(2), jax.random.fold_in(key, 0)
+    got = fn(key, 0.5)
+    for t in range(6):
+        keys = [jax.random.fold_in(root, 2 * t + i) for i in range(2)]
+        z = jax.random.normal(keys[0], (), float)
+        last = x
+        x = 0.5 * x + np.exp(0.5) * z
+        np.testing.assert_allclose(got[0][t], x, rtol=1e-14)
+        wanted = continuous.laplace(keys[1], (2,), np.dtype(float), last - y, 0.1)
+        np.testing.assert_allclose(got[1][t], wanted, rtol=1e-14)
+        y = got[1][t]
+    slope = jax.grad(lambda start: fn(key, start)[0].sum())(0.5)
+    h = 1e-6
+    secant = (fn(key, 0.5 + h)[0].sum() - fn(key, 0.5 - h)[0].sum()) / (2 * h)
+    np.testing.assert_allclose(slope, secant, rtol=1e-7)

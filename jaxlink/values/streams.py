@@ -44,12 +44,14 @@ class Stream:
             scalar inside a loop.
         raw: whether the caller passed a raw ``uint32`` key, and so gets one back.
         ahead: the keys of the first draws, if they were computed ahead in a batch.
+        drawn: for the next draws, the standard draws that were made ahead of a loop.
     """
 
     key: jax.Array
     count: Any = 0
     raw: bool = False
     ahead: KeysAhead | None = field(default=None, compare=False)
+    drawn: Sequence[Any] = field(default=(), compare=False)
 
     def draw_key(self) -> jax.Array:
         """The key of the next draw."""
@@ -66,7 +68,7 @@ class Stream:
     def next(self) -> "Stream":
         """The stream after one draw."""
         step = 1 if isinstance(self.count, int) else np.uint32(1)
-        return replace(self, count=self.count + step)
+        return replace(self, count=self.count + step, drawn=self.drawn[1:])
 
     def fresh_key(self) -> jax.Array:
         """A key for the caller to continue with: ``key`` itself if nothing was drawn,

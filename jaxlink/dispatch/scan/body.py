@@ -10,6 +10,7 @@ import numpy as np
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.subtensor import Subtensor
 
+from jaxlink.dispatch.scan.draws_ahead import Plan
 from jaxlink.errors import ArgumentError, DynamicShapeError
 from jaxlink.ops.loop import Keep
 from jaxlink.values.static import canonical, to_dynamic
@@ -43,6 +44,7 @@ class Body:
         keep: which rows of each state and nit-sot are kept.
         step: the linked inner graph.
         non_sequences: the values that are the same in all steps.
+        planned: the draws that can be made ahead.
         convert: turns a value into JAX data. In an unrolled loop, known values stay
             known.
     """
@@ -52,6 +54,7 @@ class Body:
     keep: tuple[Keep, ...]
     step: Callable[..., Sequence[Any]]
     non_sequences: list[Any]
+    planned: Plan
     convert: Callable[[Any], Any] = to_dynamic
 
     @property

@@ -16,6 +16,7 @@ from jaxlink.dispatch.scan.body import (
     stack,
     stop_gradient,
 )
+from jaxlink.dispatch.scan.draws_ahead import draw_ahead, with_draws
 from jaxlink.errors import DynamicShapeError
 from jaxlink.ops.loop import Keep
 from jaxlink.values.static import to_dynamic
@@ -45,6 +46,7 @@ def run_scan(
     if n_steps:
         carry = few.with_windows(carry, sequences)
     initial, pieces = carry, []
+    drawn = draw_ahead(body.planned, carry.untraced, n_steps)
     for start, stop in pairwise(ends) if n_steps else [(0, 0)]:
         part = replace(body, keep=tuple(_kept(k, n_steps - start) for k in body.keep))
         xs = [seq if len(seq) == stop - start else seq[start:stop] for seq in sequences]
@@ -54,9 +56,12 @@ def run_scan(
             carry = cut_gradient(initial, carry, no_gradient)
 
         def step(carry: Carry, xs: Any, part: Body = part) -> tuple[Carry, Any]:
-            return part.advance(carry, xs)[:2]
+            xs, drawn = xs
+            untraced = with_draws(carry.untraced, drawn)
+            return part.advance(carry._replace(untraced=untraced), xs)[:2]
 
-        carry, traces = jax.lax.scan(step, carry, xs, length=stop - start)
+        these = jax.tree.map(lambda x, at=slice(start, stop): x[at], drawn)
+        carry, traces = jax.lax.scan(step, carry, (xs, these), length=stop - start)
         pieces.append(traces)
     return carry, [_joined(some) for some in zip(*pieces, strict=True)]
 

@@ -21,6 +21,7 @@ from pytensor.scan.op import Scan
 
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.dispatch.scan.body import Body, output, source
+from jaxlink.dispatch.scan.draws_ahead import plan
 from jaxlink.dispatch.scan.fixed_length import run_scan, run_unrolled
 from jaxlink.dispatch.scan.while_loop import run_early, run_padded
 from jaxlink.errors import DynamicShapeError
@@ -70,11 +71,14 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
     depths = [-min(taps) for taps in (*info.mit_sot_in_slices, *info.sit_sot_in_slices)]
     depths += [0] * info.n_nit_sot
 
+    planned = plan(scan)
+
     def run(*outer: Any) -> tuple[Any, ...]:
         made: int | None
         traces: list[Any]
         n_steps = outer[0]
-        body = Body(node, scan, keep, step, list(outer[first_outer_non_seq:]))
+        non_sequences = list(outer[first_outer_non_seq:])
+        body = Body(node, scan, keep, step, non_sequences, planned)
         sequences = list(scan.outer_seqs(outer))
         if is_static(n_steps):
             n_steps = int(n_steps)

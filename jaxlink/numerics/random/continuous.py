@@ -8,6 +8,7 @@ scale of zero is valid: the draw is then the location.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -62,22 +63,29 @@ def _gumbel(key: Array, shape: Shape, dtype: Any) -> Array:
     return -jnp.log(standard_exponential(key, shape, dtype))
 
 
-def location_scale(standard: Callable[..., Array]) -> Callable[..., Array]:
+@dataclass(frozen=True)
+class LocationScale:
     """The sampler of loc + scale * standard."""
 
-    def draw(key: Array, shape: Shape, dtype: Any, loc: Array, scale: Array) -> Array:
-        return loc + non_negative(scale) * standard(key, shape, dtype)
+    standard: Callable[..., Array]
 
-    return draw
+    def __call__(
+        self, key: Array, shape: Shape, dtype: Any, loc: Array, scale: Array
+    ) -> Array:
+        return self.scaled(self.standard(key, shape, dtype), loc, scale)
+
+    def scaled(self, drawn: Array, loc: Array, scale: Array) -> Array:
+        """The draw from a standard one that was made before."""
+        return loc + non_negative(scale) * drawn
 
 
-normal = location_scale(jax.random.normal)
-half_normal = location_scale(_half_normal)
-cauchy = location_scale(_cauchy)
-half_cauchy = location_scale(_half_cauchy)
-gumbel = location_scale(_gumbel)
-laplace = location_scale(_laplace)
-logistic = location_scale(_logistic)
+normal = LocationScale(jax.random.normal)
+half_normal = LocationScale(_half_normal)
+cauchy = LocationScale(_cauchy)
+half_cauchy = LocationScale(_half_cauchy)
+gumbel = LocationScale(_gumbel)
+laplace = LocationScale(_laplace)
+logistic = LocationScale(_logistic)
 
 
 # --- quantile functions --------------------------------------------------------------

@@ -223,7 +223,7 @@ def stacked_check_of(node: Any) -> Any:
     """PyMC's check of parameters for a whole stack; ``None`` for any other node."""
     if "pymc" not in sys.modules:
         return None
-    from jaxlink.ops.parameter_checks import stacked_check
+    from jaxlink.dispatch.pymc.parameter_checks import stacked_check
 
     return stacked_check(node)
 
