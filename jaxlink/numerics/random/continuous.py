@@ -17,6 +17,7 @@ from jax import Array
 
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
+    both_sides,
     hazard_excess,
     non_negative,
     open_uniform,
@@ -30,22 +31,15 @@ from jaxlink.numerics.random.standard import (
 # --- a standard draw, shifted and scaled ---------------------------------------------
 
 
-def _logistic(key: Array, shape: Shape, dtype: Any) -> Array:
-    upper, tail = tail_uniform(key, shape, dtype)
-    odds = jnp.log(tail) - jnp.log1p(-tail)
-    return jnp.where(upper, -odds, odds)
+def _symmetric(lower_quantile: Callable[[Array], Array]) -> Callable[..., Array]:
+    """The sampler of a distribution that is symmetric about 0."""
 
+    def standard(key: Array, shape: Shape, dtype: Any) -> Array:
+        upper, tail = tail_uniform(key, shape, dtype)
+        x = lower_quantile(tail)
+        return jnp.where(upper, -x, x)
 
-def _laplace(key: Array, shape: Shape, dtype: Any) -> Array:
-    upper, tail = tail_uniform(key, shape, dtype)
-    distance = jnp.log(2 * tail)
-    return jnp.where(upper, -distance, distance)
-
-
-def _cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
-    upper, tail = tail_uniform(key, shape, dtype)
-    cotangent = 1 / jnp.tan(np.pi * tail)
-    return jnp.where(upper, cotangent, -cotangent)
+    return standard
 
 
 def _half_cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
@@ -73,11 +67,11 @@ def location_scale(standard: Callable[..., Array]) -> Callable[..., Array]:
 
 normal = location_scale(jax.random.normal)
 half_normal = location_scale(_half_normal)
-cauchy = location_scale(_cauchy)
+cauchy = location_scale(_symmetric(lambda tail: -1 / jnp.tan(np.pi * tail)))
 half_cauchy = location_scale(_half_cauchy)
 gumbel = location_scale(_gumbel)
-laplace = location_scale(_laplace)
-logistic = location_scale(_logistic)
+laplace = location_scale(_symmetric(lambda tail: jnp.log(2 * tail)))
+logistic = location_scale(_symmetric(lambda tail: jnp.log(tail) - jnp.log1p(-tail)))
 
 
 # --- quantile functions --------------------------------------------------------------
@@ -121,8 +115,7 @@ def triangular(
 ) -> Array:
     # Inverts the quadratic on the side of the mode where u falls. We take one root, of
     # a positive number, so that its gradient is finite if the mode is at an end.
-    upper, tail = tail_uniform(key, shape, dtype)
-    below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
+    below, above = both_sides(*tail_uniform(key, shape, dtype))
     width = right - left
     divisor = jnp.where(width > 0, width, 1)
     peak = (mode - left) / divisor
@@ -279,8 +272,7 @@ def asymmetric_laplace(
 ) -> Array:
     # P(X <= mu) = kappa**2 / (1 + kappa**2), and X is exponential on either side.
     # (PyMC's draw is infinite at u = 0.)
-    upper, tail = tail_uniform(key, shape, dtype)
-    below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
+    below, above = both_sides(*tail_uniform(key, shape, dtype))
     rest = 1 / (1 + kappa**2)
     peak = kappa**2 * rest
     left = kappa * jnp.log(jnp.minimum(below / peak, 1))
