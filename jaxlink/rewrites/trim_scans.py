@@ -313,14 +313,11 @@ def _value(read: Read, rows: Any, n_steps: Variable, depth: int) -> Variable:
     if read.kind == "steps" and not read.rest:
         return rows
     index: Any = slice(None) if read.kind == "steps" else -read.number
-    if read.kind == "tail":
-        number: Any = read.number
-        if read.of_steps:
-            # If there are fewer steps, the kept rows start with initial values.
-            number = pt.minimum(number, n_steps)
-            index = slice(Shape_i(0)(rows) - number, None)
-        else:
-            index = slice(-number, None)
+    if read.kind == "tail" and read.of_steps:
+        # If there are fewer steps, the kept rows start with initial values.
+        index = slice(Shape_i(0)(rows) - pt.minimum(read.number, n_steps), None)
+    elif read.kind == "tail":
+        index = slice(-read.number, None)
     value = rows[(index, *read.rest)]
     if read.more:
         all_rows = () if read.kind == "row" else (slice(None),)

@@ -192,15 +192,8 @@ def student_t(
 # --- others --------------------------------------------------------------------------
 
 
-def uniform(
-    key: Array,
-    shape: Shape,
-    dtype: Any,
-    low: Array,
-    high: Array,
-    lower: Array,
-    upper: Array,
-) -> Array:
+def uniform(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
+    low, high, lower, upper = operands
     low, high = jnp.maximum(low, lower), jnp.minimum(high, upper)
     x = low + open_uniform(key, shape, dtype) * (high - low)
     return jnp.where(low <= high, jnp.clip(x, low, high), jnp.nan)

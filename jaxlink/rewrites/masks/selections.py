@@ -19,29 +19,6 @@ from pytensor.tensor.shape import Shape, Shape_i
 from jaxlink.ops.fill_unselected import FillUnselected
 from jaxlink.values.types import dtype_of, name_of, nearest
 
-__all__ = [
-    "RULES",
-    "SOURCES",
-    "Declined",
-    "Mask",
-    "MaskRule",
-    "Masked",
-    "Source",
-    "Value",
-    "Walk",
-    "aligned",
-    "any_masked",
-    "axes_of",
-    "mask_rule",
-    "neutralized",
-    "none_if_plain",
-    "plain",
-    "refilled",
-    "require_fit",
-    "source",
-    "spread",
-]
-
 
 class Declined(Exception):  # noqa: N818 (an answer, not an error)
     """A rule cannot handle a selection. The message says why."""
@@ -217,18 +194,17 @@ class Walk:
                     )
                 ]
         except Declined as why:
-            masked = [value for value in values if isinstance(value, Masked)]
-            self.decline(masked, str(why))
-            if not masked:
+            self.decline(values, str(why))
+            if not any_masked(values):
                 self.declined.setdefault(node, str(why))
         if all(new is old for new, old in zip(values, node.inputs, strict=True)):
             return node.outputs
         # The masked values were declined, so this is not the last pass.
-        plain = [
+        given = [
             old if isinstance(new, Masked) else new
             for new, old in zip(values, node.inputs, strict=True)
         ]
-        new = node.clone_with_new_inputs(plain)
+        new = node.clone_with_new_inputs(given)
         new.tag.__dict__.update(node.tag.__dict__)
         for out, old in zip(new.outputs, node.outputs, strict=True):
             out.name = old.name
