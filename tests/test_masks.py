@@ -328,7 +328,7 @@ DECLINED = {
     ),
     "other values": (
         lambda x, y: pt.set_subtensor(x[x > 0], y),
-        "values to write are not selected",
+        "`y` is not selected by the same mask",
     ),
     "a length": (lambda x, y: pt.zeros(x[x > 0].shape), "an output"),
     "a draw": (

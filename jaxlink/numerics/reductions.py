@@ -39,7 +39,7 @@ def extremum(reduce: Callable[..., Any], x: Any, axis: Any, **kwargs: Any) -> An
 
     @fn.defjvp
     def fn_jvp(primals: Any, tangents: Any) -> Any:
-        # Computed once: rounded otherwise, no element would equal the extremum.
+        # Computed once. With another rounding, no element would equal the extremum.
         (x,), (t,) = lax.optimization_barrier(primals), tangents
         out = fn(x)
         attained = attained_at(x, out, axis)

@@ -17,11 +17,11 @@ def sums_of_rows(m: int, data: Any, y: Any, place: Any, used: Any) -> Any:
     its column.
 
     Arguments:
-        m: how many rows there are.
+        m: the number of rows.
         data: the entries.
         y: a dense vector or matrix.
         place: the row and the column of each entry; those out of bounds are dropped.
-        used: which of the data, and which of the lines of ``y``, count: others are 0.
+        used: masks of the data and of the lines of ``y``: others count as 0.
     """
     rows, columns = place
     lines = jnp.where(used[1], y.at[columns].get(mode="fill", fill_value=0), 0)
@@ -30,8 +30,8 @@ def sums_of_rows(m: int, data: Any, y: Any, place: Any, used: Any) -> Any:
     return zeros.at[rows].add(data * lines, mode="drop")
 
 
-# Backwards, both terms gather the same rows of a cotangent, and what XLA shares it lays
-# out for one of them: three times as slow as without the barrier.
+# In reverse mode, both terms gather the same rows of a cotangent. Without the barrier,
+# XLA gathers them once, in a layout that suits one term only: three times as slow.
 @partial(sums_of_rows.defjvp, symbolic_zeros=True)
 def _sums_of_rows_jvp(m: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
     data, y, *rest = primals

@@ -58,13 +58,14 @@ def _lowered(node: Any) -> Sequence[Variable] | None:
         _guard(node, inputs, slice(1, 2), "its weights")
     elif is_truncated:
         lower, upper = inputs[-2:]
-        if _loops(op):
+        loops = any(isinstance(inner.op, Scan) for inner in op.fgraph.apply_nodes)
+        if loops:
             _guard(node, inputs, slice(None), "its parameters and bounds")
-            draw, *rngs = op.make_node(*inputs).outputs
+        draw, *rngs = op.make_node(*inputs).outputs
+        if loops:
             # The loop gives up after some steps, with a draw out of bounds.
             found = (draw >= lower) & (draw <= upper)
         else:
-            draw, *rngs = op.make_node(*inputs).outputs
             found = pt.le(lower, upper)
             # Rounding must not move a draw out of bounds.
             draw = pt.clip(draw, lower, upper).astype(draw.type.dtype)
@@ -73,22 +74,16 @@ def _lowered(node: Any) -> Sequence[Variable] | None:
         return [pt.switch(found, draw, none), *rngs]
     if op is node.op and inputs == node.inputs:
         return None
-    new: list[Variable] = op.make_node(*inputs).outputs
-    return new
+    return op.make_node(*inputs).outputs
 
 
 def _as_one_draw(node: Any, base: Any, truncated: bool = False) -> list[Variable]:
     rng, size, *parameters = node.inputs
-    is_rng = [isinstance(out.type, RandomType) for out in node.outputs]
-    (dtype,) = (
-        out.type.dtype
-        for out, rng_too in zip(node.outputs, is_rng, strict=True)
-        if not rng_too
-    )
-    name = _name(node.op)
-    op = SymbolicDraw(name, base, truncated, len(parameters), dtype)
+    types = [out.type for out in node.outputs]
+    (dtype,) = (t.dtype for t in types if not isinstance(t, RandomType))
+    op = SymbolicDraw(_name(node.op), base, truncated, len(parameters), dtype)
     next_rng, draw = op.make_node(rng, size, *parameters).outputs
-    return [next_rng if rng_too else draw for rng_too in is_rng]
+    return [next_rng if isinstance(t, RandomType) else draw for t in types]
 
 
 def _as_one_named_draw(node: Any) -> list[Variable] | None:
@@ -99,8 +94,7 @@ def _as_one_named_draw(node: Any) -> list[Variable] | None:
     dtype = node.outputs[1].type.dtype
     draw = SymbolicDraw(_name(inner), base, False, len(inner.ndims_params), dtype)
     op = type(named)(draw, named.core_dims, named.extra_dims, named.name)
-    new: list[Variable] = op.make_node(*node.inputs).outputs
-    return new
+    return op.make_node(*node.inputs).outputs
 
 
 def _guard(node: Any, inputs: list[Variable], which: slice, of: str) -> None:
@@ -112,15 +106,10 @@ def _guard(node: Any, inputs: list[Variable], which: slice, of: str) -> None:
     if not any(dtype.startswith("float") for dtype in dtypes):
         return
     guard = WithoutDerivative(_name(node.op), of)
-    for i in range(len(inputs))[which]:
-        var = inputs[i]
+    for i, var in list(enumerate(inputs))[which]:
         dtype = getattr(var.type, "dtype", "")
         if dtype.startswith("float") and not isinstance(var, Constant):
             inputs[i] = guard(var)
-
-
-def _loops(op: Any) -> bool:
-    return any(isinstance(node.op, Scan) for node in op.fgraph.apply_nodes)
 
 
 def _is_named(op: Any) -> bool:
@@ -134,5 +123,4 @@ def _is_named(op: Any) -> bool:
 
 def _name(op: Any) -> str:
     """PyMC's name for the distribution."""
-    name: str = op._print_name[0]
-    return name
+    return op._print_name[0]

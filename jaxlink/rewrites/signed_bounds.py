@@ -24,8 +24,7 @@ def signed_index(fgraph: FunctionGraph, node: Any) -> list[Variable] | None:
     new = [_signed(index) for index in old]
     if all(a is b for a, b in zip(old, new, strict=True)):
         return None
-    out: Variable = node.op(*node.inputs[:first], *new)
-    return [out]
+    return [node.op(*node.inputs[:first], *new)]
 
 
 def _signed(index: Any) -> Any:

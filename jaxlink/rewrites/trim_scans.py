@@ -231,24 +231,25 @@ def _reads(
     of_steps = of_steps or depth == 0
     steps = None if as_while else _number(n_steps)
     length = None if steps is None else steps + depth
+
+    def from_end(i: int | None) -> int | None:
+        """The index ``i`` counted from the end; ``None`` if that is unknown."""
+        if i is not None and i >= 0:
+            i = None if length is None else i - length
+        return None if i is None or i >= 0 else -i
+
     for node, place in fgraph.clients[out]:
         op = node.op
         if isinstance(op, Shape_i):
-            kind: Any = "dim" if op.i else "length"
-            yield Read(node, kind, op.i, of_steps)
+            yield Read(node, "dim" if op.i else "length", op.i, of_steps)
             continue
         if not isinstance(op, Subtensor) or place != 0:
             yield None
             continue
         index, *rest = indices_from_subtensor(node.inputs[1:], op.idx_list)
         if not isinstance(index, slice):
-            number = _number(index)
-            if number is not None and number >= 0:
-                number = None if length is None else number - length
-            if number is None or number >= 0:
-                yield None
-            else:
-                yield Read(node, "row", -number, of_steps, tuple(rest))
+            row = from_end(_number(index))
+            yield Read(node, "row", row, of_steps, tuple(rest)) if row else None
             continue
         start, stop = _number(index.start), _number(index.stop)
         to_end = index.stop is None or (stop is not None and stop == length)
@@ -263,15 +264,11 @@ def _reads(
                 yield Read(node, "steps", 0, True, tuple(rest))
             else:
                 yield from inner
+        elif (rows := from_end(start)) is None:
+            yield None
         else:
-            if start >= 0:
-                start = None if length is None else start - length
-            if start is None or start >= 0:
-                yield None
-                continue
-            read = Read(node, "tail", -start, of_steps, tuple(rest))
-            fixed = -start <= (1 if of_steps else depth)
-            yield read if fixed or not as_while else None
+            fixed = rows <= (1 if of_steps else depth) or not as_while
+            yield Read(node, "tail", rows, of_steps, tuple(rest)) if fixed else None
 
 
 def _kept(reads: Sequence[Read | None], depth: int) -> Keep:
@@ -316,14 +313,11 @@ def _value(read: Read, rows: Any, n_steps: Variable, depth: int) -> Variable:
     if read.kind == "steps" and not read.rest:
         return rows
     index: Any = slice(None) if read.kind == "steps" else -read.number
-    if read.kind == "tail":
-        number: Any = read.number
-        if read.of_steps:
-            # If there are fewer steps, the kept rows start with initial values.
-            number = pt.minimum(number, n_steps)
-            index = slice(Shape_i(0)(rows) - number, None)
-        else:
-            index = slice(-number, None)
+    if read.kind == "tail" and read.of_steps:
+        # If there are fewer steps, the kept rows start with initial values.
+        index = slice(Shape_i(0)(rows) - pt.minimum(read.number, n_steps), None)
+    elif read.kind == "tail":
+        index = slice(-read.number, None)
     value = rows[(index, *read.rest)]
     if read.more:
         all_rows = () if read.kind == "row" else (slice(None),)

@@ -13,7 +13,7 @@ __all__ = ["eig", "eigh", "eigh_of_pencil", "lower_cholesky"]
 
 
 def lower_cholesky(x: Any) -> tuple[Any, Any]:
-    """The factor of a Hermitian matrix, nan if there is none, and whether there is."""
+    """The factor of a Hermitian matrix, or nan, and whether it exists."""
     factor = lax.linalg.cholesky(x, symmetrize_input=False)
     ok = ~jnp.isnan(factor).any()
     # JAX leaves zeros above the diagonal of a failure.

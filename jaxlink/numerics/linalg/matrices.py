@@ -13,7 +13,7 @@ def adjoint(x: Any) -> Any:
 
 
 def mirror(x: Any, lower: bool, transpose: Callable[[Any], Any] = adjoint) -> Any:
-    """The Hermitian (or symmetric) matrix that one triangle of ``x`` tells."""
+    """The Hermitian (or symmetric) matrix that has one triangle of ``x``."""
     if lower:
         return jnp.tril(x) + transpose(jnp.tril(x, -1))
     return jnp.triu(x) + transpose(jnp.triu(x, 1))
@@ -24,5 +24,5 @@ def nan_unless(ok: Any, x: Any) -> Any:
 
 
 def nonzero(x: Any) -> Any:
-    """``x``, but 1 where it is 0: to divide by."""
+    """``x`` as a divisor: 1 where it is 0."""
     return jnp.where(x == 0, 1, x)

@@ -1,7 +1,7 @@
-"""The pseudo-inverse, with a gradient that rank does not trouble.
+"""The pseudo-inverse, with a gradient for matrices of any rank.
 
 Golub and Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares
-problems whose variables separate" (1973), equation 4.12: while the rank stays,
+problems whose variables separate" (1973), equation 4.12: where the rank is constant,
 
     dP = -P dA P + P P* dA* (I - A P) + (I - P A) dA* P* P
 """
@@ -18,7 +18,7 @@ __all__ = ["pseudo_inverse"]
 
 @jax.custom_jvp
 def pseudo_inverse(x: Any, cutoff: Any) -> Any:
-    """Without the singular values up to ``cutoff`` times the largest."""
+    """Singular values up to ``cutoff`` times the largest count as zero."""
     if x.size == 0:
         return jnp.zeros(x.shape[::-1], x.dtype)
     u, values, vt = jnp.linalg.svd(x, full_matrices=False)

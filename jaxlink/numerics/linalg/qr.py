@@ -10,15 +10,15 @@ __all__ = ["complete_qr", "economic_qr", "only_r", "raw_qr"]
 
 
 def economic_qr(x: Any) -> tuple[Any, Any]:
-    """Q and R. JAX has the gradient of a matrix that is not wide. In a wide one the
-    reflections come from the first columns, which are square."""
+    """Q and R. JAX differentiates them unless the matrix is wide. The reflections of a
+    wide matrix come from its first columns, which are square."""
     m, n = x.shape
     q, r = jnp.linalg.qr(x[:, :m])
     return q, r if m >= n else jnp.concatenate([r, adjoint(q) @ x[:, m:]], axis=1)
 
 
 def complete_qr(x: Any) -> tuple[Any, Any]:
-    """A square Q, and R with as many rows as ``x``. JAX has no gradient of it."""
+    """A square Q, and R with as many rows as ``x``. JAX cannot differentiate them."""
     q, r = jnp.linalg.qr(x, mode="complete")
     return q, r
 
@@ -31,7 +31,7 @@ def only_r(x: Any) -> tuple[Any]:
 
 
 def raw_qr(x: Any) -> tuple[Any, Any, Any]:
-    """The reflections and their factors as in LAPACK, and R. JAX has no gradient."""
+    """The reflections and their factors as in LAPACK, and R, without a gradient."""
     h, tau = jnp.linalg.qr(x, mode="raw")
     h = jnp.swapaxes(h, 0, 1)
     return h, tau, jnp.triu(h[: h.shape[1]])

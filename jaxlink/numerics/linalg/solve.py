@@ -15,8 +15,8 @@ __all__ = ["least_squares", "solve_general"]
 
 
 def solve_general(a: Any, b: Any) -> tuple[Any, Any]:
-    """The solution for a vector or a matrix, nan if ``a`` is singular, and whether it
-    is not. Its gradient takes another solve and no other factorization."""
+    """The solution for a vector or a matrix (nan if ``a`` is singular), and whether
+    ``a`` is regular. The gradient takes one more solve, but no other factorization."""
     if b.ndim == 1:
         x, ok = solve_general(a, b[:, None])
         return x[:, 0], ok
@@ -35,13 +35,13 @@ def solve_general(a: Any, b: Any) -> tuple[Any, Any]:
 def least_squares(x: Any, y: Any, rcond: Any) -> tuple[Any, Any, Any, Any]:
     """Least squares by the singular values, as LAPACK's gelsd.
 
-    A singular value counts if it is larger than rcond times the largest; an rcond that
-    is not between 0 and 1 stands for the rounding unit.
+    A singular value counts if it is larger than rcond times the largest. If rcond is
+    not between 0 and 1, the rounding unit replaces it.
 
     Returns:
         The solution, the residuals, the rank and the singular values. The residuals are
-        nan without full column rank, of which NumPy returns none at all, and there are
-        none unless ``x`` has more rows than columns.
+        nan without full column rank, where NumPy returns none. They are empty unless
+        ``x`` has more rows than columns.
     """
     m, n = x.shape
     values = jnp.linalg.svd(x, compute_uv=False)

@@ -12,7 +12,7 @@ __all__ = ["solve_quasi_triangular_sylvester"]
 def solve_quasi_triangular_sylvester(a: Any, b: Any, c: Any) -> Any:
     """X with A X + X B = C, for A and B in Schur form: real ones may have 2x2 blocks.
 
-    What is below is not read. Its gradient takes another solve.
+    Elements below are not read. The gradient takes one more solve.
     """
     used = -1 if c.dtype.kind == "f" else 0
     a, b = jnp.triu(a, used), jnp.triu(b, used)
@@ -22,7 +22,7 @@ def solve_quasi_triangular_sylvester(a: Any, b: Any, c: Any) -> Any:
         return _quasi_triangular(fixed_a, fixed_b, c)
 
     def transpose_solve(vecmat: Any, c: Any) -> Any:
-        # A' and B' read backwards are upper triangular again.
+        # A' and B' in reverse order are upper triangular again.
         x = _quasi_triangular(jnp.flip(fixed_a.T), jnp.flip(fixed_b.T), jnp.flip(c))
         return jnp.flip(x)
 

@@ -60,9 +60,9 @@ def lu_solve_tridiagonal(
 
 
 def _solve_lower(dl: Any, swaps: Any, b: Any, transposed: bool) -> Any:
-    """Undo the eliminations, in their order, or transposed from the last to the first.
+    """Solve with L, elimination by elimination, or with its transpose in reverse order.
 
-    Each acts on rows i and i + 1; the one that the next step shares is carried.
+    Each acts on rows i and i + 1. The one that the next step shares is carried.
     """
 
     def forward(upper: Any, step: Any) -> Any:

@@ -8,12 +8,11 @@ import numpy as np
 from jax import Array, random
 
 from jaxlink.numerics.random import Shape
-from jaxlink.numerics.random.counting import counts_of, invert, require, whole
+from jaxlink.numerics.random.counting import counts_of, few_or_many, require, whole
 from jaxlink.numerics.random.discrete import probabilities
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
-from jaxlink.numerics.random.poisson import RARE
-from jaxlink.numerics.random.standard import rejection
+from jaxlink.numerics.random.standard import Propose
 from jaxlink.values.static import canonical
 
 
@@ -55,27 +54,18 @@ def binomial_counts(key: Array, shape: Shape, n: Array, p: Array, q: Array) -> A
     n = jnp.floor(n)
     swapped = p > q
     p, q = jnp.where(swapped, q, p), jnp.where(swapped, p, q)
-    mean = n * p
-    rare = mean < RARE
-    log_none = jnp.where(rare, n * jnp.log1p(-p), 0)
     odds = p / q
-    few_key, many_key = random.split(key)
-    few = invert(
-        few_key,
-        shape,
-        log_none,
-        lambda k: (n - k) / (k + 1) * odds,
-        mean,
-    )
-    offset = _rejection(many_key, shape, n, p, q, rare)
-    base = jnp.where(rare, 0, jnp.floor(mean))
-    count = whole(base, jnp.where(rare, jnp.minimum(few, n), offset))
+
+    def ratio(k: Array) -> Array:
+        return (n - k) / (k + 1) * odds
+
+    log_none = n * jnp.log1p(-p)
+    propose = _proposals(shape, n, p, q)
+    count = few_or_many(key, shape, n * p, log_none, ratio, propose, n)
     return jnp.where(swapped, whole(n, jnp.zeros_like(n)) - count, count)
 
 
-def _rejection(
-    key: Array, shape: Shape, n: Array, p: Array, q: Array, rare: Array
-) -> Array:
+def _proposals(shape: Shape, n: Array, p: Array, q: Array) -> Propose:
     """Transformed rejection for means of at least 10 and p <= 1/2: Hörmann's BTRS
     (1993), doi:10.1080/00949659308811496. The draws are offsets from the mean's floor.
 
@@ -106,8 +96,7 @@ def _rejection(
         inside = (k >= 0) & (k <= n)
         return offset, inside & (log_height <= log_weight(offset))
 
-    start = jnp.where(rare, jnp.nan, jnp.zeros(shape, mean.dtype))
-    return rejection(key, propose, start)
+    return propose
 
 
 def multinomial(key: Array, shape: Shape, dtype: Any, n: Any, p: Any) -> Array:

@@ -18,6 +18,7 @@ from jax import Array
 
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
+    both_sides,
     hazard_excess,
     non_negative,
     open_uniform,
@@ -31,22 +32,15 @@ from jaxlink.numerics.random.standard import (
 # --- a standard draw, shifted and scaled ---------------------------------------------
 
 
-def _logistic(key: Array, shape: Shape, dtype: Any) -> Array:
-    upper, tail = tail_uniform(key, shape, dtype)
-    odds = jnp.log(tail) - jnp.log1p(-tail)
-    return jnp.where(upper, -odds, odds)
+def _symmetric(lower_quantile: Callable[[Array], Array]) -> Callable[..., Array]:
+    """The sampler of a distribution that is symmetric about 0."""
 
+    def standard(key: Array, shape: Shape, dtype: Any) -> Array:
+        upper, tail = tail_uniform(key, shape, dtype)
+        x = lower_quantile(tail)
+        return jnp.where(upper, -x, x)
 
-def _laplace(key: Array, shape: Shape, dtype: Any) -> Array:
-    upper, tail = tail_uniform(key, shape, dtype)
-    distance = jnp.log(2 * tail)
-    return jnp.where(upper, -distance, distance)
-
-
-def _cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
-    upper, tail = tail_uniform(key, shape, dtype)
-    cotangent = 1 / jnp.tan(np.pi * tail)
-    return jnp.where(upper, cotangent, -cotangent)
+    return standard
 
 
 def _half_cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
@@ -81,11 +75,11 @@ class LocationScale:
 
 normal = LocationScale(jax.random.normal)
 half_normal = LocationScale(_half_normal)
-cauchy = LocationScale(_cauchy)
+cauchy = LocationScale(_symmetric(lambda tail: -1 / jnp.tan(np.pi * tail)))
 half_cauchy = LocationScale(_half_cauchy)
 gumbel = LocationScale(_gumbel)
-laplace = LocationScale(_laplace)
-logistic = LocationScale(_logistic)
+laplace = LocationScale(_symmetric(lambda tail: jnp.log(2 * tail)))
+logistic = LocationScale(_symmetric(lambda tail: jnp.log(tail) - jnp.log1p(-tail)))
 
 
 # --- quantile functions --------------------------------------------------------------
@@ -129,8 +123,7 @@ def triangular(
 ) -> Array:
     # Inverts the quadratic on the side of the mode where u falls. We take one root, of
     # a positive number, so that its gradient is finite if the mode is at an end.
-    upper, tail = tail_uniform(key, shape, dtype)
-    below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
+    below, above = both_sides(*tail_uniform(key, shape, dtype))
     width = right - left
     divisor = jnp.where(width > 0, width, 1)
     peak = (mode - left) / divisor
@@ -287,8 +280,7 @@ def asymmetric_laplace(
 ) -> Array:
     # P(X <= mu) = kappa**2 / (1 + kappa**2), and X is exponential on either side.
     # (PyMC's draw is infinite at u = 0.)
-    upper, tail = tail_uniform(key, shape, dtype)
-    below, above = jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
+    below, above = both_sides(*tail_uniform(key, shape, dtype))
     rest = 1 / (1 + kappa**2)
     peak = kappa**2 * rest
     left = kappa * jnp.log(jnp.minimum(below / peak, 1))

@@ -14,11 +14,14 @@ from jax import Array
 
 from jaxlink.numerics.loops import while_loop
 from jaxlink.numerics.random import Shape
+from jaxlink.numerics.random.standard import Propose, rejection
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical
 
 State = tuple[Array, Array, Array]
 
+# Below this mean, counts are drawn by inversion.
+RARE = 10
 # Steps of an inversion per iteration of its loop. XLA fuses them into one pass over
 # memory.
 UNROLLED = 4
@@ -82,6 +85,36 @@ def invert(
     k, none, some = (jnp.broadcast_to(x, shape) for x in (some * 0, none, some))
     state = (k, none, some)
     return while_loop(lambda state: jnp.any(unfinished(*state)), step, state)[0]
+
+
+def few_or_many(
+    key: Array,
+    shape: Shape,
+    mean: Array,
+    log_none: Array,
+    ratio: Callable[[Array], Array],
+    propose: Propose,
+    most: Any = np.inf,
+) -> Array:
+    """Counts in the widest integer dtype: by inversion where their mean is below
+    `RARE`, else by rejection.
+
+    Arguments:
+        key: makes the draws.
+        shape: the shape of the draw.
+        mean: the mean of the counts.
+        log_none: see `invert`.
+        ratio: see `invert`.
+        propose: proposes offsets from the mean's floor, as for `rejection`.
+        most: the largest possible count.
+    """
+    rare = mean < RARE
+    few_key, many_key = jax.random.split(key)
+    few = invert(few_key, shape, jnp.where(rare, log_none, 0), ratio, mean)
+    start = jnp.where(rare, jnp.nan, jnp.zeros(shape, mean.dtype))
+    offset = rejection(many_key, propose, start)
+    base = jnp.where(rare, 0, jnp.floor(mean))
+    return whole(base, jnp.where(rare, jnp.minimum(few, most), offset))
 
 
 def whole(base: Array, offset: Array) -> Array:

@@ -4,19 +4,18 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array, random
+from jax import Array
 
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import (
     counts_of,
+    few_or_many,
     fine_uniform,
-    invert,
     require,
     whole,
 )
 from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
-from jaxlink.numerics.random.poisson import RARE
-from jaxlink.numerics.random.standard import rejection
+from jaxlink.numerics.random.standard import Propose
 
 
 def hypergeometric(
@@ -51,20 +50,14 @@ def hypergeometric(
 def _hits(key: Array, shape: Shape, total: Array, marked: Array, steps: Array) -> Array:
     """The number of marked balls among those taken, in the widest integer dtype."""
     mean = marked * (steps / jnp.maximum(total, 1))
-    rare = mean < RARE
     left = total - marked - steps
-    log_none = jnp.where(rare, _log_none(total, marked, steps), 0)
-    few_key, many_key = random.split(key)
-    few = invert(
-        few_key,
-        shape,
-        log_none,
-        lambda k: (marked - k) / (k + 1) * ((steps - k) / (left + k + 1)),
-        mean,
-    )
-    offset = _ratio_of_uniforms(many_key, shape, total, marked, steps, rare)
-    base = jnp.where(rare, 0, jnp.floor(mean))
-    return whole(base, jnp.where(rare, jnp.minimum(few, steps), offset))
+
+    def ratio(k: Array) -> Array:
+        return (marked - k) / (k + 1) * ((steps - k) / (left + k + 1))
+
+    log_none = _log_none(total, marked, steps, mean)
+    propose = _proposals(shape, total, marked, steps, mean)
+    return few_or_many(key, shape, mean, log_none, ratio, propose, steps)
 
 
 def _log_weight(
@@ -85,22 +78,17 @@ def _log_weight(
         + deviance(-difference, others * p)
         + deviance(difference, others * (1 - p))
     )
-    return -off - (
-        log_factorial_ratio(k)
-        + log_factorial_ratio(marked - k)
-        + log_factorial_ratio(steps - k)
-        + log_factorial_ratio(others - steps + k)
-    )
+    counts = (k, marked - k, steps - k, others - steps + k)
+    return -off - sum(map(log_factorial_ratio, counts))
 
 
-def _log_none(total: Array, marked: Array, steps: Array) -> Array:
+def _log_none(total: Array, marked: Array, steps: Array, mean: Array) -> Array:
     """The log probability that no ball taken is marked.
 
     It is the sum of log(1 - marked / (total - i)) over i < steps. Where that is nearly
     0, we use steps times its middle term, whose relative error (steps / total)**2 is
     less than 1e-8. The general formula would cancel there.
     """
-    mean = marked * (steps / jnp.maximum(total, 1))
     hardly = mean < 1e-3
     middle = jnp.maximum(total, 1) - (steps - 1) / 2
     short = steps * jnp.log1p(-jnp.where(hardly, marked / middle, 0))
@@ -108,28 +96,21 @@ def _log_none(total: Array, marked: Array, steps: Array) -> Array:
         jnp.where(hardly, other, x)
         for x, other in ((total, 2), (marked, 1), (steps, 1))
     )
-    whole = _log_weight(-mean, jnp.zeros_like(mean), total, marked, steps)
-    rest = (
-        log_factorial_ratio(marked)
-        + log_factorial_ratio(total - marked)
-        + log_factorial_ratio(steps)
-    )
-    whole = (
-        whole + rest + log_factorial_ratio(total - steps) - log_factorial_ratio(total)
-    )
-    return jnp.where(hardly, short, whole)
+    general = _log_weight(-mean, jnp.zeros_like(mean), total, marked, steps)
+    general += sum(map(log_factorial_ratio, (marked, total - marked, steps)))
+    general = general + log_factorial_ratio(total - steps) - log_factorial_ratio(total)
+    return jnp.where(hardly, short, general)
 
 
-def _ratio_of_uniforms(
-    key: Array, shape: Shape, total: Array, marked: Array, steps: Array, rare: Array
-) -> Array:
+def _proposals(
+    shape: Shape, total: Array, marked: Array, steps: Array, mean: Array
+) -> Propose:
     """Stadlober's HRUA (1990), doi:10.1016/0377-0427(90)90349-5.
 
     A point (x, y) of a rectangle is kept if x**2 is at most the probability of
     floor(y / x), relative to that of the mode. The draws are offsets from the mean's
     floor.
     """
-    mean = marked * (steps / total)
     variance = mean * ((total - steps) / total) * ((total - marked) / (total - 1))
     width = 2 * math.sqrt(2 / math.e) * jnp.sqrt(variance + 0.5)
     width = width + 3 - 2 * math.sqrt(3 / math.e)
@@ -149,5 +130,4 @@ def _ratio_of_uniforms(
         inside = (k >= 0) & (k <= steps)
         return offset, inside & (2 * jnp.log(x) <= log_weight(offset) - log_top)
 
-    start = jnp.where(rare, jnp.nan, jnp.zeros(shape, mean.dtype))
-    return rejection(key, propose, start)
+    return propose

@@ -14,27 +14,27 @@ from jaxlink.values.static import canonical
 
 def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array:
     """From ``low`` up to but excluding ``high``, or ``low`` if the range is empty."""
-    finite = jnp.isfinite(low) & jnp.isfinite(high)
-    low, high = _words(low, high)
-    valid = require(
-        finite & _less(low, high), "`integers` needs low < high, both finite."
-    )
-    span = jnp.where(valid, _bits(high) - _bits(low), 1)
-    return _shifted(low, below(key, shape, span), dtype)
+    text = "`integers` needs low < high, both finite."
+    return _between(key, shape, dtype, low, high, 0, text)
 
 
 def discrete_uniform(
     key: Array, shape: Shape, dtype: Any, lower: Any, upper: Any
 ) -> Array:
     """From ``lower`` to ``upper`` inclusive, or ``lower`` if the range is empty."""
-    finite = jnp.isfinite(lower) & jnp.isfinite(upper)
-    low, high = _words(lower, upper)
-    valid = require(
-        finite & ~_less(high, low),
-        "`discrete_uniform` needs lower <= upper, both finite.",
-    )
+    text = "`discrete_uniform` needs lower <= upper, both finite."
+    return _between(key, shape, dtype, lower, upper, 1, text)
+
+
+def _between(
+    key: Array, shape: Shape, dtype: Any, low: Any, high: Any, more: int, text: str
+) -> Array:
+    """One of the ``high - low + more`` integers from ``low`` on."""
+    finite = jnp.isfinite(low) & jnp.isfinite(high)
+    low, high = _words(low, high)
+    valid = require(finite & (~_less(high, low) if more else _less(low, high)), text)
     # The number of all integers of the dtype wraps to 0.
-    span = jnp.where(valid, _bits(high) - _bits(low) + 1, 1)
+    span = jnp.where(valid, _bits(high) - _bits(low) + more, 1)
     return _shifted(low, below(key, shape, span), dtype)
 
 

@@ -8,14 +8,11 @@ import numpy as np
 from jax import Array, random
 
 from jaxlink.numerics.random import Shape
-from jaxlink.numerics.random.counting import counts_of, invert, require, whole
+from jaxlink.numerics.random.counting import counts_of, few_or_many, require
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
-from jaxlink.numerics.random.standard import rejection
+from jaxlink.numerics.random.standard import Propose
 from jaxlink.values.static import canonical
-
-# Below this mean, counts are drawn by inversion.
-RARE = 10
 
 
 def poisson(key: Array, shape: Shape, dtype: Any, rate: Array) -> Array:
@@ -49,16 +46,11 @@ def _overflowing_rate() -> float:
 
 def _counts(key: Array, shape: Shape, rate: Array) -> Array:
     rate = jnp.minimum(rate, _overflowing_rate())
-    rare = rate < RARE
-    low = jnp.where(rare, rate, 0)
-    few_key, many_key = random.split(key)
-    few = invert(few_key, shape, -low, lambda k: low / (k + 1), low)
-    offset = _rejection(many_key, shape, rate, rare)
-    base = jnp.where(rare, 0, jnp.floor(rate))
-    return whole(base, jnp.where(rare, few, offset))
+    propose = _proposals(shape, rate)
+    return few_or_many(key, shape, rate, -rate, lambda k: rate / (k + 1), propose)
 
 
-def _rejection(key: Array, shape: Shape, rate: Array, rare: Array) -> Array:
+def _proposals(shape: Shape, rate: Array) -> Propose:
     """Transformed rejection for rates of at least 10: Hörmann's PTRS (1993),
     doi:10.1016/0167-6687(93)90997-4. The draws are offsets from the rate's floor.
 
@@ -81,5 +73,4 @@ def _rejection(key: Array, shape: Shape, rate: Array, rare: Array) -> Array:
         log_probability = -deviance(offset - fraction, rate) - log_factorial_ratio(k)
         return offset, (k >= 0) & (log_height <= log_probability)
 
-    start = jnp.where(rare, jnp.nan, jnp.zeros(shape, rate.dtype))
-    return rejection(key, propose, start)
+    return propose

@@ -13,6 +13,8 @@ from jax.scipy.special import erfcx
 from jaxlink.numerics.loops import while_loop
 from jaxlink.numerics.random import Shape
 
+Propose = Callable[[Array], tuple[Array, Array]]
+
 # Beyond this point, the tail of a normal has its own expansion.
 FAR = 6
 
@@ -43,6 +45,11 @@ def tail_uniform(key: Array, shape: Shape, dtype: Any) -> tuple[Array, Array]:
     half = np.array(1 << (bits - 1), drawn.dtype)
     rest = (drawn & (half - np.ones_like(half))).astype(dtype)
     return drawn >= half, (rest + 0.5) * 0.5**bits
+
+
+def both_sides(upper: Array, tail: Array) -> tuple[Array, Array]:
+    """The probabilities below and above a `tail_uniform` draw."""
+    return jnp.where(upper, 1 - tail, tail), jnp.where(upper, tail, 1 - tail)
 
 
 def standard_exponential(key: Array, shape: Shape, dtype: Any) -> Array:
@@ -92,9 +99,7 @@ def far_hazard_excess(x: Array) -> Array:
     return fraction
 
 
-def rejection(
-    key: Array, propose: Callable[[Array], tuple[Array, Array]], start: Array
-) -> Array:
+def rejection(key: Array, propose: Propose, start: Array) -> Array:
     """Draws from ``propose(key) -> (draw, accepted)``, repeated until all are accepted.
 
     Where ``start`` is nan, the draw is nan and no proposal is needed.

@@ -5,7 +5,6 @@ parameter is outside its domain, or nothing lies between the bounds, the draw is
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +17,6 @@ from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import open_uniform
 from jaxlink.numerics.random.truncated_normal import truncated_normal
 from jaxlink.numerics.random.truncated_standard import (
-    Transformed,
     between_cauchy,
     between_exponential,
     between_gamma,
@@ -26,9 +24,6 @@ from jaxlink.numerics.random.truncated_standard import (
     between_normal,
     of_standard,
 )
-
-Sampler = Callable[..., Array]
-
 
 # --- functions of a standard exponential ---------------------------------------------
 
@@ -45,149 +40,146 @@ def _laplace_back(e: Array, mu: Array, b: Array) -> Array:
     return mu + b * jnp.where(e > math.log(2), e - math.log(2), below)
 
 
-def _logistic_back(e: Array, mu: Array, s: Array) -> Array:
-    # P(Z > z) = 1 / (1 + exp(z)), so that z = log(expm1(e)).
-    return mu + s * (e + jnp.log(-jnp.expm1(-e)))
+def _real_line(*parameters: Array) -> tuple[Any, Any, Any]:
+    *_, location, _ = parameters
+    return -math.inf, math.inf, location
 
 
-def _of_exponential(
-    to: Sampler, back: Sampler, support: Any, *positive: int, decreasing: bool = False
-) -> Sampler:
-    ends = (math.inf, 0.0) if decreasing else (0.0, math.inf)
-    return Transformed(to, back, support, ends, positive).sampler(between_exponential)
+def _positive_line(*parameters: Array) -> tuple[Any, Any, Any]:
+    return 0.0, math.inf, parameters[-1]
 
 
-def _real_line(mu: Array, scale: Array) -> tuple[Any, Any, Any]:
-    del scale
-    return -math.inf, math.inf, mu
-
-
-exponential = _of_exponential(
+exponential = of_standard(
+    between_exponential,
     lambda x, scale: x / scale,
     lambda e, scale: scale * e,
-    lambda scale: (0.0, math.inf, scale),
-    0,
+    _positive_line,
+    positive=(0,),
 )
-weibull = _of_exponential(
+weibull = of_standard(
+    between_exponential,
     lambda x, alpha, beta: (x / beta) ** alpha,
     lambda e, alpha, beta: beta * e ** (1 / alpha),
-    lambda alpha, beta: (0.0, math.inf, beta),
-    *(0, 1),
+    _positive_line,
+    positive=(0, 1),
 )
-pareto = _of_exponential(
+pareto = of_standard(
+    between_exponential,
     lambda x, alpha, m: alpha * jnp.log(x / m),
     lambda e, alpha, m: m * jnp.exp(e / alpha),
     lambda alpha, m: (m, math.inf, 2 * m),
-    *(0, 1),
+    positive=(0, 1),
 )
-kumaraswamy = _of_exponential(
+kumaraswamy = of_standard(
+    between_exponential,
     lambda x, a, b: -b * jnp.log1p(-(x**a)),
     lambda e, a, b: (-jnp.expm1(-e / b)) ** (1 / a),
     lambda a, b: (0.0, 1.0, 0.5),
-    *(0, 1),
+    positive=(0, 1),
 )
-laplace = _of_exponential(_laplace_to, _laplace_back, _real_line, 1)
-logistic = _of_exponential(
-    lambda x, mu, s: jax.nn.softplus((x - mu) / s), _logistic_back, _real_line, 1
+laplace = of_standard(
+    between_exponential, _laplace_to, _laplace_back, _real_line, positive=(1,)
 )
-gumbel = _of_exponential(
+logistic = of_standard(
+    between_exponential,
+    lambda x, mu, s: jax.nn.softplus((x - mu) / s),
+    # P(Z > z) = 1 / (1 + exp(z)), so that z = log(expm1(e)).
+    lambda e, mu, s: mu + s * (e + jnp.log(-jnp.expm1(-e))),
+    _real_line,
+    positive=(1,),
+)
+gumbel = of_standard(
+    between_exponential,
     lambda x, mu, beta: jnp.exp(-(x - mu) / beta),
     lambda e, mu, beta: mu - beta * jnp.log(e),
     _real_line,
-    1,
-    decreasing=True,
+    (math.inf, 0.0),
+    positive=(1,),
 )
 
 
 # --- functions of a standard normal or Cauchy variable -------------------------------
 
-half_normal = Transformed(
+half_normal = of_standard(
+    between_normal,
     lambda x, loc, sigma: (x - loc) / sigma,
     lambda z, loc, sigma: loc + sigma * z,
     lambda loc, sigma: (loc, math.inf, loc + sigma),
-    (0.0, math.inf),
-    (1,),
-).sampler(between_normal)
-log_normal = Transformed(
+    positive=(1,),
+)
+log_normal = of_standard(
+    between_normal,
     lambda x, mu, sigma: (jnp.log(x) - mu) / sigma,
     lambda z, mu, sigma: jnp.exp(mu + sigma * z),
     lambda mu, sigma: (0.0, math.inf, 1.0),
     (-math.inf, math.inf),
-    (1,),
-).sampler(between_normal)
+    positive=(1,),
+)
 # Minus the logarithm of a chi-square variable with one degree of freedom.
-moyal = Transformed(
+moyal = of_standard(
+    between_normal,
     lambda x, mu, sigma: jnp.exp(-(x - mu) / (2 * sigma)),
     lambda z, mu, sigma: (
         mu - 2 * sigma * jnp.log(jnp.maximum(z, np.finfo(z.dtype).tiny))
     ),
     _real_line,
     (math.inf, 0.0),
-    (1,),
-).sampler(between_normal)
-cauchy = Transformed(
+    positive=(1,),
+)
+cauchy = of_standard(
+    between_cauchy,
     lambda x, loc, scale: (x - loc) / scale,
     lambda z, loc, scale: loc + scale * z,
     _real_line,
     (-math.inf, math.inf),
-    (1,),
-).sampler(between_cauchy)
-half_cauchy = Transformed(
+    positive=(1,),
+)
+half_cauchy = of_standard(
+    between_cauchy,
     lambda x, scale: x / scale,
     lambda z, scale: scale * z,
-    lambda scale: (0.0, math.inf, scale),
-    (0.0, math.inf),
-    (0,),
-).sampler(between_cauchy)
+    _positive_line,
+    positive=(0,),
+)
 
 
 # --- quantiles by special functions --------------------------------------------------
 
 
 gamma = of_standard(
-    lambda alpha: Transformed(
-        lambda x, scale: x / scale,
-        lambda z, scale: scale * z,
-        lambda scale: (0.0, math.inf, scale),
-        (0.0, math.inf),
-        (0,),
-    ),
     between_gamma,
-    1,
+    lambda x, alpha, scale: x / scale,
+    lambda z, alpha, scale: scale * z,
+    _positive_line,
+    positive=(0,),
+    shapes=1,
 )
 inverse_gamma = of_standard(
-    lambda alpha: Transformed(
-        lambda x, scale: scale / x,
-        lambda z, scale: scale / z,
-        lambda scale: (0.0, math.inf, scale),
-        (math.inf, 0.0),
-        (0,),
-    ),
     between_gamma,
-    1,
+    lambda x, alpha, scale: scale / x,
+    lambda z, alpha, scale: scale / z,
+    _positive_line,
+    (math.inf, 0.0),
+    positive=(0,),
+    shapes=1,
 )
 beta = of_standard(
-    lambda a, b: Transformed(
-        lambda x: jnp.log(x) - jnp.log1p(-x),
-        lambda y: expit(y),
-        lambda: (0.0, 1.0, 0.5),
-        (-math.inf, math.inf),
-        (),
-    ),
     between_logit_beta,
-    2,
+    lambda x, a, b: jnp.log(x) - jnp.log1p(-x),
+    lambda y, a, b: expit(y),
+    lambda a, b: (0.0, 1.0, 0.5),
+    (-math.inf, math.inf),
+    shapes=2,
 )
 # See `jaxlink.numerics.random.gamma.skew_student_t`.
 skew_student_t = of_standard(
-    lambda a, b: Transformed(
-        lambda x, mu, sigma: 2 * jnp.arcsinh((x - mu) / sigma / jnp.sqrt(a + b)),
-        lambda y, mu, sigma: mu + sigma * jnp.sqrt(a + b) * jnp.sinh(y / 2),
-        _real_line,
-        (-math.inf, math.inf),
-        (1,),
-    ),
     between_logit_beta,
-    2,
+    lambda x, a, b, mu, sigma: 2 * jnp.arcsinh((x - mu) / sigma / jnp.sqrt(a + b)),
+    lambda y, a, b, mu, sigma: mu + sigma * jnp.sqrt(a + b) * jnp.sinh(y / 2),
+    _real_line,
+    (-math.inf, math.inf),
+    positive=(1,),
+    shapes=2,
 )
 
 
@@ -200,15 +192,8 @@ def student_t(
 # --- others --------------------------------------------------------------------------
 
 
-def uniform(
-    key: Array,
-    shape: Shape,
-    dtype: Any,
-    low: Array,
-    high: Array,
-    lower: Array,
-    upper: Array,
-) -> Array:
+def uniform(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
+    low, high, lower, upper = operands
     low, high = jnp.maximum(low, lower), jnp.minimum(high, upper)
     x = low + open_uniform(key, shape, dtype) * (high - low)
     return jnp.where(low <= high, jnp.clip(x, low, high), jnp.nan)

@@ -12,6 +12,7 @@ from jax.scipy.special import erfc, ndtri
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
     FAR,
+    both_sides,
     far_hazard_excess,
     tail_uniform,
     truncated_exponential,
@@ -80,8 +81,8 @@ def _body_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
     beyond = erfc(far * math.sqrt(0.5)) / 2
     below = jnp.where(near > 0, 1 - outside, outside)
     mass = jnp.where(near > 0, outside - beyond, 1 - beyond - below)
-    left = below + jnp.where(above, 1 - tail, tail) * mass
-    right = beyond + jnp.where(above, tail, 1 - tail) * mass
+    part_below, part_above = both_sides(above, tail)
+    left, right = below + part_below * mass, beyond + part_above * mass
     z = ndtri(jnp.minimum(left, right))
     return jnp.where(left < right, z, -z)
 
@@ -125,7 +126,7 @@ def _narrow_quantile(above: Array, tail: Array, near: Array, width: Array) -> Ar
         ]
         return part * sum(heights[1:], heights[0])
 
-    u = jnp.where(above, 1 - tail, tail)
+    u, _ = both_sides(above, tail)
     wanted = u * probability(jnp.ones_like(u))
 
     def newton(i: Any, part: Array) -> Array:
@@ -151,8 +152,9 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
         density = jnp.exp((x - bound) / scale * (z + end) / 2)
         return jnp.where(finite, rank * density, 0), end
 
-    w_low, low = weight(jnp.where(above, tail, 1 - tail), lower)
-    w_high, high = weight(jnp.where(above, 1 - tail, tail), upper)
+    part_below, part_above = both_sides(above, tail)
+    w_low, low = weight(part_above, lower)
+    w_high, high = weight(part_below, upper)
     of_sigma = jnp.where(sigma == 0, jnp.nan, z - w_low * low - w_high * high)
     slope = (1 - w_low - w_high) * mu_dot + of_sigma * sigma_dot
     return x, slope + w_low * lower_dot + w_high * upper_dot

@@ -6,8 +6,8 @@ is infinite. The variables here keep the digits of both tails: an exponential, f
 invert the smaller of the two tails.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jax.scipy.special import expit
 
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.standard import (
+    both_sides,
     open_uniform,
     tail_uniform,
     truncated_exponential,
@@ -25,61 +26,56 @@ from jaxlink.numerics.random.truncated_normal import truncated_normal
 from jaxlink.numerics.special.beta import betainc, logit
 from jaxlink.numerics.special.gamma import gammainc, gammaincc, solve
 
-__all__ = [
-    "Transformed",
-    "between_cauchy",
-    "between_exponential",
-    "between_gamma",
-    "between_logit_beta",
-    "between_normal",
-    "of_standard",
-]
-
 Sampler = Callable[..., Array]
 
 
-@dataclass(frozen=True)
-class Transformed:
-    """A distribution as a monotonic function of a standard one.
+def of_standard(
+    standard: Sampler,
+    to: Callable[..., Array],
+    back: Callable[..., Array],
+    support: Callable[..., tuple[Any, Any, Any]],
+    ends: tuple[float, float] = (0.0, math.inf),
+    positive: tuple[int, ...] = (),
+    shapes: int = 0,
+) -> Sampler:
+    """The sampler of a distribution that is a monotonic function of a standard one.
 
     Arguments:
+        standard: the sampler of the truncated standard distribution.
         to: from a value inside the support, and the parameters, to the standard
             variable.
         back: the inverse of ``to``.
         support: from the parameters to the ends of the support and a value between.
         ends: the standard variable at the ends of the support.
-        positive: the indices of the parameters that must be positive.
+        positive: the indices of the parameters, after the standard distribution's own,
+            that must be positive.
+        shapes: the number of the standard distribution's own parameters, which come
+            first. They must be positive.
     """
 
-    to: Callable[..., Array]
-    back: Callable[..., Array]
-    support: Callable[..., tuple[Any, Any, Any]]
-    ends: tuple[float, float]
-    positive: tuple[int, ...]
+    def draw(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
+        *parameters, lower, upper = operands
+        low, high, between = support(*parameters)
 
-    def sampler(self, standard: Sampler) -> Sampler:
-        """The truncated distribution, given the truncated standard one."""
+        def at(bound: Array) -> Array:
+            # `to` has no derivative at the ends, so it never gets an end.
+            inside = (bound > low) & (bound < high)
+            value = to(jnp.where(inside, bound, between), *parameters)
+            return jnp.where(inside, value, jnp.where(bound <= low, *ends))
 
-        def draw(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
-            *parameters, lower, upper = operands
-            low, high, between = self.support(*parameters)
+        bounds = (at(lower), at(upper))[:: 1 if ends[0] < ends[1] else -1]
+        z = standard(key, shape, dtype, *parameters[:shapes], *bounds)
+        valid = (lower <= upper) & (lower < high) & (upper > low)
+        for i, parameter in enumerate(parameters[shapes:]):
+            valid &= jnp.isfinite(parameter)
+            if i in positive:
+                valid &= parameter > 0
+        x = jnp.where(valid, jnp.clip(back(z, *parameters), lower, upper), jnp.nan)
+        for parameter in parameters[:shapes]:
+            x = jnp.where((parameter > 0) & (parameter < jnp.inf), x, jnp.nan)
+        return x
 
-            def at(bound: Array) -> Array:
-                # `to` has no derivative at the ends, so it never gets an end.
-                inside = (bound > low) & (bound < high)
-                value = self.to(jnp.where(inside, bound, between), *parameters)
-                return jnp.where(inside, value, jnp.where(bound <= low, *self.ends))
-
-            ends = (at(lower), at(upper))[:: 1 if self.ends[0] < self.ends[1] else -1]
-            x = self.back(standard(key, shape, dtype, *ends), *parameters)
-            valid = (lower <= upper) & (lower < high) & (upper > low)
-            for i, parameter in enumerate(parameters):
-                valid &= jnp.isfinite(parameter)
-                if i in self.positive:
-                    valid &= parameter > 0
-            return jnp.where(valid, jnp.clip(x, lower, upper), jnp.nan)
-
-        return draw
+    return draw
 
 
 def between_exponential(
@@ -122,16 +118,9 @@ def between_gamma(
     key: Array, shape: Shape, dtype: Any, alpha: Array, low: Array, high: Array
 ) -> Array:
     def tails(x: Array) -> tuple[Array, Array]:
-        inside = (x > 0) & (x < jnp.inf)
-        given = jnp.where(inside, x, 1)
-        p, q = gammainc(alpha, given), gammaincc(alpha, given)
-        zero = x <= 0
-        return (
-            jnp.where(inside, p, jnp.where(zero, 0, 1)),
-            jnp.where(inside, q, jnp.where(zero, 1, 0)),
-        )
+        return gammainc(alpha, x), gammaincc(alpha, x)
 
-    p, q = _tails_between(key, shape, dtype, tails(low), tails(high))
+    p, q = _tails_between(key, shape, dtype, tails, (0, jnp.inf, 1), low, high)
     return jnp.exp(solve(jnp.broadcast_to(alpha, shape), p, q)[2])
 
 
@@ -141,16 +130,10 @@ def between_logit_beta(
     """The logit of a beta variable, where the logit is between ``low`` and ``high``."""
 
     def tails(y: Array) -> tuple[Array, Array]:
-        inside = jnp.isfinite(y)
-        given = jnp.where(inside, y, 0)
-        p, q = betainc(a, b, expit(given)), betainc(b, a, expit(-given))
-        zero = y < 0
-        return (
-            jnp.where(inside, p, jnp.where(zero, 0, 1)),
-            jnp.where(inside, q, jnp.where(zero, 1, 0)),
-        )
+        return betainc(a, b, expit(y)), betainc(b, a, expit(-y))
 
-    p, q = _tails_between(key, shape, dtype, tails(low), tails(high))
+    support = -jnp.inf, jnp.inf, 0
+    p, q = _tails_between(key, shape, dtype, tails, support, low, high)
     upper = q < p
     first, last = jnp.where(upper, b, a), jnp.where(upper, a, b)
     possible = (p > 0) & (q > 0)
@@ -162,41 +145,25 @@ def _tails_between(
     key: Array,
     shape: Shape,
     dtype: Any,
-    low: tuple[Array, Array],
-    high: tuple[Array, Array],
+    tails: Callable[[Array], tuple[Array, Array]],
+    support: tuple[float, float, float],
+    low: Array,
+    high: Array,
 ) -> tuple[Array, Array]:
-    """P and Q of a draw, given P and Q of the bounds. Both keep their digits."""
-    is_upper, tail = tail_uniform(key, shape, dtype)
-    below = jnp.where(is_upper, 1 - tail, tail)
-    above = jnp.where(is_upper, tail, 1 - tail)
-    p = low[0] + below * (high[0] - low[0])
-    q = high[1] + above * (low[1] - high[1])
-    return p, q
-
-
-def of_standard(
-    transformed: Callable[..., Transformed], core: Sampler, shapes: int
-) -> Sampler:
-    """Like `Transformed.sampler`, for a standard distribution with its own parameters.
+    """P and Q of a draw between two bounds. Both keep their digits.
 
     Arguments:
-        transformed: from the standard distribution's parameters to a `Transformed`.
-        core: the sampler of the truncated standard distribution.
-        shapes: the number of the standard distribution's parameters, which come first.
+        tails: P and Q of a value inside the support.
+        support: its ends and a value between.
     """
+    first, last, between = support
 
-    def draw(key: Array, shape: Shape, dtype: Any, *operands: Array) -> Array:
-        own, rest = operands[:shapes], operands[shapes:]
+    def at(bound: Array) -> tuple[Array, Array]:
+        inside, before = (bound > first) & (bound < last), bound <= first
+        p, q = tails(jnp.where(inside, bound, between))
+        p = jnp.where(inside, p, jnp.where(before, 0, 1))
+        return p, jnp.where(inside, q, jnp.where(before, 1, 0))
 
-        def standard(
-            key: Array, shape: Shape, dtype: Any, low: Array, high: Array
-        ) -> Array:
-            return core(key, shape, dtype, *own, low, high)
-
-        valid = jnp.asarray(True)
-        for parameter in own:
-            valid &= (parameter > 0) & (parameter < jnp.inf)
-        safe = transformed(*own).sampler(standard)
-        return jnp.where(valid, safe(key, shape, dtype, *rest), jnp.nan)
-
-    return draw
+    (p_low, q_low), (p_high, q_high) = at(low), at(high)
+    below, above = both_sides(*tail_uniform(key, shape, dtype))
+    return p_low + below * (p_high - p_low), q_high + above * (q_low - q_high)

@@ -22,7 +22,7 @@ from jax import lax
 from jaxlink.numerics.special.calculus import horner, negligible, smooth, trapezoid
 from jaxlink.numerics.special.log_gamma import log_gamma_1p
 
-__all__ = ["ive", "kve", "of_order", "sine_deficit"]
+__all__ = ["ive", "kve", "of_order", "power_at_zero", "series", "sine_deficit"]
 
 
 def _sinh_less(t: Any) -> Any:
@@ -47,6 +47,30 @@ def sine_deficit(t: Any) -> Any:
     z = jnp.where(near, t, 0)
     series = [(-1) ** k / math.factorial(2 * k + 3) for k in range(8)]
     return jnp.where(near, z**3 * horner(series, z * z), t - jnp.sin(t))
+
+
+def series(v: Any, q: Any, count: int) -> Any:
+    """The sum of q^k / (k! (v + 1) ... (v + k)) over k < count."""
+
+    def body(k: Any, state: Any) -> Any:
+        term, total = state
+        k = k.astype(q.dtype)
+        term = term * q / (k * (k + v))
+        return term, total + term
+
+    one = jnp.ones_like(q * v)
+    return lax.fori_loop(1, count, body, (one, one))[1]
+
+
+def power_at_zero(v: Any) -> Any:
+    """(x / 2)^v / Gamma(v + 1) at x = 0: 1, 0, or a pole."""
+    pole = (v < 0) & (v != jnp.floor(v))
+    return jnp.where(v == 0, 1, jnp.where(pole, -_parity(v) * jnp.inf, 0))
+
+
+def _parity(v: Any) -> Any:
+    """1 if floor(v) is even, else -1."""
+    return jnp.where(jnp.mod(jnp.floor(v), 2) == 0, 1, -1)
 
 
 def _saddle(v: Any, x: Any) -> tuple[Any, Any, Any]:
@@ -89,16 +113,7 @@ def _kve(v: Any, x: Any) -> Any:
 
 def _ive_series(v: Any, x: Any) -> Any:
     """exp(-x) I_v(x) for v >= 0 and x^2 < 400 + 40 v."""
-    q = x * x / 4
-
-    def body(k: Any, state: Any) -> Any:
-        term, total = state
-        k = k.astype(x.dtype)
-        term = term * q / (k * (k + v))
-        return term, total + term
-
-    one = jnp.ones_like(q * v)
-    _, total = lax.fori_loop(1, 80, body, (one, one))
+    total = series(v, x * x / 4, 80)
     return jnp.exp(v * jnp.log(x / 2) - x - log_gamma_1p(v)) * total
 
 
@@ -167,11 +182,7 @@ def _ive_everywhere(v: Any, x: Any) -> Any:
     use = (v < 0) & ~(whole & jnp.isinf(other))
     value = jnp.where(use, reflected, value)
     value = jnp.where((jnp.mod(v, 2) == 1) & (x < 0), -value, value)
-    # At zero: 1, 0, or the pole of (x / 2)^v / Gamma(v + 1).
-    sign = jnp.where(jnp.mod(jnp.floor(v), 2) == 0, 1, -1)
-    pole = (v < 0) & ~whole
-    at_zero = jnp.where(v == 0, 1, jnp.where(pole, -sign * jnp.inf, 0))
-    edge = jnp.where(x == 0, at_zero, 0)
+    edge = jnp.where(x == 0, power_at_zero(v), 0)
     return jnp.where(inside, value, jnp.where(bad, jnp.nan, edge))
 
 
@@ -180,9 +191,8 @@ def _ive_by_x(v: Any, x: Any) -> Any:
     slope = jax.jvp(_ive_everywhere, (v, x), (zero, one))[1]
     # At zero, the slope of (x / 2)^v / Gamma(v + 1). For order zero, the slope of
     # exp(-|x|) from the left, as in PyTensor.
-    sign = jnp.where(jnp.mod(jnp.floor(v), 2) == 0, 1, -1)
     steep = (abs(v) < 1) | ((v < 0) & (v != jnp.floor(v)))
-    steep_slope = jnp.where(v < 0, sign, 1) * jnp.inf
+    steep_slope = jnp.where(v < 0, _parity(v), 1) * jnp.inf
     edge = jnp.where(steep, steep_slope, jnp.where(abs(v) == 1, 0.5, 0))
     edge = jnp.where(v == 0, 1, edge)
     return jnp.where(x == 0, edge, slope)

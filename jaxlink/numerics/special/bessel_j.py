@@ -22,7 +22,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
-from jaxlink.numerics.special.bessel import of_order, sine_deficit
+from jaxlink.numerics.special.bessel import (
+    of_order,
+    power_at_zero,
+    series,
+    sine_deficit,
+)
 from jaxlink.numerics.special.calculus import decaying_integral, negligible, smooth
 from jaxlink.numerics.special.log_gamma import log_gamma_1p
 
@@ -37,16 +42,7 @@ LONGEST = 10**8
 
 def _series(v: Any, x: Any) -> Any:
     """J for x^2 <= 4 (v + 1), or for v > 40 and x < 25."""
-    q = x * x / 4
-
-    def body(k: Any, state: Any) -> Any:
-        term, total = state
-        k = k.astype(x.dtype)
-        term = term * -q / (k * (k + v))
-        return term, total + term
-
-    one = jnp.ones_like(q * v)
-    _, total = lax.fori_loop(1, 40, body, (one, one))
+    total = series(v, -(x * x / 4), 40)
     return total * jnp.exp(v * jnp.log(x / 2) - log_gamma_1p(v))
 
 
@@ -179,11 +175,11 @@ def _positive(v: Any, x: Any) -> Any:
     m = lax.stop_gradient(jnp.floor(v))
     f = v - m
     near = x < FAR
-    series = (x * x < 4 * (v + 1)) | (near & (v > 40))
-    miller = near & ~series
-    contour = ~near & ~series & (v > x + jnp.cbrt(x))
-    forward = ~(series | miller | contour)
-    by_series = _series(v, jnp.where(series, x, 1))
+    small = (x * x < 4 * (v + 1)) | (near & (v > 40))
+    miller = near & ~small
+    contour = ~near & ~small & (v > x + jnp.cbrt(x))
+    forward = ~(small | miller | contour)
+    by_series = _series(v, jnp.where(small, x, 1))
     by_miller = _miller(m, f, jnp.where(miller, x, 2))
     by_contour = _contour(jnp.where(contour, v, 100), jnp.where(contour, x, 50))
     y = jnp.where(forward, x, FAR)
@@ -193,7 +189,7 @@ def _positive(v: Any, x: Any) -> Any:
         _hankel(f + 1, y),
         lambda n: 2 * (f + n) / y,
     )
-    value = jnp.where(series, by_series, by_recurrence)
+    value = jnp.where(small, by_series, by_recurrence)
     return jnp.where(miller, by_miller, jnp.where(contour, by_contour, value))
 
 
@@ -217,11 +213,8 @@ def _jv(v: Any, x: Any) -> Any:
     whole_below = lax.stop_gradient(whole_below - usable) + usable
     value = jnp.where(v1 < 0, jnp.where(whole, whole_below, below), value)
     value = jnp.where(odd & (x < 0), -value, value)
-    # At zero: 1, 0, or the pole of (x / 2)^v / Gamma(v + 1). At infinity: 0.
-    sign = jnp.where(jnp.mod(jnp.floor(v), 2) == 0, 1, -1)
-    pole = (v < 0) & ~whole
-    at_zero = jnp.where(v == 0, 1, jnp.where(pole, -sign * jnp.inf, 0))
-    edge = jnp.where(bad, jnp.nan, jnp.where(x == 0, at_zero, 0))
+    # At infinity, J is 0.
+    edge = jnp.where(bad, jnp.nan, jnp.where(x == 0, power_at_zero(v), 0))
     return jnp.where(inside, value, edge)
 
 

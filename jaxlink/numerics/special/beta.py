@@ -36,6 +36,11 @@ __all__ = ["betainc", "betaincinv"]
 expit: Callable[..., Any] = smooth(jax.nn.sigmoid, {0: lambda y: expit(y) * expit(-y)})
 
 
+def _mirrored(upper: Any, a: Any, b: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The arguments of the other tail where ``upper``."""
+    return jnp.where(upper, b, a), jnp.where(upper, a, b), jnp.where(upper, -y, y)
+
+
 def _log_peak(a: Any, b: Any, y: Any) -> Any:
     """log(x^a (1 - x)^b / B(a, b)), x = expit(y), by Loader's deviances."""
     x, n = expit(y), a + b
@@ -92,15 +97,10 @@ def _betainc(a: Any, b: Any, x: Any) -> Any:
     mean = a / (a + b)
     upper = (x > mean) & ((b >= 1) | (b * jnp.log(w) + jnp.log(mean) < -0.7))
     y = jnp.log(x) - jnp.log1p(-x)
-    tail = jnp.exp(
-        _log_tail(
-            jnp.where(upper, b, a), jnp.where(upper, a, b), jnp.where(upper, -y, y)
-        )
-    )
+    tail = jnp.exp(_log_tail(*_mirrored(upper, a, b, y)))
     value = jnp.where(upper, 1 - tail, tail)
-    edge = jnp.where(none, 0, 1) + jnp.where(
-        at_order_zero, value - lax.stop_gradient(value), 0
-    )
+    only_slope = value - lax.stop_gradient(value)
+    edge = jnp.where(none, 0, 1) + jnp.where(at_order_zero, only_slope, 0)
     value = jnp.where(none | all_, edge, value)
     return jnp.where(bad, jnp.nan, value)
 
@@ -160,7 +160,7 @@ def _logit_by(i: int) -> Callable[..., Any]:
     def derivative(a: Any, b: Any, p: Any) -> Any:
         y = logit(a, b, p)
         upper = (y > jnp.log(a / b)) & (p > FEW)
-        tail = jnp.where(upper, b, a), jnp.where(upper, a, b), jnp.where(upper, -y, y)
+        tail = _mirrored(upper, a, b, y)
         if i == 2:
             return _integral(*tail) / jnp.where(upper, 1 - p, p)
         # The logarithm of the tail stays fixed, and its slope in y is 1 / M.

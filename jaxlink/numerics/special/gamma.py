@@ -228,22 +228,23 @@ def _inverse_by_p(k: Any, p: Any, q: Any) -> Any:
     return jnp.where(inside, slope, 1 / density(k, x))
 
 
-def _of_tails(lower: bool, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of P and Q as a function of P alone, or of Q alone."""
-    return lambda k, p: fn(k, p, 1 - p) if lower else fn(k, 1 - p, p)
+def _inverse_by_q(k: Any, p: Any, q: Any) -> Any:
+    return -_inverse_by_p(k, p, q)
 
 
-gammaincinv: Callable[..., Any] = smooth(
-    _of_tails(True, _inverse),
-    {
-        0: smooth(_of_tails(True, _inverse_by_order)),
-        1: smooth(_of_tails(True, _inverse_by_p)),
-    },
+def _of_p(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda k, p: fn(k, p, 1 - p)
+
+
+def _of_q(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda k, q: fn(k, 1 - q, q)
+
+
+gammaincinv = smooth(
+    _of_p(_inverse),
+    {0: smooth(_of_p(_inverse_by_order)), 1: smooth(_of_p(_inverse_by_p))},
 )
-gammainccinv: Callable[..., Any] = smooth(
-    _of_tails(False, _inverse),
-    {
-        0: smooth(_of_tails(False, _inverse_by_order)),
-        1: smooth(_of_tails(False, lambda *args: -_inverse_by_p(*args))),
-    },
+gammainccinv = smooth(
+    _of_q(_inverse),
+    {0: smooth(_of_q(_inverse_by_order)), 1: smooth(_of_q(_inverse_by_q))},
 )

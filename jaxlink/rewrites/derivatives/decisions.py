@@ -85,17 +85,17 @@ def _decides(node: Any) -> bool:
 def _is_exact(var: Variable, known: dict[Variable, bool]) -> bool:
     """Whether ``var`` is computed without rounding."""
     if var not in known:
-        node = var.owner
-        if node is None or not is_float(var):
-            known[var] = True
-        else:
-            scalar_op = getattr(node.op, "scalar_op", None)
-            rounds = not isinstance(node.op, _EXACT) and (
-                not isinstance(node.op, Elemwise)
-                or not isinstance(scalar_op, _EXACT_SCALARS)
-            )
-            known[var] = not rounds and all(_is_exact(i, known) for i in node.inputs)
+        node = var.owner if is_float(var) else None
+        known[var] = node is None or (
+            _rounds_nothing(node.op) and all(_is_exact(i, known) for i in node.inputs)
+        )
     return known[var]
+
+
+def _rounds_nothing(op: Any) -> bool:
+    if isinstance(op, Elemwise):
+        return isinstance(op.scalar_op, _EXACT_SCALARS)
+    return isinstance(op, _EXACT)
 
 
 def _readers(fgraph: FunctionGraph, var: Variable) -> list[tuple[Any, int]]:
@@ -108,11 +108,9 @@ def _readers(fgraph: FunctionGraph, var: Variable) -> list[tuple[Any, int]]:
 def _only_reader(fgraph: FunctionGraph, var: Variable) -> Any:
     """The only reader of ``var``, if XLA can fuse ``var`` into it, else ``None``."""
     readers = _readers(fgraph, var)
-    if len(readers) != 1 or readers[0][0] is None:
-        return None
-    node = readers[0][0]
-    fuses = isinstance(node.op, Elemwise | DimShuffle | CAReduce)
-    return node if fuses else None
+    node = readers[0][0] if len(readers) == 1 else None
+    fusible = node and isinstance(node.op, Elemwise | DimShuffle | CAReduce)
+    return node if fusible else None
 
 
 def _last_discrete(fgraph: FunctionGraph, decision: Variable) -> Variable:
@@ -141,15 +139,14 @@ def _where_it_chooses(
     fgraph: FunctionGraph, decision: Variable
 ) -> tuple[Any, int] | None:
     """The first node that combines ``decision`` with floats, and its operand number."""
-    var: Variable | None = decision
-    while var is not None:
-        readers = _readers(fgraph, var)
-        if len(readers) != 1 or readers[0][0] is None:
-            return None
+    var = decision
+    while len(readers := _readers(fgraph, var)) == 1 and readers[0][0] is not None:
         node, place = readers[0]
         if _floats(node, place, node.inputs):
             return node, place
-        var = node.outputs[0] if _only_reader(fgraph, var) else None
+        if _only_reader(fgraph, var) is None:
+            break
+        var = node.outputs[0]
     return None
 
 

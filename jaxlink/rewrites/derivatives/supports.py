@@ -28,9 +28,7 @@ class Support:
     @classmethod
     def of(cls, condition: Variable) -> "Support":
         flags = condition.type.broadcastable
-        if not flags:
-            return cls(lambda: _truth(condition), ())
-        if all(flags):
+        if flags and all(flags):
             return cls(lambda: _truth(condition).reshape(()), ())
         return cls(lambda: _truth(condition), flags)
 

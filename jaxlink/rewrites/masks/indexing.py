@@ -25,11 +25,15 @@ from jaxlink.rewrites.masks.selections import (
     Masked,
     Value,
     Walk,
+    aligned,
+    any_masked,
+    axes_of,
     none_if_plain,
     plain,
+    require_fit,
     source,
+    spread,
 )
-from jaxlink.values.types import name_of
 
 ALL = slice(None)
 WRITES = (IncSubtensor, AdvancedIncSubtensor)
@@ -78,7 +82,14 @@ class Selection:
         return self.masks
 
 
-def _entries(walk: Walk, node: Any) -> list[Any]:
+@dataclass(frozen=True)
+class _Nonzero:
+    """An index entry that stands for ``nonzero(of)``."""
+
+    of: Variable
+
+
+def _entries(node: Any) -> list[Any]:
     """The index of ``node``, as slices and variables. Consecutive outputs of
     ``nonzero(mask)`` become one `_Nonzero`."""
     first = 2 if isinstance(node.op, WRITES) else 1
@@ -92,42 +103,37 @@ def _entries(walk: Walk, node: Any) -> list[Any]:
     return entries
 
 
-@dataclass(frozen=True)
-class _Nonzero:
-    """An index entry that stands for ``nonzero(of)``."""
-
-    of: Variable
+def _mask_in(entry: Any) -> Variable | None:
+    """The mask by which an index entry selects, or ``None``."""
+    if isinstance(entry, _Nonzero):
+        return entry.of
+    return None if isinstance(entry, slice) or entry.type.dtype != "bool" else entry
 
 
 def _selection(walk: Walk, node: Any, x: Value) -> Selection | None:
     """How ``node`` selects by values unknown before the call, or ``None``."""
     if isinstance(node.op, Subtensor | IncSubtensor):
         return _by_slices(walk, node, x)
-    entries = _entries(walk, node)
-    masks = [
-        (i, entry.of if isinstance(entry, _Nonzero) else entry)
-        for i, entry in enumerate(entries)
-        if isinstance(entry, _Nonzero)
-        or (not isinstance(entry, slice) and entry.type.dtype == "bool")
-    ]
-    unknown = [(i, var) for i, var in masks if walk.mask_of(var) is not None]
+    entries = _entries(node)
+    masks = {i: var for i, e in enumerate(entries) if (var := _mask_in(e)) is not None}
+    unknown = [(i, mask) for i, var in masks.items() if (mask := walk.mask_of(var))]
     if not unknown:
         return None
-    others = [e for i, e in enumerate(entries) if i != unknown[0][0]]
+    place, mask = unknown[0]
+    others = entries[:place] + entries[place + 1 :]
     if len(masks) > 1 or any(
         not isinstance(e, slice) and e.type.ndim > 0 for e in others
     ):
         raise Declined("it is indexed by the mask together with other arrays")
-    (place, var), *_ = unknown
-    mask = walk.mask_of(var)
-    assert mask is not None
-    n_dims = var.type.ndim
+    n_dims = masks[place].type.ndim
     basic: list[Any] = []
     for i, entry in enumerate(entries):
         if i == place:
             basic += [ALL] * n_dims
         elif isinstance(entry, slice):
-            basic.append(_static_slice(walk, entry))
+            if _is_free(walk, entry):
+                raise Declined("it is indexed by the mask together with unknown slices")
+            basic.append(slice(*_bounds(walk, entry)))
         else:
             basic.append(_unmasked(walk, entry))
     axis = sum(isinstance(entry, slice) for entry in entries[:place])
@@ -143,39 +149,38 @@ def _unmasked(walk: Walk, var: Variable) -> Variable:
     return value
 
 
-def _static_slice(walk: Walk, entry: slice) -> slice:
-    bounds = [entry.start, entry.stop, entry.step]
-    if any(b is not None and walk.binding_time(b) == 2 for b in bounds):
-        raise Declined("it is indexed by the mask together with unknown slices")
-    return slice(*(None if b is None else _unmasked(walk, b) for b in bounds))
+def _bounds(walk: Walk, entry: slice) -> list[Variable | None]:
+    """The start, stop and step of a slice in the new graph."""
+    bounds = entry.start, entry.stop, entry.step
+    return [None if b is None else _unmasked(walk, b) for b in bounds]
+
+
+def _is_free(walk: Walk, entry: slice) -> bool:
+    """Whether a bound is known only in the call."""
+    bounds = entry.start, entry.stop, entry.step
+    return any(b is not None and walk.binding_time(b) == 2 for b in bounds)
 
 
 def _by_slices(walk: Walk, node: Any, x: Value) -> Selection | None:
-    entries = _entries(walk, node)
     known = known_lengths(node)
     basic: list[Any] = []
     masks: dict[int, Mask] = {}
-    for dim, entry in enumerate(entries):
+    for dim, entry in enumerate(_entries(node)):
         if not isinstance(entry, slice):
             basic.append(_unmasked(walk, entry))
-            continue
-        bounds = [entry.start, entry.stop, entry.step]
-        free = [b is not None and walk.binding_time(b) == 2 for b in bounds]
-        if not any(free) or dim in known:
-            given = (None if b is None else _unmasked(walk, b) for b in bounds)
-            basic.append(slice(*given))
-            continue
-        masks[sum(isinstance(e, slice) for e in basic)] = _slice_mask(
-            walk, x, dim, bounds
-        )
-        basic.append(ALL)
+        elif dim in known or not _is_free(walk, entry):
+            basic.append(slice(*_bounds(walk, entry)))
+        else:
+            axis = sum(isinstance(e, slice) for e in basic)
+            masks[axis] = _slice_mask(walk, x, dim, entry)
+            basic.append(ALL)
     return Selection(tuple(basic), masks) if masks else None
 
 
-def _slice_mask(walk: Walk, x: Value, dim: int, bounds: list[Any]) -> Mask:
+def _slice_mask(walk: Walk, x: Value, dim: int, entry: slice) -> Mask:
     if isinstance(x, Masked):
         raise Declined("a slice of unknown length is taken from it")
-    start, stop, step = (None if b is None else _unmasked(walk, b) for b in bounds)
+    start, stop, step = _bounds(walk, entry)
     if step is not None and (not isinstance(step, Constant) or step.data < 1):
         raise Declined("a slice of unknown length has an unknown or negative step")
 
@@ -193,18 +198,19 @@ def _slice_mask(walk: Walk, x: Value, dim: int, bounds: list[Any]) -> Mask:
         inside = (i >= low) & (i < place(stop, n))
         return inside if step is None else inside & pt.eq((i - low) % step.data, 0)
 
-    key = tuple(_identity(bound) for bound in bounds)
+    key = ("slice", *map(_identity, (entry.start, entry.stop, entry.step)))
     # The mask is as long as its array, because JAX cannot combine different lengths.
-    return walk.mask(("slice", *key), flags, (x, dim))
+    return walk.mask(key, flags, (x, dim))
 
 
 def _identity(bound: Any) -> Any:
     if isinstance(bound, Constant):
         return int(bound.data)
-    bound = None if bound is None else without_reason(bound)[0]
-    owner = None if bound is None else bound.owner
-    if owner is not None and isinstance(owner.op, ScalarFromTensor):
-        return owner.inputs[0]
+    if bound is None:
+        return None
+    bound, _ = without_reason(bound)
+    if bound.owner is not None and isinstance(bound.owner.op, ScalarFromTensor):
+        return bound.owner.inputs[0]
     return bound
 
 
@@ -219,7 +225,7 @@ def read(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
     selection = _selection(walk, node, x)
     if selection is not None:
         return lambda *_: [_select(x, selection)]
-    if any(isinstance(value, Masked) for value in values[1:]):
+    if any_masked(values[1:]):
         return _gather
     return _pass_by if isinstance(x, Masked) else None
 
@@ -292,24 +298,9 @@ def _gather(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     arrays = [(i, e) for i, e in enumerate(entries) if not isinstance(e, slice)]
     if isinstance(x, Masked):
         raise Declined("its indices are a selection too")
-    ndim = max(plain(e).type.ndim for _, e in arrays)
-    axes: dict[int, Mask] = {}
-    for _, entry in arrays:
-        var = plain(entry)
-        if var.type.dtype == "bool":
-            raise Declined("it is indexed by several masks")
-        shift = ndim - var.type.ndim
-        for axis, mask in (entry.axes if isinstance(entry, Masked) else {}).items():
-            if axes.setdefault(axis + shift, mask) != mask:
-                raise Declined("its indices are selected by different masks")
-    for _, entry in arrays:
-        var = plain(entry)
-        shift = ndim - var.type.ndim
-        own = entry.axes if isinstance(entry, Masked) else {}
-        for axis in axes:
-            k = axis - shift
-            if k >= 0 and k not in own and not var.type.broadcastable[k]:
-                raise Declined(f"{name_of(var)} is not selected by the same mask")
+    if any(plain(e).type.dtype == "bool" for _, e in arrays):
+        raise Declined("it is indexed by several masks")
+    axes = aligned([e for _, e in arrays])
     places = [i for i, _ in arrays]
     consecutive = places[-1] - places[0] + 1 == len(places)
     start = places[0] if consecutive else 0
@@ -325,42 +316,28 @@ def write(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
     x, y = values[:2]
     if node in walk.already_declined:
         return none_if_plain(values)
-    if writes_by_mask(node.op, node) and not any(isinstance(v, Masked) for v in values):
+    if writes_by_mask(node.op, node) and not any_masked(values):
         return None  # the Op's rule handles it
     selection = _selection(walk, node, x)
     if selection is not None:
         return lambda *_: [_put(node, x, y, selection)]
-    if not any(isinstance(value, Masked) for value in values):
+    if not any_masked(values):
         return None
     raise Declined(f"`{node.op}` does not write it back where it was read")
 
 
 def _put(node: Any, x: Value, y: Value, selection: Selection) -> Value:
-    axes = selection.axes()
-    target = plain(x)
-    if isinstance(x, Masked):
-        again = _select_again(x, selection)
-        axes = again.axes
-    part = selection.part(target)
-    value = plain(y).astype(target.type.dtype)
-    extra = value.type.ndim - part.type.ndim
-    if extra > 0:
+    written = selection.axes()
+    axes = _select_again(x, selection).axes if isinstance(x, Masked) else written
+    part = selection.part(plain(x))
+    ndim = part.type.ndim
+    if plain(y).type.ndim > ndim:
         raise Declined("the values to write have too many dimensions")
-    given = y.axes if isinstance(y, Masked) else {}
-    own = {a - extra: mask for a, mask in given.items()}
-    value = value.dimshuffle(["x"] * -extra + list(range(value.type.ndim)))
-    for axis, mask in own.items():
-        if axes.get(axis) != mask:
-            raise Declined("the values to write are selected by another mask")
-    for axis in axes:
-        if axis not in own and not value.type.broadcastable[axis]:
-            raise Declined("the values to write are not selected by the same mask")
-    written = axes if not isinstance(x, Masked) else selection.axes()
-    new = value
+    require_fit(y, axes, ndim)
+    new = plain(y).astype(part.type.dtype)
     if not node.op.set_instead_of_inc:
-        new = (part + value).astype(part.type.dtype)
+        new = (part + new).astype(part.type.dtype)
     for axis, mask in written.items():
-        order = [0 if i == axis else "x" for i in range(part.type.ndim)]
-        new = pt.switch(mask.flags.dimshuffle(order), new, part)
-    new = selection.put(target, new)
-    return Masked(new, x.axes) if isinstance(x, Masked) else new
+        new = pt.switch(spread(mask, axis, ndim), new, part)
+    new = selection.put(plain(x), new)
+    return Masked(new, axes_of(x)) if isinstance(x, Masked) else new

@@ -31,13 +31,14 @@ from jaxlink.rewrites.masks.selections import (
     Value,
     Walk,
     aligned,
+    any_masked,
     axes_of,
     mask_rule,
     plain,
+    require_fit,
     source,
     spread,
 )
-from jaxlink.values.types import name_of
 
 # --- element by element --------------------------------------------------------------
 
@@ -56,15 +57,14 @@ def same(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 
 @mask_rule(CheckAndRaise, SpecifyShape)
 def checked(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
-    x: Any = values[0]
-    others: list[Any] = list(values[1:])
-    if any(isinstance(other, Masked) for other in others):
+    if any_masked(values[1:]):
         raise Declined(f"`{node.op}` needs it as it is")
-    if isinstance(node.op, SpecifyShape):
-        for axis in axes_of(x):
-            if hasattr(others[axis].type, "dtype"):
-                raise Declined("its length is specified")
-    return [Masked(node.op(plain(x), *others), axes_of(x))]
+    axes = axes_of(values[0])
+    if isinstance(node.op, SpecifyShape) and any(
+        hasattr(node.inputs[1 + axis].type, "dtype") for axis in axes
+    ):
+        raise Declined("its length is specified")
+    return [Masked(node.op(*map(plain, values)), axes)]
 
 
 # --- shapes --------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def dimshuffle(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value
 def joined(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     """Join dimensions; the new mask marks the selected joint elements."""
     x = values[0]
-    if not isinstance(x, Masked) or any(isinstance(v, Masked) for v in values[1:]):
+    if not isinstance(x, Masked) or any_masked(values[1:]):
         raise Declined("a shape depends on it")
     if isinstance(node.op, JoinDims):
         start, n = node.op.start_axis, node.op.n_axes
@@ -132,6 +132,9 @@ def joined(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
 # --- arrays as long as a selection ---------------------------------------------------
 
 
+_SAME_NUMBER = (DimShuffle, ScalarFromTensor, TensorFromScalar)
+
+
 def _count_of(walk: Walk, var: Variable) -> Mask | None:
     """The mask for which ``var`` is ``mask.sum()``, or ``None``."""
     while var.owner is not None:
@@ -140,19 +143,16 @@ def _count_of(walk: Walk, var: Variable) -> Mask | None:
             (x,) = var.owner.inputs
             whole = op.axis is None or len(op.axis) == x.type.ndim
             return walk.mask_of(x) if whole and x.type.dtype == "bool" else None
-        if len(var.owner.inputs) != 1:
+        is_cast = isinstance(getattr(op, "scalar_op", None), ps.Cast)
+        if not is_cast and not isinstance(op, _SAME_NUMBER):
             return None
-        if not isinstance(op, DimShuffle | TensorFromScalar):
-            is_cast = isinstance(op, Elemwise) and isinstance(op.scalar_op, ps.Cast)
-            if not is_cast and not isinstance(op, ScalarFromTensor):
-                return None
         (var,) = var.owner.inputs
     return None
 
 
 def _if_counted(rule: MaskRule) -> Source:
     def find(walk: Walk, node: Any, values: Sequence[Value]) -> MaskRule | None:
-        if any(isinstance(value, Masked) for value in values):
+        if any_masked(values):
             return rule
         counted = any(_count_of(walk, var) for var in node.inputs)
         return rule if counted and node not in walk.already_declined else None
@@ -163,7 +163,7 @@ def _if_counted(rule: MaskRule) -> Source:
 @source(Alloc)
 @_if_counted
 def alloc(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
-    if any(isinstance(value, Masked) for value in values[1:]):
+    if any_masked(values[1:]):
         raise Declined("a shape depends on it")
     counts = [_count_of(walk, var) for var in node.inputs[1:]]
     lengths = [
@@ -175,13 +175,8 @@ def alloc(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     for axis, mask in axes_of(values[0]).items():
         if axes.get(axis + shift) != mask:
             raise Declined("it is broadcast to another length")
-    value = plain(values[0])
-    for axis in axes:
-        own = axis - shift
-        is_given = own >= 0 and own not in axes_of(values[0])
-        if is_given and not value.type.broadcastable[own]:
-            raise Declined(f"{name_of(value)} is not selected by the same mask")
-    return [Masked(pt.alloc(value, *lengths), axes)]
+    require_fit(values[0], axes, len(lengths))
+    return [Masked(pt.alloc(plain(values[0]), *lengths), axes)]
 
 
 @source(ARange)
@@ -201,20 +196,18 @@ def join(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     others = [{a: m for a, m in axes_of(v).items() if a != axis} for v in values]
     if any(other != others[0] for other in others):
         raise Declined("it is joined to an array that is not selected by the same mask")
-    if not any(axis in axes_of(v) for v in values):
+    along = [axes_of(v).get(axis) for v in values]
+    if not any(along):
         return [Masked(node.op(*map(plain, values)), others[0])]
 
     def flags() -> Variable:
-        return pt.concatenate(
-            [
-                axes_of(v)[axis].flags
-                if axis in axes_of(v)
-                else pt.ones((plain(v).shape[axis],), dtype="bool")
-                for v in values
-            ]
-        )
+        parts = [
+            mask.flags if mask else pt.ones((plain(v).shape[axis],), dtype="bool")
+            for mask, v in zip(along, values, strict=True)
+        ]
+        return pt.concatenate(parts)
 
-    parts = [axes_of(v)[axis].key if axis in axes_of(v) else plain(v) for v in values]
+    parts = [m.key if m else plain(v) for m, v in zip(along, values, strict=True)]
     mask = walk.mask(("join", axis, *parts), flags)
     return [Masked(node.op(*map(plain, values)), {axis: mask, **others[0]})]
 

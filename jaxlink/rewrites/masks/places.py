@@ -13,18 +13,17 @@ from jaxlink.rewrites.masks.selections import Masked, Value, Walk, none_if_plain
 
 @source(Nonzero)
 def nonzero(walk: Walk, node: Any, values: Sequence[Value]) -> Any:
-    if node in walk.already_declined:
-        return none_if_plain(values)
     x: Any = values[0]
-    mask = walk.mask_of(node.inputs[0])
-    if mask is None or isinstance(x, Masked):
+    if (
+        node in walk.already_declined
+        or (mask := walk.mask_of(node.inputs[0])) is None
+        or isinstance(x, Masked)
+    ):
         return none_if_plain(values)
 
     def places(*_: Any) -> Sequence[Value]:
-        dims = x.shape
         flat = pt.arange(mask.flags.shape[0])
-        ndim = x.type.ndim
-        each = [flat] if ndim == 1 else pt.unravel_index(flat, dims)
+        each = [flat] if x.type.ndim == 1 else pt.unravel_index(flat, x.shape)
         return [Masked(FillUnselected(0)(i, mask.flags), {0: mask}) for i in each]
 
     return places

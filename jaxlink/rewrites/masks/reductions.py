@@ -64,6 +64,13 @@ def _without(axes: dict[int, Mask], gone: Iterable[int]) -> dict[int, Mask]:
     return {a - sum(g < a for g in gone): m for a, m in axes.items() if a not in gone}
 
 
+def _reduced(node: Any, x: Masked) -> tuple[Sequence[int], list[int]]:
+    """The axes that ``node`` reduces, and those of them that are selected."""
+    axis = node.op.axis
+    over = range(x.ndim) if axis is None else (np.atleast_1d(axis) % x.ndim).tolist()
+    return over, [a for a in x.axes if a in over]
+
+
 @mask_rule(CAReduce)
 def reduction(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     (x,) = values
@@ -71,8 +78,7 @@ def reduction(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]
     kind = type(node.op.scalar_op)
     if kind not in NEUTRAL or x.full.type.dtype.startswith("complex"):
         raise Declined(f"`{node.op}` has no neutral element")
-    over = range(x.ndim) if node.op.axis is None else node.op.axis
-    gone = [axis for axis in x.axes if axis in over]
+    over, gone = _reduced(node, x)
     out = node.op(neutralized(x, gone, NEUTRAL[kind](x.full.type.dtype)))
     if kind in (ps.Maximum, ps.Minimum) and not getattr(node.op, "initial", False):
         out = _not_empty(out, [x.axes[axis] for axis in gone], node.op)
@@ -83,8 +89,7 @@ def reduction(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]
 def argmax(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     (x,) = values
     assert isinstance(x, Masked)
-    over = range(x.ndim) if node.op.axis is None else node.op.axis
-    gone = [axis for axis in x.axes if axis in over]
+    over, gone = _reduced(node, x)
     if gone and len(over) > 1:
         raise Declined("argmax is taken over several dimensions")
     out = node.op(neutralized(x, gone, _least(x.full.type.dtype)))
@@ -113,9 +118,7 @@ def cumulative(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value
 def softmax(walk: Walk, node: Any, values: Sequence[Value]) -> Sequence[Value]:
     (x,) = values
     assert isinstance(x, Masked)
-    axis = node.op.axis
-    over = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
-    gone = [axis for axis in x.axes if axis in over]
+    over, gone = _reduced(node, x)
     out = node.op(neutralized(x, gone, -np.inf))
     if not isinstance(node.op, LogSumExp):
         return [refilled(out, x.axes)]

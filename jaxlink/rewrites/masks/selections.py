@@ -19,27 +19,6 @@ from pytensor.tensor.shape import Shape, Shape_i
 from jaxlink.ops.fill_unselected import FillUnselected
 from jaxlink.values.types import dtype_of, name_of, nearest
 
-__all__ = [
-    "RULES",
-    "SOURCES",
-    "Declined",
-    "Mask",
-    "MaskRule",
-    "Masked",
-    "Source",
-    "Value",
-    "Walk",
-    "aligned",
-    "axes_of",
-    "mask_rule",
-    "neutralized",
-    "none_if_plain",
-    "plain",
-    "refilled",
-    "source",
-    "spread",
-]
-
 
 class Declined(Exception):  # noqa: N818 (an answer, not an error)
     """A rule cannot handle a selection. The message says why."""
@@ -99,8 +78,12 @@ def source(*op_types: type) -> Callable[[Source], Source]:
     return register
 
 
+def any_masked(values: Sequence[Value]) -> bool:
+    return any(isinstance(value, Masked) for value in values)
+
+
 def none_if_plain(values: Sequence[Value]) -> None:
-    if any(isinstance(value, Masked) for value in values):
+    if any_masked(values):
         raise Declined("it is declined")
 
 
@@ -140,17 +123,22 @@ def aligned(values: Sequence[Value]) -> dict[int, Mask]:
     for value in values:
         shift = ndim - plain(value).type.ndim
         for axis, mask in axes_of(value).items():
-            if axes.setdefault(axis + shift, mask) != mask:
-                raise Declined(f"{name_of(plain(value))} is selected by another mask")
+            axes.setdefault(axis + shift, mask)
     for value in values:
-        var = plain(value)
-        shift = ndim - var.type.ndim
-        for axis in axes:
-            own = axis - shift
-            if own < 0 or own in axes_of(value) or var.type.broadcastable[own]:
-                continue
-            raise Declined(f"{name_of(var)} is not selected by the same mask")
+        require_fit(value, axes, ndim)
     return axes
+
+
+def require_fit(value: Value, axes: dict[int, Mask], ndim: int) -> None:
+    """Decline unless ``value`` broadcasts to ``ndim`` dimensions with the masks
+    ``axes``."""
+    var, own = plain(value), axes_of(value)
+    shift = ndim - var.type.ndim
+    if any(axes.get(axis + shift) != mask for axis, mask in own.items()):
+        raise Declined(f"{name_of(var)} is selected by another mask")
+    free = {axis - shift for axis in axes if axis >= shift} - own.keys()
+    if not all(var.type.broadcastable[axis] for axis in free):
+        raise Declined(f"{name_of(var)} is not selected by the same mask")
 
 
 class Walk:
@@ -206,18 +194,17 @@ class Walk:
                     )
                 ]
         except Declined as why:
-            masked = [value for value in values if isinstance(value, Masked)]
-            self.decline(masked, str(why))
-            if not masked:
+            self.decline(values, str(why))
+            if not any_masked(values):
                 self.declined.setdefault(node, str(why))
         if all(new is old for new, old in zip(values, node.inputs, strict=True)):
             return node.outputs
         # The masked values were declined, so this is not the last pass.
-        plain = [
+        given = [
             old if isinstance(new, Masked) else new
             for new, old in zip(values, node.inputs, strict=True)
         ]
-        new = node.clone_with_new_inputs(plain)
+        new = node.clone_with_new_inputs(given)
         new.tag.__dict__.update(node.tag.__dict__)
         for out, old in zip(new.outputs, node.outputs, strict=True):
             out.name = old.name
@@ -225,12 +212,13 @@ class Walk:
 
     def _rule(self, node: Any, values: Sequence[Value]) -> MaskRule | None:
         """The rule for ``node`` if it begins or continues a selection, or ``None``."""
-        masked = any(isinstance(value, Masked) for value in values)
         find = SOURCES.get(nearest(type(node.op), SOURCES))
         if find is not None:
             return find(self, node, values)
-        rule = RULES.get(nearest(type(node.op), RULES)) if masked else None
-        if masked and rule is None:
+        if not any_masked(values):
+            return None
+        rule = RULES.get(nearest(type(node.op), RULES))
+        if rule is None:
             raise Declined(f"`{node.op}` needs it as it is")
         return rule
 

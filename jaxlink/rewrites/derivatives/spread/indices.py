@@ -20,14 +20,13 @@ from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support, both
 @spreads(Subtensor, AdvancedSubtensor)
 def _read(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     x, *indices = node.inputs
-    rest = [Spread(EVERYWHERE)] * len(indices)
     is_known = all(isinstance(i, Constant) for i in indices)
     by_element = isinstance(getattr(x.owner, "op", None), Elemwise)
     if support is EVERYWHERE and not (is_known and by_element):
         # Finding the elements read would cost more, or would not help a mixing Op.
-        return [Spread(EVERYWHERE), *rest]
+        return [Spread(EVERYWHERE)]
     if support is not EVERYWHERE and support.is_scalar:
-        return [Spread(support), *rest]
+        return [Spread(support)]
     ndim = node.outputs[0].type.ndim
 
     def build() -> Variable:
@@ -36,50 +35,39 @@ def _read(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
         # A sum, because an element may be read several times.
         return pt.gt(pt.inc_subtensor(place, read.astype("int32")), 0)
 
-    return [Spread(Support(build, x.type.broadcastable)), *rest]
+    return [Spread(Support(build, x.type.broadcastable))]
 
 
 @spreads(IncSubtensor, AdvancedIncSubtensor)
 def _write(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     x, y, *indices = node.inputs
-    rest = [Spread(EVERYWHERE)] * len(indices)
+    read_type = Subtensor if isinstance(node.op, IncSubtensor) else AdvancedSubtensor
+    read = read_type(node.op.idx_list)
+
+    def unwritten() -> Variable:
+        place = read(pt.ones(x.shape, dtype="bool"), *indices)
+        return pt.set_subtensor(place, pt.constant(False))
+
+    own = support
     if node.op.set_instead_of_inc:
-
-        def build() -> Variable:
-            place = _read_op(node.op)(pt.ones(x.shape, dtype="bool"), *indices)
-            return pt.set_subtensor(place, pt.constant(False))
-
-        own: Support | None = Support(build, x.type.broadcastable)
-    else:
-        own = EVERYWHERE
+        own = both(support, Support(unwritten, x.type.broadcastable))
     if support is EVERYWHERE or support.is_scalar:
-        return [Spread(both(support, own)), Spread(support), *rest]
-    place = _read_op(node.op)(x, *indices).type
-    if place.broadcastable != y.type.broadcastable or any(
+        return [Spread(own), Spread(support)]
+    flags = y.type.broadcastable
+    if read(x, *indices).type.broadcastable != flags or any(
         i.type.dtype == "bool" for i in indices
     ):
-        return [
-            Spread(both(support, own), exact=False),
-            Spread(support.any(), exact=False),
-            *rest,
-        ]
+        return [Spread(own, exact=False), Spread(support.any(), exact=False)]
     written = support.map(
-        lambda mask: _read_op(node.op)(pt.broadcast_to(mask, x.shape), *indices),
-        y.type.broadcastable,
+        lambda mask: read(pt.broadcast_to(mask, x.shape), *indices), flags
     )
-    return [Spread(both(support, own)), Spread(written), *rest]
-
-
-def _read_op(op: Any) -> Any:
-    read = Subtensor if isinstance(op, IncSubtensor) else AdvancedSubtensor
-    return read(op.idx_list)
+    return [Spread(own), Spread(written)]
 
 
 @spreads(FillUnselected)
 def _fill(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     x, mask = node.inputs
-    order: list[Any] = ["x"] * x.type.ndim
-    order[node.op.axis] = 0
     flags = [i != node.op.axis for i in range(x.type.ndim)]
+    order = ["x" if flag else 0 for flag in flags]
     selected = Support(lambda: mask.dimshuffle(order), flags)
-    return [Spread(both(support, selected)), Spread(EVERYWHERE)]
+    return [Spread(both(support, selected))]

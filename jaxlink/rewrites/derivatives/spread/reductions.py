@@ -1,5 +1,6 @@
 """Ops that combine many elements: reductions, products, linear algebra."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def _reduction(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     support = _spread_out(node, support)
     scalar_op = node.op.scalar_op
     if not isinstance(scalar_op, ps.Maximum | ps.Minimum):
-        return [Spread(support, not isinstance(scalar_op, ps.Add))]
+        return [Spread(support, singular=not isinstance(scalar_op, ps.Add))]
     attained = Support(lambda: Attained(node.op)(x), x.type.broadcastable)
 
     def by_mask(x: Variable) -> Variable:
@@ -37,12 +38,17 @@ def _spread_out(node: Any, support: Support | None) -> Support | None:
     reduced axes."""
     if support is EVERYWHERE or support.is_scalar:
         return support
-    x, axis = node.inputs[0].type, node.op.axis
-    axes = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
+    x = node.inputs[0].type
+    axes = _axes(node)
     kept = [i for i in range(x.ndim) if i not in axes]
     order = [kept.index(i) if i in kept else "x" for i in range(x.ndim)]
     flags = [i not in kept or x.broadcastable[i] for i in range(x.ndim)]
     return support.map(lambda mask: mask.dimshuffle(order), flags)
+
+
+def _axes(node: Any) -> Iterable[int]:
+    ndim, axis = node.inputs[0].type.ndim, node.op.axis
+    return range(ndim) if axis is None else np.atleast_1d(axis) % ndim
 
 
 @spreads(LogSumExp)
@@ -52,10 +58,8 @@ def _log_sum_exp(walk: Walk, node: Any, support: Support | None) -> list[Spread]
 
 @spreads(Softmax, LogSoftmax)
 def _softmax(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    axis = node.op.axis
-    ndim = node.inputs[0].type.ndim
-    axes = range(ndim) if axis is None else np.atleast_1d(axis) % ndim
-    return [Spread(support and support.any(axes), singular=True, exact=False)]
+    over = support and support.any(_axes(node))
+    return [Spread(over, singular=True, exact=False)]
 
 
 @spreads(Dot, BatchedDot)

@@ -1,8 +1,9 @@
 """The registry of rules, and `Spread`, their result.
 
 A rule takes a node and the supports of its outputs' cotangents, and returns a `Spread`
-for each operand. An Op without a rule mixes all elements: its operands' cotangents are
-zero only if its outputs' whole cotangents are.
+for each operand. It may leave out the last operands if they are integers, which have no
+cotangent. An Op without a rule mixes all elements: its operands' cotangents are zero
+only if its outputs' whole cotangents are.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
-from jaxlink.rewrites.derivatives.supports import Support, either
+from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support, either
 
-__all__ = ["Spread", "Walk", "mixed", "spread", "spreads"]
+__all__ = ["Spread", "Walk", "mixed", "spread", "spreads", "spreads_by_element"]
 
 
 @dataclass
@@ -62,13 +63,30 @@ def spreads(*op_types: type) -> Callable[[Rule], Rule]:
     return register
 
 
+def spreads_by_element(*op_types: type) -> Callable[[Rule], Rule]:
+    """Register a rule for ``op_types``, for a support that differs between elements.
+    Any other support is that of all operands."""
+
+    def register(fn: Rule) -> Rule:
+        @spreads(*op_types)
+        def rule(walk: Walk, node: Any, support: Support | None) -> Sequence[Spread]:
+            if support is EVERYWHERE or support.is_scalar:
+                return [Spread(support)] * len(node.inputs)
+            return fn(walk, node, support)
+
+        return rule
+
+    return register
+
+
 def spread(walk: Walk, node: Any, supports: Sequence[Support | None]) -> list[Spread]:
     """The `Spread` of each operand, from the supports of the outputs that have a
     cotangent."""
     rule = next((_RULES[t] for t in type(node.op).__mro__ if t in _RULES), None)
     if rule is None or len(supports) != len(node.outputs):
         return mixed(node, supports)
-    return list(rule(walk, node, *supports))
+    found = list(rule(walk, node, *supports))
+    return found + [Spread(EVERYWHERE)] * (len(node.inputs) - len(found))
 
 
 def mixed(node: Any, supports: Sequence[Support | None]) -> list[Spread]:

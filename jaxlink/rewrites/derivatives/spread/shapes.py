@@ -20,7 +20,12 @@ from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.shape import Reshape, SpecifyShape
 
 from jaxlink.ops.stacked import Part, Stack
-from jaxlink.rewrites.derivatives.spread.rules import Spread, Walk, spreads
+from jaxlink.rewrites.derivatives.spread.rules import (
+    Spread,
+    Walk,
+    spreads,
+    spreads_by_element,
+)
 from jaxlink.rewrites.derivatives.supports import EVERYWHERE, Support
 
 
@@ -30,12 +35,9 @@ def _same(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     return [Spread(support)] * len(node.inputs)
 
 
-@spreads(Alloc)
-def _alloc(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+@spreads_by_element(Alloc)
+def _alloc(walk: Walk, node: Any, support: Support) -> list[Spread]:
     value, *lengths = node.inputs
-    rest = [Spread(EVERYWHERE)] * len(lengths)
-    if support is EVERYWHERE or support.is_scalar:
-        return [Spread(support), *rest]
     n_new = len(lengths) - value.type.ndim
     repeated = [
         *range(n_new),
@@ -44,13 +46,11 @@ def _alloc(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     own = support.any(repeated)
     if n_new and not own.is_scalar:
         own = own.map(itemgetter((0,) * n_new), own.broadcastable[n_new:])
-    return [Spread(own, exact=own is support), *rest]
+    return [Spread(own, exact=own is support)]
 
 
-@spreads(DimShuffle)
-def _dimshuffle(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    if support is EVERYWHERE or support.is_scalar:
-        return [Spread(support)]
+@spreads_by_element(DimShuffle)
+def _dimshuffle(walk: Walk, node: Any, support: Support) -> list[Spread]:
     order = node.op.new_order
     x = node.inputs[0]
     if x.type.ndim == 0:
@@ -69,11 +69,9 @@ def _dimshuffle(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     return [Spread(support.map(undo, flags))]
 
 
-@spreads(ExtractDiag)
-def _extract_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+@spreads_by_element(ExtractDiag)
+def _extract_diag(walk: Walk, node: Any, support: Support) -> list[Spread]:
     """The diagonal is the last axis of the result."""
-    if support is EVERYWHERE or support.is_scalar:
-        return [Spread(support)]
     ndim = node.inputs[0].type.ndim
     matrix = {node.op.axis1 % ndim, node.op.axis2 % ndim}
     kept = [i for i in range(ndim) if i not in matrix]
@@ -84,10 +82,8 @@ def _extract_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread
     return [Spread(rows if rows.is_scalar else spread_out, exact=False)]
 
 
-@spreads(AllocDiag)
-def _alloc_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    if support is EVERYWHERE or support.is_scalar:
-        return [Spread(support)]
+@spreads_by_element(AllocDiag)
+def _alloc_diag(walk: Walk, node: Any, support: Support) -> list[Spread]:
     op, out = node.op, node.outputs[0]
     diagonal = support.map(
         lambda mask: pt.diagonal(
@@ -98,30 +94,25 @@ def _alloc_diag(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     return [Spread(diagonal)]
 
 
-@spreads(Reshape)
-def _reshape(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+@spreads_by_element(Reshape)
+def _reshape(walk: Walk, node: Any, support: Support) -> list[Spread]:
     x, out = node.inputs[0], node.outputs[0]
-    if support is not EVERYWHERE and not support.is_scalar:
-        support = support.map(
-            lambda mask: pt.broadcast_to(mask, out.shape).reshape(
-                x.shape, ndim=x.type.ndim
-            ),
-            x.type.broadcastable,
-        )
-    return [Spread(support), Spread(EVERYWHERE)]
+
+    def undo(mask: Variable) -> Variable:
+        return pt.broadcast_to(mask, out.shape).reshape(x.shape, ndim=x.type.ndim)
+
+    return [Spread(support.map(undo, x.type.broadcastable))]
 
 
-@spreads(MakeVector)
-def _make_vector(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    if support is EVERYWHERE or support.is_scalar:
-        return [Spread(support)] * len(node.inputs)
+@spreads_by_element(MakeVector)
+def _make_vector(walk: Walk, node: Any, support: Support) -> list[Spread]:
     return [Spread(support.map(itemgetter(i), ())) for i in range(len(node.inputs))]
 
 
-@spreads(Join)
-def _join(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
+@spreads_by_element(Join)
+def _join(walk: Walk, node: Any, support: Support) -> list[Spread]:
     axis = node.op.axis % node.outputs[0].type.ndim
-    if support is EVERYWHERE or support.is_scalar or support.broadcastable[axis]:
+    if support.broadcastable[axis]:
         return [Spread(support)] * len(node.inputs)
     spreads: list[Spread] = []
     start: Any = 0
@@ -137,10 +128,8 @@ def _join(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
     return spreads
 
 
-@spreads(Stack)
-def _stack(walk: Walk, node: Any, support: Support | None) -> list[Spread]:
-    if support is EVERYWHERE or support.is_scalar:
-        return [Spread(support)] * len(node.inputs)
+@spreads_by_element(Stack)
+def _stack(walk: Walk, node: Any, support: Support) -> list[Spread]:
     along, *flags = support.broadcastable
     return [
         Spread(support.map(itemgetter(0 if along else i), flags))
