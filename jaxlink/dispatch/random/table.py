@@ -56,7 +56,7 @@ ROWS: dict[type[RandomVariable], Row] = {
     ),
     ptr.CategoricalRV: Row(
         discrete.categorical,
-        "largest of the log probabilities plus Gumbel draws (Gumbel-max)",
+        "search in the running sums; in 32 bits, Gumbel-max",
         cast=False,
     ),
     ptr.GeometricRV: Row(discrete.geometric, "an exponential draw, rounded up"),

@@ -46,12 +46,29 @@ def categorical(key: Array, shape: Shape, dtype: Any, p: Any) -> Array:
         (p >= 0).all(-1) & (p > 0).any(-1) & (p < jnp.inf).all(-1),
         "the probabilities of `categorical` are negative, infinite, nan or all zero.",
     )
-    noise = jax.random.gumbel(
-        key, (*shape, p.shape[-1]), p.dtype, mode=gumbel_mode(p.dtype)
-    )
-    draw = jnp.argmax(noise + jnp.log(p), axis=-1)
-    u = jnp.exp(-jnp.exp(-noise[..., 0]))
+    if p.dtype.itemsize < 8 and jax.config.jax_enable_x64:
+        p = p.astype(np.float64)
+    if p.dtype.itemsize < 8:
+        # Running sums in 32 bits would lose categories rarer than 1e-7.
+        mode = gumbel_mode(p.dtype)
+        noise = jax.random.gumbel(key, (*shape, p.shape[-1]), p.dtype, mode=mode)
+        draw = jnp.argmax(noise + jnp.log(p), axis=-1)
+        u = jnp.exp(-jnp.exp(-noise[..., 0]))
+    else:
+        u = jax.random.uniform(key, shape, p.dtype)
+        draw = _inverted(u, p)
     return _searched(u, p, valid, draw.astype(np.int32)).astype(dtype)
+
+
+def _inverted(u: Array, p: Array) -> Array:
+    """The first category whose running sum exceeds the fraction ``u`` of the total."""
+    # Rounded sums need not ascend, and must not rise at a category that is never drawn.
+    sums = jax.lax.cummax(jnp.where(p > 0, jnp.cumsum(p, axis=-1), 0), p.ndim - 1)
+    total = sums[..., -1]
+    level = jnp.minimum(u * total, jnp.nextafter(total, jnp.zeros_like(total)))
+    if p.ndim == 1 and len(p) > 64:
+        return jnp.searchsorted(sums, level, side="right")
+    return jnp.sum(sums <= level[..., None], axis=-1)
 
 
 def _searched(u: Array, p: Array, valid: Array, draw: Array) -> Array:
@@ -61,13 +78,18 @@ def _searched(u: Array, p: Array, valid: Array, draw: Array) -> Array:
     not ascend. If it finds a category that does not exist, we return the last one. If
     all probabilities are valid, the loop makes no steps.
     """
-    sums = jnp.broadcast_to(jnp.cumsum(p, axis=-1), (*u.shape, p.shape[-1]))
+    sums = jnp.cumsum(p, axis=-1)
+
+    def at(place: Array) -> Array:
+        if p.ndim == 1:
+            return sums[place]
+        places = jnp.broadcast_to(sums, (*u.shape, p.shape[-1]))
+        return jnp.take_along_axis(places, place[..., None], -1, mode="clip")[..., 0]
 
     def step(ends: tuple[Array, Array]) -> tuple[Array, Array]:
         first, last = ends
         middle = first + (last - first) // 2
-        here = jnp.take_along_axis(sums, middle[..., None], axis=-1, mode="clip")
-        searching, above = first < last, here[..., 0] < u
+        searching, above = first < last, at(middle) < u
         return (
             jnp.where(searching & above, middle + 1, first),
             jnp.where(searching & ~above, middle, last),
