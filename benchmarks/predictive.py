@@ -25,9 +25,9 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from benchmarks.harness import medians  # noqa: E402
+from jaxlink.call.memory import budget, format_bytes  # noqa: E402
 from jaxlink.pymc.batched import runner  # noqa: E402
 from jaxlink.pymc.batched.chunks import Chunks, evaluate  # noqa: E402
-from jaxlink.pymc.batched.memory import budget, format_bytes  # noqa: E402
 from jaxlink.pymc.batched.samples import Samples  # noqa: E402
 from jaxlink.pymc.batched.store import BLOCK_BYTES  # noqa: E402
 from jaxlink.pymc.model.predictive import posterior_predictive  # noqa: E402

@@ -11,6 +11,7 @@ from types import ModuleType as _ModuleType
 
 from jaxlink.call.cache import clear_cache
 from jaxlink.call.jax_function import JAXFunction
+from jaxlink.call.map_draws import map_draws
 from jaxlink.compile import function
 from jaxlink.dispatch.random.registry import sampler
 from jaxlink.dispatch.registry import Linked, rule
@@ -50,6 +51,7 @@ __all__ = [
     "UnsupportedOpError",
     "clear_cache",
     "function",
+    "map_draws",
     "rule",
     "sampler",
 ]

@@ -11,9 +11,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from jax.tree_util import Partial
 from support import assert_same
 
-from jaxlink.pymc.batched import memory
+from jaxlink.call import memory
+from jaxlink.call.memory import bytes_per_sample, format_bytes
 from jaxlink.pymc.batched.chunks import Chunks, _mapped, evaluate, held_interrupts
-from jaxlink.pymc.batched.memory import bytes_per_sample, format_bytes
 from jaxlink.pymc.batched.samples import Samples, fold_in_data
 from jaxlink.pymc.shared.arguments import device_mesh
 

@@ -21,7 +21,7 @@ from pymc_support import (
 )
 
 from benchmarks import predictive
-from jaxlink.pymc.batched import memory
+from jaxlink.call import memory
 from jaxlink.pymc.batched import runner as runs
 from jaxlink.pymc.predict.forward import (
     sample_posterior_predictive,

@@ -22,8 +22,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxlink.call.jax_function import program_around
+from jaxlink.call.memory import budget, bytes_per_sample
 from jaxlink.errors import JaxlinkError
-from jaxlink.pymc.batched.memory import budget, bytes_per_sample
 from jaxlink.pymc.batched.samples import Samples, grid_indices
 from jaxlink.pymc.shared.arguments import check_batch_size, device_mesh
 

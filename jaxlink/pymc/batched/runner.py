@@ -13,8 +13,8 @@ from jax.sharding import Sharding
 from rich.theme import Theme
 from xarray import DataTree
 
+from jaxlink.call.memory import check_memory
 from jaxlink.pymc.batched.chunks import Call, Chunks, evaluate
-from jaxlink.pymc.batched.memory import check_memory
 from jaxlink.pymc.batched.samples import Samples
 from jaxlink.pymc.batched.store import BLOCK_BYTES, ZarrStore
 from jaxlink.pymc.shared.arguments import HERE, Arrays, check_batch_size, device_mesh
@@ -34,7 +34,7 @@ class RunOptions(TypedDict, total=False):
 
     Arguments:
         batch_size: how many samples are computed at a time; default: what an estimate
-            of their memory allows (`jaxlink.pymc.batched.memory`).
+            of their memory allows (`jaxlink.call.memory`).
         progressbar: whether to show a progress bar; default: True.
         progressbar_theme: a rich theme for it.
         sharding: the devices over which samples are divided; default: one device. Only

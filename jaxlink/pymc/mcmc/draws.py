@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlink.pymc.batched.memory import check_memory
+from jaxlink.call.memory import check_memory
 from jaxlink.pymc.mcmc.kernels import Shapes
 from jaxlink.pymc.shared.arguments import Arrays
 

@@ -20,7 +20,7 @@ from jax.sharding import (
     SingleDeviceSharding,
 )
 
-from jaxlink.pymc.batched.memory import budget
+from jaxlink.call.memory import budget
 
 __all__ = ["Placement", "placements", "steps_per_call"]
 
