@@ -19,6 +19,7 @@ from scipy import stats
 from support import quick
 
 import jaxlink
+from jaxlink.numerics.random import discrete
 from jaxlink.numerics.random.integers import double_width_product
 from jaxlink.numerics.random.log_probabilities import deviance, log_factorial_ratio
 
@@ -397,6 +398,24 @@ def test_categorical_of_weights():
     p = np.array([0.0, 2.0, 6.0, 0.0])
     draws = drawn(ptr.categorical, p)
     assert chi_square(draws, np.array([0, 0.25, 0.75, 0]) * DRAWS) > REJECT
+
+
+@pytest.mark.parametrize("shape", [(5,), (200,), (4, 5), (4, 200)])
+def test_a_category_is_where_the_running_sum_exceeds_the_level(shape):
+    rng = np.random.default_rng(1)
+    p = 10.0 ** rng.uniform(-300, 3, shape) * (rng.random(shape) < 0.5)
+    p[..., 1], p[..., 0], p[..., -1] = 3.0, 0.0, 0.0
+    below_one = np.nextafter(1.0, 0.0)
+    u = np.array([0.0, 5e-324, 0.3, 0.999, below_one])[:, None] * np.ones(4)
+    found = np.asarray(discrete._inverted(jnp.asarray(u), jnp.asarray(p)))
+    rows = np.broadcast_to(p, (4, shape[-1]))
+    for column, (row, levels) in enumerate(zip(rows, u.T, strict=True)):
+        drawn = found[:, column]
+        assert (row[drawn] > 0).all()  # what has no probability is never drawn
+        sums = np.cumsum(row)
+        wanted = np.searchsorted(sums, levels[2:4] * sums[-1], side="right")
+        np.testing.assert_array_equal(drawn[2:4], wanted)
+        assert drawn[-1] == np.flatnonzero(np.diff(sums, prepend=0)).max()
 
 
 # --- shuffles and choices ------------------------------------------------------------
