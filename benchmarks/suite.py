@@ -8,7 +8,9 @@ On a GPU nothing has to be changed: JAX picks the device.
 
 import argparse
 import json
+import logging
 import platform
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -24,8 +26,9 @@ import pytensor  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-import jaxlink  # noqa: E402
+import jaxlink.pymc  # noqa: E402
 from benchmarks import calls, functions  # noqa: E402
+from benchmarks.harness import medians  # noqa: E402
 
 DRAWS = 10_000
 
@@ -164,6 +167,35 @@ def measure_loops(quick: bool) -> list[Row]:
     return rows
 
 
+def measure_guard() -> list[Row]:
+    """What must not get slower, with bounds that noise does not reach."""
+    examples = {e.name: e for e in (make() for make in functions.EXAMPLES)}
+    model = examples["slopes"].build()
+    quiet = {"draws": 500, "model": model, "random_seed": 1}
+    again, pymc = medians(
+        [
+            lambda: jaxlink.pymc.sample_prior_predictive(progressbar=False, **quiet),
+            lambda: pm.sample_prior_predictive(**quiet),
+        ],
+        rounds=5,
+    )
+    rows = [Row("guard", "prior, slopes: second call", "PyMC", again / pymc, 1.0)]
+    works = {
+        "density": (functions.density(examples["slopes"]), 3.0, 1.6),
+        "draw": (functions.draw(examples["AR(1)"]), 3.0, 2.0),
+        "loop": (functions.loop_draw(99), 0.7, 1.8),
+    }
+    for name, (work, *bounds) in works.items():
+        found = functions.compare(work, compiles=3, runs=200)["by hand"]
+        for what, ratio, bound in zip(
+            ("first", "one call"), found, bounds, strict=True
+        ):
+            rows.append(
+                Row("guard", f"{name}, {work.name}: {what}", "by hand", ratio, bound)
+            )
+    return rows
+
+
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "calls": measure_calls,
     "nuts": measure_nuts,
@@ -228,10 +260,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument(
+        "--guard", action="store_true", help="only the figures that CI compares"
+    )
     parser.add_argument("--save", type=Path, help="a folder for the results")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    console, rows = Console(), []
+    logging.getLogger("pymc").setLevel(logging.ERROR)
+    console, rows = Console(), list[Row]()
+    if options.guard:
+        rows = measure_guard()
+        console.print(as_table(rows))
+        sys.exit(any(row.bound is not None and row.ratio > row.bound for row in rows))
     for name in options.only:
         found = PARTS[name](options.quick)
         console.print(as_table(found))

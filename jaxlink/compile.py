@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
+from pytensor import config
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable, clone_get_equiv
 from pytensor.graph.fg import FunctionGraph
@@ -135,7 +136,9 @@ def compile_graph(
     outlives = identity is not None
     compiled = PROGRAMS.get(identity) if outlives else None
     if compiled is None:
-        compiled = _compile(spec, fn_name, linker, stack, outlives)
+        # Where rewrites make their nodes, nobody needs to know.
+        with config.change_flags(traceback__limit=0):
+            compiled = _compile(spec, fn_name, linker, stack, outlives)
         if outlives:
             compiled = PROGRAMS.put(identity, compiled, compiled.nbytes)
     code = compiled.code
