@@ -94,8 +94,8 @@ MUTATIONS: dict[str, Mutation] = {
     # --- loops
     "scan-tap": Mutation(
         "jaxlink/dispatch/scan/body.py",
-        "rows[tap]",
-        "rows[tap + 1]",
+        "buffer[at + tap]",
+        "buffer[at + tap + 1]",
         ("tests/test_scan.py::test_all_taps",),
     ),
     "until-inverted": Mutation(
@@ -178,9 +178,40 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "parameter-check-dropped": Mutation(
         "jaxlink/dispatch/pymc/parameter_checks.py",
-        "jnp.where(legal, value,",
-        "jnp.where(True, value,",
+        "value = to_jax(value)\n        return jnp.where(legal, value,",
+        "value = to_jax(value)\n        return jnp.where(True, value,",
         ("tests/test_pymc_functions.py::test_illegal_parameters_have_no_density",),
+    ),
+    # --- programs
+    "constants-without-identity": Mutation(
+        "jaxlink/call/identity.py",
+        "return array.dtype.str, array.shape, content",
+        "return array.dtype.str, array.shape",
+        ("tests/test_cache.py::test_constants_are_part_of_the_identity",),
+    ),
+    "stack-shares-key": Mutation(
+        "jaxlink/values/streams.py",
+        "keys[np.array(rows), first.count]",
+        "keys[np.array(rows) * 0, first.count]",
+        ("tests/test_stacking.py::test_draws_keep_their_bits",),
+    ),
+    "unsafe-stack": Mutation(
+        "jaxlink/rewrites/stacking/groups.py",
+        "if not differentiated:",
+        "if True:",
+        (
+            "tests/test_stacking.py"
+            "::test_outputs_that_are_differentiated_apart_are_not_stacked",
+        ),
+    ),
+    "draw-ahead-of-another-step": Mutation(
+        "jaxlink/dispatch/scan/draws_ahead.py",
+        "first + step + np.uint32(place)",
+        "first + step",
+        (
+            "tests/test_random_timeseries.py"
+            "::test_standard_draws_are_made_ahead_of_a_loop",
+        ),
     ),
     # --- samples and chains
     "chunk-boundary": Mutation(
