@@ -50,27 +50,19 @@ def stacked_draws(op: StackedDraws, node: Any) -> Function:
     def run(*operands: Any) -> tuple[Any, ...]:
         streams, (size, *parameters) = operands[: op.count], operands[op.count :]
         keys = draw_keys(streams)
-        parameters = [
-            jnp.asarray(x) if mapped else x
-            for x, mapped in zip(parameters, op.mapped, strict=True)
-        ]
 
         def draw(key: Any, *parameters: Any) -> Any:
             stream = Stream(key, ahead=KeysAhead(key[None, None], 0))
             return draw_one(stream, size, *parameters)[1]
 
+        pairs = list(zip(parameters, op.mapped, strict=True))
         if str(jax.random.key_impl(keys)) == "threefry2x32":
-            draws = jax.vmap(draw, (0, *axes))(keys, *parameters)
+            arrays = [jnp.asarray(x) if mapped else x for x, mapped in pairs]
+            draws = jax.vmap(draw, (0, *axes))(keys, *arrays)
         else:  # other implementations draw other bits under vmap
             draws = jnp.stack(
                 [
-                    draw(
-                        key,
-                        *(
-                            p[i] if m else p
-                            for p, m in zip(parameters, op.mapped, strict=True)
-                        ),
-                    )
+                    draw(key, *(x[i] if mapped else x for x, mapped in pairs))
                     for i, key in enumerate(keys)
                 ]
             )
