@@ -9,6 +9,7 @@ On a GPU nothing has to be changed: JAX picks the device.
 import argparse
 import json
 import logging
+import os
 import platform
 import sys
 import tempfile
@@ -209,7 +210,8 @@ def machine() -> dict[str, str]:
     """What was measured where."""
     versions = {m.__name__: m.__version__ for m in (jax, jaxlink, pm, pytensor)}
     return {
-        "machine": f"{platform.machine()}, {jax.devices()[0].device_kind}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "device": jax.devices()[0].device_kind,
         "python": platform.python_version(),
         **versions,
     }
@@ -278,7 +280,8 @@ def main() -> None:
         rows += found
     if options.save is not None:
         options.save.mkdir(parents=True, exist_ok=True)
-        command = "python -m benchmarks.suite"
+        command = f"python -m benchmarks.suite --only {' '.join(options.only)}"
+        command += " --quick" * options.quick
         (options.save / "suite.md").write_text(as_markdown(rows, command))
         saved = {**machine(), "rows": [asdict(row) for row in rows]}
         (options.save / "suite.json").write_text(json.dumps(saved, indent=1))
