@@ -22,20 +22,9 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import jaxlink.pymc  # noqa: E402
+from benchmarks.models import eight_schools  # noqa: E402
 
 QUIET = {"progressbar": False, "compute_convergence_checks": False, "random_seed": 1}
-
-
-def eight_schools() -> pm.Model:
-    """Eight schools, non-centred: a very cheap log density."""
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 5)
-        tau = pm.HalfCauchy("tau", 5)
-        z = pm.Normal("z", shape=8)
-        effects = [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]
-        errors = [15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]
-        pm.Normal("y", mu + tau * z, errors, observed=effects)
-    return model
 
 
 def logistic_regression(rows: int = 5000, columns: int = 20) -> pm.Model:

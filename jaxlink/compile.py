@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, Literal
 
 import jax
@@ -31,6 +32,9 @@ from jaxlink.rewrites.random_key import collapse_to_key
 from jaxlink.values.types import describe, kind_of
 
 __all__ = ["compile_graph", "function"]
+
+# PyTensor's settings are those of the process.
+_ONE_AT_A_TIME = RLock()
 
 
 def function(
@@ -135,9 +139,12 @@ def compile_graph(
     identity = _identity(spec, fn_name, linker, stack)
     outlives = identity is not None
     compiled = PROGRAMS.get(identity) if outlives else None
+    if compiled is not None and compiled.is_donated:
+        PROGRAMS.drop(identity)
+        compiled = None
     if compiled is None:
-        # Where rewrites make their nodes, nobody needs to know.
-        with config.change_flags(traceback__limit=0):
+        # Nobody needs to know where rewrites make their nodes.
+        with _ONE_AT_A_TIME, config.change_flags(traceback__limit=0):
             compiled = _compile(spec, fn_name, linker, stack, outlives)
         if outlives:
             compiled = PROGRAMS.put(identity, compiled, compiled.nbytes)
@@ -168,10 +175,18 @@ class _Compiled:
     constants: tuple[Any, ...]
 
     @property
+    def _arrays(self) -> list[jax.Array]:
+        return [x for x in self.constants if isinstance(x, jax.Array)]
+
+    @property
     def nbytes(self) -> int:
         """The size of the constants."""
-        arrays = [x for x in self.constants if isinstance(x, jax.Array)]
-        return sum(x.size * x.dtype.itemsize for x in arrays)
+        return sum(x.size * x.dtype.itemsize for x in self._arrays)
+
+    @property
+    def is_donated(self) -> bool:
+        """Whether a user has donated a function, and so its constants, to a program."""
+        return any(x.is_deleted() for x in self._arrays)
 
 
 def _identity(

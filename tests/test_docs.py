@@ -68,7 +68,8 @@ def test_docstrings(name):
 
 
 def test_public_names_are_documented():
-    for module in (jaxlink, importlib.import_module("jaxlink.pymc")):
+    modules = map(importlib.import_module, ["jaxlink", "jaxlink.cache", "jaxlink.pymc"])
+    for module in modules:
         for name in module.__all__:
             assert getattr(module, name).__doc__, name
 

@@ -66,6 +66,12 @@ class Cache:
         value: T | None = self.get(key)
         return self.put(key, make()) if value is None else value
 
+    def drop(self, key: Hashable) -> None:
+        """Forget ``key``."""
+        with self._lock:
+            _, nbytes = self._entries.pop(key, (None, 0))
+            self._bytes -= nbytes
+
     def clear(self) -> None:
         """Drop all entries."""
         with self._lock:
