@@ -143,7 +143,7 @@ class Chunks:
                 "lengths that the model expects"
             )
             raise ValueError(
-                "the model cannot be evaluated, as its shapes do not go together. "
+                "the model cannot be evaluated, because its shapes do not match. "
                 f"{reason}. The error was: {error}"
             ) from error
 
@@ -171,7 +171,7 @@ class Chunks:
 
     def _inputs(self, start: int, stop: int, size: int) -> Any:
         """Ids and values of samples, the last of which is repeated to make ``size``:
-        at values that are none, a sampler might never end."""
+        a sampler might never accept a draw at made-up values."""
 
         def fill(x: np.ndarray) -> np.ndarray:
             return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])

@@ -143,8 +143,8 @@ def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
         cast = value.astype(dtype, copy=False) if np.isfinite(value).all() else None
         if cast is None or not np.array_equal(cast, value):
             raise ValueError(
-                f"`{name}` is of dtype {dtype} in the model, but the trace has numbers "
-                "of it that are no integers."
+                f"`{name}` has dtype {dtype} in the model, but the trace has values of "
+                "it that are not integers."
             )
         return cast
     return value.astype(dtype)

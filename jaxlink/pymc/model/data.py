@@ -111,7 +111,7 @@ class ModelData:
     ) -> None:
         if dim in self.fixed:
             raise ValueError(
-                f"dimension `{dim}` is of the fixed length {old}, so it cannot become "
+                f"dimension `{dim}` has the fixed length {old}, so it cannot become "
                 f"{new}."
             )
         if dim in self.labelled and dim not in coords:
@@ -122,12 +122,12 @@ class ModelData:
 
 
 def _as_data(name: str, value: Any, dims: Dims) -> Any:
-    """A new value as an array, converted as `pymc.set_data` does: of pandas or xarray
-    too, sparse ones and those of JAX as they are."""
+    """A new value as an array, converted as `pymc.set_data` does it. Objects of pandas
+    and xarray are converted; sparse and JAX arrays stay as they are."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
-            f"the new value of `{name}` has masked entries, for which a function has "
-            "no place: fill them, or build a model of the data that are missing."
+            f"the new value of `{name}` has masked entries, which a compiled "
+            "function cannot take: fill them in, or build a model with missing data."
         )
     if hasattr(value, "dims") and set(value.dims) == set(dims):
         value = value.transpose(*dims)
@@ -140,7 +140,7 @@ def _check_shape(
     for dim, length in zip(dims, shape, strict=False):
         if dim is not None and lengths.get(dim, length) != length:
             raise ValueError(
-                f"dimension `{dim}` is of length {lengths[dim]}, but `{name}` of shape "
+                f"dimension `{dim}` has length {lengths[dim]}, but `{name}` of shape "
                 f"{shape} has {length} along it: pass `{name}` of the same length."
             )
 
@@ -167,5 +167,5 @@ def check_observed(model: pm.Model) -> None:
                     f"the observed data of `{rv.name}` have {length} along `{dim}`, "
                     f"which has {len(labels)} coordinates now. Set observed data of "
                     "that length too, for which they must be a pm.Data, or ask for "
-                    "predictions (predictions=True), which go without them."
+                    "predictions (predictions=True), which need none."
                 )

@@ -153,7 +153,7 @@ def changed_data(
 
 
 def unnamed_shared(model: pm.Model, outputs: Sequence[Variable]) -> list[Variable]:
-    """Shared variables of a graph that are no data of the model, of which nobody knows
+    """Shared variables of a graph that are not data of the model. A trace does not say
     what they were."""
     known = {*model.data_vars, *model.dim_lengths.values()}
     return [

@@ -189,7 +189,7 @@ def select_samples(trace: TraceData, names: Sequence[str], model: pm.Model) -> S
 
 def explain_lengths(samples: Samples, model: pm.Model) -> str:
     """Which values are not as long as the model's dimensions are now. This may be
-    meant, or be the reason why shapes do not go together."""
+    meant, or be the reason why shapes do not match."""
     found = []
     for name, value in samples.values.items():
         dims = model.named_vars_to_dims.get(name) or ()
