@@ -182,9 +182,9 @@ def measure_guard() -> list[Row]:
     )
     rows = [Row("guard", "prior, slopes: second call", "PyMC", again / pymc, 1.0)]
     works = {
-        "density": (functions.density(examples["slopes"]), 3.0, 1.6),
-        "draw": (functions.draw(examples["AR(1)"]), 3.0, 2.0),
-        "loop": (functions.loop_draw(99), 0.7, 1.8),
+        "density": (functions.density(examples["slopes"]), 4.0, 2.0),
+        "draw": (functions.draw(examples["AR(1)"]), 4.0, 2.0),
+        "loop": (functions.loop_draw(99), 0.8, 2.5),
     }
     for name, (work, *bounds) in works.items():
         found = functions.compare(work, compiles=3, runs=200)["by hand"]
