@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["PROGRAMS", "Cache", "clear_cache"]
 
-MAX_ENTRIES = 512
+MAX_ENTRIES = 256
 MAX_BYTES = 512 * 2**20
 
 
@@ -85,7 +85,7 @@ PROGRAMS = Cache(MAX_ENTRIES, MAX_BYTES)
 def clear_cache() -> None:
     """Forget all compiled programs that no function holds any more.
 
-    jaxlink keeps the programs of up to 512 graphs (and up to 512 MiB of the large
+    jaxlink keeps the programs of up to 256 graphs (and up to 512 MiB of the large
     constants in them) for the next function of an equal graph. Existing functions keep
     working, and keep their own programs.
 
