@@ -421,4 +421,6 @@ WITHOUT_SLOPE: dict[tuple[str, str], Callable[..., Any]] = {
 ROUNDING: dict[tuple[str, str, str], float] = {
     ("truncated_normal", "icdf", "float64"): 2e4,
     ("truncated_normal", "icdf", "float32"): 300,
+    # Far out, terms of 4e4 leave a slope of 2. What is left differs between processors.
+    ("ex_gaussian", "logcdf", "float32"): 1000,
 }
