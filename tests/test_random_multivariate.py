@@ -416,7 +416,7 @@ def assert_lkj(factors, eta):
     b = eta + (n - 2 - later) / 2
     wanted = (special.digamma(b) - special.digamma(b + 0.5)).sum()
     assert mean_p_value(log_det, wanted) > REJECT
-    assert mean_p_value(log_det, wanted * 1.05) < REJECT
+    assert mean_p_value(log_det, wanted * 1.1) < REJECT
     rng = np.random.default_rng(4)
     products = np.log(rng.beta(b, 0.5, (DRAWS, len(b)))).sum(-1)
     assert stats.ks_2samp(log_det, products, method="asymp").pvalue > REJECT
@@ -429,7 +429,7 @@ def test_lkj_correlations(n, eta):
     assert_lkj(np.asarray(quick(jaxlink.function([], dist))(KEY)), eta)
     # The reference of the table, and PyMC's own draws.
     assert_lkj(lkj_draws(eta, n)[:DRAWS], eta)
-    assert_lkj(in_pytensor([], [dist], [])[0], eta)
+    assert_lkj(pm.draw(dist, random_seed=6), eta)
 
 
 @pytest.mark.slow
