@@ -28,6 +28,7 @@ from jaxlink.call.signature import Data, Labels, Parameter, Signature, identifie
 from jaxlink.link.linker import Linker
 from jaxlink.ops.streams import PRNGKeyType
 from jaxlink.rewrites import rewrite, rewrite_inner
+from jaxlink.rewrites.capture_constants import is_large
 from jaxlink.rewrites.random_key import collapse_to_key
 from jaxlink.values.types import describe, kind_of
 
@@ -200,21 +201,55 @@ def _identity(
     graph = graph_identity(leaves, spec.outputs)
     if graph is None:
         return None
+    return graph, _apart_from_graph(spec, fn_name, linker), stack
+
+
+def _apart_from_graph(spec: GraphSpec, fn_name: str, linker: Linker) -> Hashable:
+    """What tells functions of equal graphs apart."""
     counts = len(spec.inputs), len(spec.shared), len(spec.roots)
     x64 = bool(jax.config.jax_enable_x64)
-    return graph, counts, spec.form, fn_name, linker, stack, x64
+    return counts, spec.form, fn_name, linker, x64
 
 
 def _compile(
     spec: GraphSpec, fn_name: str, linker: Linker, stack: bool, outlives: bool
 ) -> _Compiled:
-    """Rewrite and link a graph."""
+    """Rewrite and link a graph, or find the code of a graph that is equal once it is
+    rewritten: most constant arrays are inputs then, so their values do not count."""
     fgraph, memo = _clone(spec)
     if spec.roots:
         collapse_to_key(fgraph, [memo[root] for root in spec.roots])
     n_inputs = len(fgraph.inputs)
     values = rewrite(fgraph, stack)
 
+    def link() -> Code:
+        return _link(spec, memo, fgraph, n_inputs, fn_name, linker, outlives)
+
+    rewritten = graph_identity(fgraph.inputs, fgraph.outputs) if outlives else None
+    if rewritten is None:
+        code = link()
+    else:
+        identity = rewritten, _apart_from_graph(spec, fn_name, linker)
+        code = PROGRAMS.get_or_make(identity, link)
+    constants = code.data[len(spec.shared) :]
+    with jax.ensure_compile_time_eval():  # also if a transformation is running
+        captured = [
+            each.fix(fn_name, value) if each.static else each.capture(fn_name, value)
+            for each, value in zip(constants, values, strict=True)
+        ]
+    return _Compiled(code, tuple(captured))
+
+
+def _link(
+    spec: GraphSpec,
+    memo: Mapping[Any, Any],
+    fgraph: FunctionGraph,
+    n_inputs: int,
+    fn_name: str,
+    linker: Linker,
+    outlives: bool,
+) -> Code:
+    """Link a graph that is rewritten. Its inputs from ``n_inputs`` on are constants."""
     sources = {memo[var]: var for var in [*spec.inputs, *spec.shared]}
     linked = linker.link(
         fgraph,
@@ -229,18 +264,18 @@ def _compile(
         for var in spec.shared
     ]
     constants = [
-        Data(None, labels.unique(var.name, "data"), var.type, var in static)
+        Data(
+            None,
+            labels.unique(var.name, "data"),
+            var.type,
+            static=var in static,
+            small=not is_large(var.type.shape),
+        )
         for var in fgraph.inputs[n_inputs:]
     ]
-    with jax.ensure_compile_time_eval():  # also if a transformation is running
-        captured = [
-            each.fix(fn_name, value) if each.static else each.capture(fn_name, value)
-            for each, value in zip(constants, values, strict=True)
-        ]
     everything = tuple(data + constants)
     parts = signature, fgraph, spec.form, everything, linker, linked
-    code = Code(*parts, outlives=outlives)
-    return _Compiled(code, tuple(captured))
+    return Code(*parts, outlives=outlives)
 
 
 def _clone(spec: GraphSpec) -> tuple[FunctionGraph, dict[Any, Any]]:

@@ -24,6 +24,7 @@ import jaxlink
 import jaxlink.pymc as jlpm
 from jaxlink.call.cache import PROGRAMS, Cache
 from jaxlink.call.identity import graph_identity
+from jaxlink.call.jax_function import expose_constants
 
 
 @pytest.fixture(autouse=True)
@@ -131,18 +132,72 @@ def test_identity_of_a_graph():
 
 
 @pytest.mark.parametrize("size", [3, 5000])
-def test_constants_are_part_of_the_identity(size):
-    values = np.arange(size, dtype=float)
+def test_constants_that_are_computed_with_share_a_program(size):
+    values = np.arange(size) / size
 
     def fn_of(values):
-        x = pt.scalar("x")
-        return jaxlink.function([x], (x * pt.constant(values)).sum())
+        x, table = pt.scalar("x"), pt.constant(values)
+        walk = pytensor.scan(
+            lambda v, y: y + v, [table], [pt.zeros(())], return_updates=False
+        )
+        return jaxlink.function([x], {"sum": pt.exp(x * table).sum(), "walk": walk})
 
     first, same, other = fn_of(values), fn_of(values.copy()), fn_of(values[::-1] * 2)
-    assert first._program is same._program
-    assert first._program is not other._program
-    np.testing.assert_allclose(same(2.0), 2 * values.sum())
-    np.testing.assert_allclose(other(2.0), 4 * values.sum())
+    assert first._program is same._program is other._program
+    for fn, factor in ((first, 1), (same, 1), (other, 2)):
+        found = fn(2.0)
+        np.testing.assert_allclose(found["sum"], np.exp(2 * factor * values).sum())
+        np.testing.assert_allclose(found["walk"][-1], factor * values.sum())
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda x, values: x[pt.constant(values)],
+        lambda x, values: pt.repeat(x, pt.constant(values)),
+        lambda x, values: x[: pt.constant(values).sum()],
+        lambda x, values: pt.arange(10)[pt.constant(values) + 1] + x.sum(),
+    ],
+    ids=["index", "repeats", "bound", "computed index"],
+)
+def test_constants_that_index_or_shape_keep_their_meaning(of):
+    x = np.array([0.5, 2.0, -1.0])
+    for values in (np.array([0, 2, 1]), np.array([1, 1, 2])):
+        variable = pt.vector("x")
+        out = of(variable, values)
+        found = jaxlink.function([variable], out)(x)
+        np.testing.assert_array_equal(found, out.eval({variable: x}))
+
+
+def test_small_constants_are_no_leaves():
+    x, weights = pt.vector("x"), pytensor.shared(np.array([1.0, 2.0]), name="weights")
+    fns = [
+        jaxlink.function([x], (weights * pt.constant(c) * x).sum())
+        for c in ([3.0, 5.0], [7.0, 11.0])
+    ]
+    ones = np.ones(2)
+    assert [fn(ones).item() for fn in fns] == [13.0, 29.0]
+    assert [list(fn.data) for fn in fns] == [["weights"], ["weights"]]
+    assert "data" not in str(fns[0])
+    grads = [jax.grad(lambda fn: fn(ones))(fn) for fn in fns]
+    assert [g.data["weights"].tolist() for g in grads] == [[3.0, 5.0], [7.0, 11.0]]
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, fns[1])
+    through_jit = jax.jit(lambda fn: (fn(ones), fn))(fns[1])
+    assert (doubled(ones).item(), through_jit[0].item()) == (58.0, 29.0)
+    assert through_jit[1](ones).item() == 29.0
+    for other in (
+        pickle.loads(pickle.dumps(fns[1])),
+        fns[1].checked,
+        fns[1].with_data(weights=[1.0, 2.0]),
+    ):
+        assert other(ones).item() == 29.0
+    # A program around a function takes them as arguments.
+    exposed = expose_constants(fns)
+    assert [len(jax.tree.leaves(fn)) for fn in fns + exposed] == [1, 1, 2, 2]
+    with compilations() as made:
+        run = jax.jit(lambda fn: fn(ones))
+        assert [run(fn).item() for fn in exposed] == [13.0, 29.0]
+    assert len([event for event, _ in made if "backend" in event]) == 1
 
 
 def test_constants_of_a_function_that_was_donated_are_captured_again():
@@ -155,7 +210,7 @@ def test_constants_of_a_function_that_was_donated_are_captured_again():
     for leaf in jax.tree.leaves(fn):
         leaf.delete()  # as donation does, where the device supports it
     np.testing.assert_array_equal(build()(2.0), wanted)
-    assert len(PROGRAMS) == 1
+    assert len(PROGRAMS) == 2  # the graph as written, and as rewritten
 
 
 def test_what_a_function_is_called_and_returns_matters():
@@ -332,7 +387,9 @@ def groups(shift=0.0):
         mu = pm.Normal("mu", dims="group")
         rate = pm.Gamma("rate", 2.0, 1.0)
         mean = pm.Deterministic("mean", pm.math.exp(0.2 * mu + x))
-        pm.Poisson("y", rate * mean, observed=[1, 4, 0])
+        seen = np.roll([1, 4, 0], round(2 * shift))
+        pm.Poisson("y", rate * mean, observed=seen)
+        pm.Bernoulli("z", logit_p=mu, observed=seen % 2)
     return model
 
 
@@ -393,6 +450,7 @@ def hierarchy(shift=0.0, *, minibatch=False):
         sigma = pm.HalfNormal("sigma")
         of_all = {"total_size": 4} if minibatch else {}
         pm.Normal("y", mu.sum(), sigma, observed=x, **of_all)
+        pm.StudentT("z", 3.0, mu=mu, sigma=sigma, observed=data[:3])
     return model
 
 

@@ -2,7 +2,7 @@
 
 A compiled program has an identity (see `jaxlink.call.identity`). Whoever builds an
 equal graph again finds the program, so nothing is rewritten, linked, traced or
-compiled a second time. The cache holds programs and the large constants inside them,
+compiled a second time. The cache holds programs and the constants of their graphs,
 but no models, no data and no arguments. Its size is bounded.
 """
 
@@ -85,8 +85,8 @@ PROGRAMS = Cache(MAX_ENTRIES, MAX_BYTES)
 def clear_cache() -> None:
     """Forget all compiled programs that no function holds any more.
 
-    jaxlink keeps the programs of up to 256 graphs (and up to 512 MiB of the large
-    constants in them) for the next function of an equal graph. Existing functions keep
+    jaxlink keeps the 256 programs that were used last (and up to 512 MiB of the
+    constants of their graphs) for the next function of an equal graph. Existing functions keep
     working, and keep their own programs.
 
     Example:

@@ -3,7 +3,9 @@
 Two objects share the work. A `Program` is code: the linked graph and its ``jax.jit``. A
 `JAXFunction` is a program plus the data that the graph captured, and passes the data to
 the program at each call. So new data of the same shape reuses the compiled code, and
-every JAX pytree operation works on the data.
+every JAX pytree operation works on the data. Small constants of the graph are passed in
+the same way, so that graphs that differ only in these share a program. They are no
+leaves of the pytree, unless a program around functions needs them (`expose_constants`).
 
 Argument checks cost a correct call nothing: they run while JAX traces, and JAX traces
 again whenever the number, types or shapes of the arguments change.
@@ -12,6 +14,7 @@ again whenever the number, types or shapes of the arguments change.
 import difflib
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -25,7 +28,7 @@ from jaxlink.errors import ArgumentError
 from jaxlink.values.runtime_checks import Checks, under_checkify
 from jaxlink.values.types import describe
 
-__all__ = ["JAXFunction", "program_around", "shapes_of"]
+__all__ = ["JAXFunction", "expose_constants", "program_around", "shapes_of"]
 
 
 class JAXFunction:
@@ -46,14 +49,16 @@ class JAXFunction:
     """
 
     __doc__ = OwnDoc(__doc__, lambda fn: sections(str(fn._program), fn.described()))
-    __slots__ = ("__weakref__", "_call", "_data", "_program")
+    __slots__ = ("__weakref__", "_call", "_data", "_exposed", "_program")
     _call: Callable[..., Any]
     _data: tuple[Any, ...]
+    _exposed: bool
     _program: Program
 
-    def __init__(self, program: Program, data: tuple[Any, ...]):
+    def __init__(self, program: Program, data: tuple[Any, ...], exposed: bool = False):
         self._program = program
         self._data = data
+        self._exposed = exposed
         prepared = program.signature.is_prepared
         self._call = self._call_prepared if prepared else program.jitted
 
@@ -185,9 +190,8 @@ class JAXFunction:
                 new_dynamic.append(
                     spec.capture(self.__name__, new[spec.name]) if given else old
                 )
-        return JAXFunction(
-            program.with_static_data(tuple(new_static)), tuple(new_dynamic)
-        )
+        changed = program.with_static_data(tuple(new_static))
+        return JAXFunction(changed, tuple(new_dynamic), self._exposed)
 
     @property
     def checked(self) -> "JAXFunction":
@@ -212,7 +216,7 @@ class JAXFunction:
             'AssertionError: x > 0, please'
         """
         program = self._program.with_checks(Checks(enabled=True))
-        return JAXFunction(program, self._data)
+        return JAXFunction(program, self._data, self._exposed)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -221,13 +225,15 @@ class JAXFunction:
         return {
             name: next(static).value if spec.static else next(dynamic)
             for name, spec in self._program.named_data
+            if not spec.small
         }
 
     @property
     def leaves(self) -> dict[str, Any]:
         """The pytree leaves by name: the captured data that do not fix a shape."""
-        names = [name for name, spec in self._program.named_data if not spec.static]
-        return dict(zip(names, self._data, strict=True))
+        named = self._program.named_data
+        names = [name for name, spec in named if not (spec.static or spec.small)]
+        return dict(zip(names, self._data, strict=False))  # small constants come last
 
     @property
     def fgraph(self) -> FunctionGraph:
@@ -296,7 +302,7 @@ class JAXFunction:
         return leaves_doc(f"JAXFunction {self._program}", self.leaves, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JAXFunction, (self._program, self._data)
+        return JAXFunction, (self._program, self._data, self._exposed)
 
     # It is immutable, so a copy is the function itself.
     def __copy__(self) -> "JAXFunction":
@@ -304,6 +310,24 @@ class JAXFunction:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
         return self
+
+
+def expose_constants[T](functions: T) -> T:
+    """Functions whose small constants are leaves too, so that a program around them
+    serves equal functions with other constants.
+
+    Arguments:
+        functions: a pytree of functions, and of other things that are pytrees.
+    """
+
+    def expose(x: Any) -> Any:
+        return JAXFunction(x._program, x._data, True) if _is_function(x) else x
+
+    return jax.tree.map(expose, functions, is_leaf=_is_function)
+
+
+def _is_function(x: Any) -> bool:
+    return isinstance(x, JAXFunction)
 
 
 def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> T:
@@ -314,8 +338,8 @@ def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> 
         what: tells apart what is compiled around the same functions.
         make: compiles it, so that it holds no data of these functions.
     """
-    whole = jax.tree.leaves(functions, is_leaf=lambda x: isinstance(x, JAXFunction))
-    if not all(x._program.code.outlives for x in whole if isinstance(x, JAXFunction)):
+    whole = jax.tree.leaves(functions, is_leaf=_is_function)
+    if not all(x._program.code.outlives for x in whole if _is_function(x)):
         return make()
     leaves, structure = jax.tree.flatten(functions)
     types = tuple(jax.typeof(leaf) for leaf in leaves)
@@ -326,19 +350,44 @@ def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> 
 def shapes_of(fn: Any, *args: Any) -> Any:
     """What `jax.eval_shape` returns for a function that is a pytree, found at once if a
     function of equal code was traced for such arguments before."""
+    fn = expose_constants(fn)
     made = program_around((fn, args), "shapes", lambda: jax.eval_shape(fn, *args))
     return jax.tree.map(lambda shape: shape, made)  # a copy, which may be changed
 
 
-def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Program]:
+@dataclass(frozen=True, eq=False)
+class _Hidden:
+    """Constants that are no leaves. JAX compares them, by identity, to find what it
+    compiled."""
+
+    values: tuple[Any, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden) and self._ids == other._ids
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
+
+    @property
+    def _ids(self) -> tuple[int, ...]:
+        return tuple(map(id, self.values))
+
+
+def _split(fn: JAXFunction) -> tuple[tuple[Any, ...], Hashable]:
+    n = len(fn._data) if fn._exposed else fn._program.n_leaves
+    return fn._data[:n], (fn._program, fn._exposed, _Hidden(fn._data[n:]))
+
+
+def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Hashable]:
+    leaves, rest = _split(fn)
     specs = [spec for spec in fn._program.data if not spec.static]
     names = [jax.tree_util.GetAttrKey(spec.label) for spec in specs]
-    return list(zip(names, fn._data, strict=True)), fn._program
+    return list(zip(names, leaves, strict=False)), rest
 
 
-jax.tree_util.register_pytree_with_keys(
-    JAXFunction,
-    _flatten,
-    lambda program, leaves: JAXFunction(program, tuple(leaves)),
-    lambda fn: (fn._data, fn._program),
-)
+def _unflatten(rest: Any, leaves: Sequence[Any]) -> JAXFunction:
+    program, exposed, hidden = rest
+    return JAXFunction(program, (*leaves, *hidden.values), exposed)
+
+
+jax.tree_util.register_pytree_with_keys(JAXFunction, _flatten, _unflatten, _split)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.call.memory import budget, bytes_per_sample
 from jaxlink.errors import ArgumentError
 
@@ -59,7 +59,7 @@ def map_draws(
     leaves = jax.tree.leaves(fn)
     if len(leaves) == 1 and leaves[0] is fn:  # a plain function
         return _map(batch_size, fn, keys, args)
-    operands = fn, keys, args
+    operands = expose_constants(fn), keys, args
     program = program_around(
         operands, ("map_draws", batch_size), lambda: jax.jit(partial(_map, batch_size))
     )

@@ -140,6 +140,11 @@ class Program:
         return self.outputs.pack([_as_output(value, var) for value, var in pairs])
 
     @property
+    def n_leaves(self) -> int:
+        """The number of captured data that are leaves of a function."""
+        return sum(not (spec.static or spec.small) for spec in self.data)
+
+    @property
     def named_data(self) -> list[tuple[str, Data]]:
         """The captured data by their variables' names, or by label where a name is
         missing or not unique."""

@@ -32,6 +32,7 @@ class Data:
     label: str
     type: Any
     static: bool = False
+    small: bool = False
 
     def capture(self, function: str, value: Any) -> Any:
         """``value`` on the device, converted to the graph's type."""

@@ -8,7 +8,11 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.scan.op import Scan
 
-from jaxlink.rewrites.capture_constants import capture_constants, take_values
+from jaxlink.rewrites.capture_constants import (
+    capture_arrays,
+    capture_constants,
+    take_values,
+)
 from jaxlink.rewrites.derivatives import settle_derivatives
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.inner_graphs import rewrite_inner_graphs
@@ -75,12 +79,13 @@ STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
     capture_constants,
     settle_derivatives,
     rewrite_all_inner,
+    capture_arrays,
 )
 
 
 def rewrite(fgraph: FunctionGraph, stack: bool = True) -> list[Any]:
-    """Rewrite ``fgraph`` in place for linking. Each large constant becomes an extra
-    input at the end.
+    """Rewrite ``fgraph`` in place for linking. Constant arrays become extra inputs
+    at the end.
 
     Arguments:
         fgraph: the graph.

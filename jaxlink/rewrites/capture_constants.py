@@ -1,31 +1,80 @@
-"""Large constants become inputs of the graph.
+"""Constant arrays become inputs of the graph.
 
 A large constant slows XLA's compilation down, and forces a recompilation when it
-changes. An argument does neither. Small constants stay, and XLA folds them.
+changes. An argument does neither. Small constants stay while the graph is rewritten,
+because rewrites read them. Then arrays that are only computed with, such as observed
+values, become inputs too, so that graphs that differ in nothing else share a program.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from pytensor.graph.fg import FunctionGraph
+from pytensor.scan.op import Scan
+from pytensor.tensor.blockwise import Blockwise
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.math import Dot
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorConstant
 
-__all__ = ["capture_constants", "take_values"]
+from jaxlink.ops.loop import Loop
+
+__all__ = ["capture_arrays", "capture_constants", "is_large", "take_values"]
 
 # In elements. Scalars, shapes and small tables are better folded into the program.
 LARGE = 1024
 
 
+def is_large(shape: Sequence[int | None]) -> bool:
+    """Whether a constant of this shape slows XLA's compilation down."""
+    return math.prod(n or 0 for n in shape) > LARGE
+
+
 def capture_constants(fgraph: FunctionGraph) -> None:
     """Add an input for each large constant: a shared variable with its value."""
+    for constant in _constants(fgraph):
+        if is_large(constant.data.shape):
+            _capture(fgraph, constant)
+
+
+def capture_arrays(fgraph: FunctionGraph) -> None:
+    """Add an input for each constant array that is only computed with."""
+    for constant in _constants(fgraph):
+        nodes = [node for node, _ in fgraph.clients[constant]]
+        if not _is_literal(constant.data) and all(
+            _computes_with(node.op, constant.dtype) for node in nodes
+        ):
+            _capture(fgraph, constant)
+
+
+def _constants(fgraph: FunctionGraph) -> list[TensorConstant]:
     used = [var for node in fgraph.toposort() for var in node.inputs] + fgraph.outputs
-    for constant in dict.fromkeys(used):
-        if isinstance(constant, TensorConstant) and constant.data.size > LARGE:
-            var = TensorSharedVariable(
-                constant.type, constant.data, strict=True, name=constant.name
-            )
-            fgraph.add_input(var)
-            fgraph.replace(constant, var, reason="capture_constants")
+    return [var for var in dict.fromkeys(used) if isinstance(var, TensorConstant)]
+
+
+def _is_literal(array: np.ndarray) -> bool:
+    """Whether ``array`` repeats one number, which is a scalar in the program. Booleans
+    are comparisons of data, which come out the same by chance."""
+    if array.size < 2 or array.dtype.kind == "b":
+        return array.size < 2
+    return array.tobytes() == array.flat[0].tobytes() * array.size
+
+
+def _computes_with(op: Any, dtype: str) -> bool:
+    """Whether an Op neither indexes by a constant of this dtype nor shapes by it."""
+    if isinstance(op, Scan | Loop | Blockwise):
+        return dtype.startswith(("float", "complex"))
+    return isinstance(op, Elemwise | Dot)
+
+
+def _capture(fgraph: FunctionGraph, constant: TensorConstant) -> None:
+    var = TensorSharedVariable(
+        constant.type, constant.data, strict=True, name=constant.name
+    )
+    fgraph.add_input(var)
+    fgraph.replace(constant, var, reason="capture_constants")
 
 
 def take_values(fgraph: FunctionGraph, first: int) -> list[Any]:

@@ -63,7 +63,10 @@ def capture(what: str, type_: Any, value: Any) -> Any:
             array = within(what, type_, array)
         array = to_jax(array, what)
     _check_array(what, type_, array, weak=True)
-    return jnp.array(array, canonical(type_.dtype))
+    dtype = canonical(type_.dtype)
+    if isinstance(array, np.ndarray):  # jnp.array would compile a program that copies
+        return jax.device_put(np.array(array, dtype))
+    return jnp.array(array, dtype)
 
 
 def as_array(value: Any) -> jax.Array | np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.call.memory import budget, bytes_per_sample
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.batched.samples import Samples, grid_indices
@@ -81,7 +81,8 @@ class Chunks:
         check_batch_size(batch_size)
         self.samples = samples
         self._mesh = device_mesh(sharding)
-        self._fn, self._key, self._call, self._hint = fn, key, call, hint
+        self._fn, self._key = expose_constants(fn), key
+        self._call, self._hint = call, hint
         self.outputs, each = self._compiled("outputs", self._traced)
         devices = self._mesh.size if self._mesh else 1
         # The sizes of the chunks for which a program was compiled before.

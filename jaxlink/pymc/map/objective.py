@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.transforms import Ravel
 from jaxlink.pymc.shared.arguments import quoted
@@ -49,8 +49,9 @@ class Objective:
         bar: Bar,
         host_callback: bool = False,
     ):
-        self._density = logdensity(model, jacobian=False, host_callback=host_callback)
-        if self._density.takes_key:
+        density = logdensity(model, jacobian=False, host_callback=host_callback)
+        self._density = expose_constants(density)
+        if density.takes_key:
             raise ValueError(
                 "the log density of this model is random, as pm.Minibatch makes it, so "
                 "it has no maximum: build the model with the data themselves, or use "

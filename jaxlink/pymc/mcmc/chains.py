@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
 from jaxlink.pymc.mcmc.placement import Placement
 
@@ -89,8 +89,9 @@ class Chains:
             (placement.take(to_tune), placement.take(to_step))
             for placement in placements
         ]
+        both = expose_constants((log_density, values))
         fns = {
-            placement.whole: jax.device_put((log_density, values), placement.whole)
+            placement.whole: jax.device_put(both, placement.whole)
             for placement in placements
         }
         self._fns = [fns[placement.whole] for placement in placements]

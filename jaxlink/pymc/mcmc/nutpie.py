@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.optional import load
 from jaxlink.pymc.mcmc.chains import Rows, Update
 from jaxlink.pymc.model.transforms import Ravel
@@ -77,6 +77,7 @@ class NutpieChains:
         self._options = {"target_accept": target_accept, **options}
         if "max_treedepth" in self._options:
             self._options["maxdepth"] = self._options.pop("max_treedepth")
+        values, log_density = expose_constants((values, log_density))
         self._kept, what = values, ("nutpie", tuple(ravel.shapes.items()))
         self._values = program_around(
             values,

@@ -14,7 +14,7 @@ import pymc as pm
 from pymc.sampling import mcmc
 from pymc.step_methods import NUTS, HamiltonianMC
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.shared.arguments import quoted
 
@@ -82,7 +82,7 @@ def check_gradient(
     Raises:
         ValueError: naming the value variables without a derivative.
     """
-
+    log_density = expose_constants(log_density)
     identity = "gradient", tuple(shapes.items())
     program_around(log_density, identity, lambda: _check(log_density, shapes, instead))
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
-from jaxlink.call.jax_function import program_around
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.differentiability import check_gradient
 from jaxlink.pymc.model.nonfinite import format_position, nonfinite_terms
@@ -67,7 +67,7 @@ class ADVIRun:
     ):
         self._model, self._flat, self._key = model, flat, key
         self._samples = samples
-        self._log_p = _of_vectors(model, flat, host_callback)
+        self._log_p = expose_constants(_of_vectors(model, flat, host_callback))
         with jax.numpy_dtype_promotion("standard"):  # Optax needs it
             state = optimizer.init(parameters)
         zero = jnp.zeros((), jnp.int32)
