@@ -67,7 +67,6 @@ def constrain(
         {name: named[name] for name in var_names},
         name="constrain",
         argument="position",
-        takes_key=None,
         host_callback=host_callback,
     )
 
@@ -109,7 +108,6 @@ def unconstrain(
         position,
         name="unconstrain",
         argument="draw",
-        takes_key=None,
         further=[var.name for var in [*model.observed_RVs, *model.deterministics]],
         host_callback=host_callback,
     )
