@@ -233,7 +233,7 @@ def test_values_take_the_model_dtype():
     assert arrays["n"].dtype == np.int8
     assert arrays["n"].tolist() == values["n"].tolist()
     values["n"][2, 4] = 0.5
-    with pytest.raises(ValueError, match="`n` is of dtype int8 in the model"):
+    with pytest.raises(ValueError, match="`n` has dtype int8 in the model"):
         results(chunked(grid(values=values, dtypes=dtypes), seen))
 
 
