@@ -86,8 +86,7 @@ class Entries:
                 f"{of}: `{self.argument}` lacks {quoted(missing)}. It holds "
                 f"{quoted(given)}.{_suggest(unknown, missing)}"
             )
-        if unknown:
-            check_names(unknown, self.names, f"variable in `{self.argument}` of {of}")
+        check_names(unknown, self.names, f"variable in `{self.argument}` of {of}")
 
 
 def _suggest(unknown: list[str], missing: list[str]) -> str:

@@ -58,11 +58,8 @@ def plan_resampling(
         )
     if both := [name for name in freeze if name in sample]:
         raise ValueError(f"{quoted(both)} is in both sample_vars and freeze_vars.")
-    implicit = {
-        var
-        for var in in_draw & randoms
-        if var.name not in sample and var.name not in freeze
-    }
+    explicit = {*sample, *freeze}
+    implicit = {var for var in in_draw & randoms if var.name not in explicit}
     frozen = implicit | {model[name] for name in freeze}
     resampled = {model[name] for name in sample} | (randoms - in_draw)
     sources = resampled | set(changed)
@@ -93,18 +90,16 @@ def _descendants(
 
 
 def _warn_about_frozen(
-    implicit: Collection[Variable],
-    resampled: Collection[Variable],
-    changed: Collection[Variable],
+    implicit: set[Variable], resampled: set[Variable], changed: set[Variable]
 ) -> None:
     """Warn about random variables that are frozen although a parent is volatile."""
     reasons = []
     for rv in sorted(implicit, key=lambda rv: rv.name):
         above = set(ancestors([rv])) - {rv}
         why = []
-        if names := sorted(str(var.name) for var in above & set(changed)):
+        if names := sorted(str(var.name) for var in above & changed):
             why.append(f"{quoted(names)} changed")
-        if names := sorted(str(var.name) for var in above & set(resampled)):
+        if names := sorted(str(var.name) for var in above & resampled):
             why.append(f"{quoted(names)} is resampled")
         if why:
             reasons.append(f"`{rv.name}` ({', '.join(why)})")
