@@ -286,7 +286,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def main(command: str, file: str) -> None:
-    path = Path(file)
+    path = Path(file).with_suffix(".npz")
     results = flat()
     print(*(name for name in results if name.endswith(" raises")), sep="\n")
     if command == "record":

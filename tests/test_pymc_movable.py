@@ -71,7 +71,7 @@ def test_variables_with_another_step_method(trees):
         pm.Poisson("k", 3.0)
     both = r"the discrete variables `k` and `tree` \(PyMC uses GrowTrees\)"
     for run in (sample, fit):
-        with pytest.raises(ValueError, match=rf"{both}\. Sum them out.*{MODE}"):
+        with pytest.raises(ValueError, match=rf"{both}\. Marginalize them.*{MODE}"):
             run(model=trees, **QUIET)
 
 

@@ -86,8 +86,8 @@ def clear_cache() -> None:
     """Forget all compiled programs that no function holds any more.
 
     jaxlink keeps the 256 programs that were used last (and up to 512 MiB of the
-    constants of their graphs) for the next function of an equal graph. Existing functions keep
-    working, and keep their own programs.
+    constants of their graphs) for the next function of an equal graph. Existing
+    functions keep working, and keep their own programs.
 
     Example:
         >>> import jaxlink

@@ -13,7 +13,7 @@ again whenever the number, types or shapes of the arguments change.
 
 import difflib
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -385,7 +385,7 @@ def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Hashable]:
     return list(zip(names, leaves, strict=False)), rest
 
 
-def _unflatten(rest: Any, leaves: Sequence[Any]) -> JAXFunction:
+def _unflatten(rest: Any, leaves: Iterable[Any]) -> JAXFunction:
     program, exposed, hidden = rest
     return JAXFunction(program, (*leaves, *hidden.values), exposed)
 

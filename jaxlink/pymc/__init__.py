@@ -31,7 +31,7 @@ from jaxlink.pymc.shared.context import one_call
 from jaxlink.pymc.vi.approximation import Approximation
 from jaxlink.pymc.vi.fit import fit
 
-# What compiles several functions for one call of the user's.
+# Each of these compiles several functions in one call by the user.
 sample = one_call(sample)
 fit = one_call(fit)
 find_MAP = one_call(find_MAP)  # noqa: N816

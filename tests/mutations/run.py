@@ -166,8 +166,8 @@ MUTATIONS: dict[str, Mutation] = {
     # --- models
     "jacobian-missing": Mutation(
         "jaxlink/pymc/model/density.py",
-        "model.logp(list(terms.values()), jacobian=jacobian)",
-        "model.logp(list(terms.values()), jacobian=False)",
+        "model.logp(list(terms.values()), jacobian=jacobian,",
+        "model.logp(list(terms.values()), jacobian=False,",
         ("tests/test_pymc_functions.py::test_logdensity[True]",),
     ),
     "transform-missing": Mutation(

@@ -39,16 +39,17 @@ class RunOptions(TypedDict, total=False):
         progressbar_theme: a rich theme for it.
         sharding: the devices over which samples are divided; default: one device. Only
             the sharding's devices count.
-        store: a path, URL or Zarr store to which the results are written as they are
-            made. The returned tree loads them on demand.
+        store: a path, URL or Zarr store to which the results are written while they
+            are computed. The returned tree loads them on demand.
         store_mode: "w" replaces a store that exists; "w-", the default, refuses it.
-        memory_limit: the largest result, in bytes, that may be made without a store;
+        memory_limit: the size of the largest result without a store, in bytes;
             default: the memory of this machine.
 
     Raises:
         TypeError, ValueError: one of these is wrong.
         MemoryError: the result would be larger than ``memory_limit``.
-        FileExistsError, ImportError: about the store.
+        FileExistsError: the store exists.
+        ImportError: ``store`` needs zarr.
     """
 
     batch_size: int | None
@@ -72,30 +73,26 @@ _DEFAULTS: RunOptions = {
 
 
 def takes_run_options[F: Callable[..., Any]](function: F) -> F:
-    """Spell out the options in the signature of a function that takes ``**options``,
-    and refuse any others."""
-    own = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    ]
+    """Put the options into the signature of a function that takes ``**options``, and
+    refuse any others."""
+    parameters = inspect.signature(function).parameters.values()
+    own = [one for one in parameters if one.kind is not one.VAR_KEYWORD]
     types = RunOptions.__annotations__
-    names = [parameter.name for parameter in own]
     options = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=types[name]
         )
         for name, value in _DEFAULTS.items()
     ]
+    signature = inspect.Signature([*own, *options])
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        allowed = [*names, *_DEFAULTS]
-        unknown = [name for name in kwargs if name not in allowed]
-        refuse_unknown(function.__name__, unknown, allowed)
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        refuse_unknown(function.__name__, unknown, signature.parameters)
         return function(*args, **kwargs)
 
-    call.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return cast(F, call)
 
 
@@ -107,28 +104,21 @@ class Run:
     """
 
     def __init__(self, **options: Unpack[RunOptions]):
-        given: RunOptions = {**_DEFAULTS, **options}
-        self.batch_size = given["batch_size"]
-        self.progressbar = given["progressbar"]
-        self.progressbar_theme = given["progressbar_theme"]
-        self.sharding = given["sharding"]
-        self.store = given["store"]
-        self.store_mode = given["store_mode"]
-        self.memory_limit = given["memory_limit"]
-        check_batch_size(self.batch_size)
-        mesh = device_mesh(self.sharding)
+        self.options: RunOptions = {**_DEFAULTS, **options}
+        self.store = self.options["store"]
+        limit = self.options["memory_limit"]
+        check_batch_size(self.options["batch_size"])
+        mesh = device_mesh(self.options["sharding"])
         if self.store is not None and mesh is not None:
             processes = {device.process_index for device in mesh.devices.flat}
             if processes != {jax.process_index()}:
                 raise ValueError(
-                    "store= with a sharding over several processes: they would write "
-                    "the same files. Leave out store, or run each process on its own "
-                    "devices, with a store of its own."
+                    "store= cannot be used with a sharding over several processes, "
+                    "which would all write the same files. Leave out store, or run "
+                    "each process on its own devices, with its own store."
                 )
-        if self.memory_limit is not None and not self.memory_limit > 0:
-            raise ValueError(
-                f"memory_limit must be a number of bytes, not {self.memory_limit!r}."
-            )
+        if limit is not None and not limit > 0:
+            raise ValueError(f"memory_limit must be a number of bytes, not {limit!r}.")
 
     def __call__(
         self,
@@ -155,7 +145,7 @@ class Run:
         Raises:
             ValueError: shapes do not match.
             MemoryError: the results take more than ``memory_limit``.
-            FileExistsError, ImportError: about the store.
+            FileExistsError, ImportError: see `RunOptions`.
             KeyboardInterrupt: unless ``interruptible``, or if there are no results yet.
         """
         kept = Samples(samples.coords, {name: samples.values[name] for name in keep})
@@ -164,8 +154,8 @@ class Run:
             call,
             samples,
             key=key,
-            batch_size=self.batch_size,
-            sharding=self.sharding,
+            batch_size=self.options["batch_size"],
+            sharding=self.options["sharding"],
             hint=hint,
         )
         nbytes = chunks.nbytes + sum(
@@ -177,7 +167,7 @@ class Run:
                 "Pass store=PATH to write it to disk chunk by chunk, or ask for fewer "
                 "draws or var_names."
             )
-            check_memory(nbytes, advice, self.memory_limit)
+            check_memory(nbytes, advice, self.options["memory_limit"])
         *_, (along, labels) = samples.coords.items()
         total = len(labels)
         width, result, store = total, DataTree(), None
@@ -187,28 +177,28 @@ class Run:
             own = {name: np.array(value) for name, value in part.values.items()}
             return build({**arrays, **own}, part.coords)
 
-        def finished(first: int, last: int, arrays: Arrays) -> None:
+        def on_block(first: int, last: int, arrays: Arrays) -> None:
             nonlocal result
             if store is None:
                 result = tree(first, last, arrays)
                 return
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they came when it was created
+                warnings.simplefilter("ignore")  # create() gave the same
                 store.append(tree(first, last, arrays))
 
         if self.store is not None:
-            store = ZarrStore(self.store, self.store_mode)
+            store = ZarrStore(self.store, self.options["store_mode"])
             width = max(1, min(total, BLOCK_BYTES * total // max(1, nbytes)))
             with warnings.catch_warnings():
-                # ArviZ doubts that there are fewer draws than chains.
+                # ArviZ warns that there are fewer draws than chains.
                 warnings.filterwarnings("ignore", "Found .* dimension to be longer")
                 empty = tree(0, 0, chunks.empty(0))
             store.create(empty, along, width)
-        shown = bool(self.progressbar), samples.size, "draw", description
-        with progress_bar(*shown, theme=self.progressbar_theme) as bar:
+        shown = bool(self.options["progressbar"]), samples.size, "draw", description
+        with progress_bar(*shown, theme=self.options["progressbar_theme"]) as bar:
             chunks.compile()
             bar(0, "")
-            columns = evaluate(chunks, width, finished, lambda n: bar(n, ""))
+            columns = evaluate(chunks, width, on_block, lambda n: bar(n, ""))
         if columns < total:
             if not (interruptible and columns):
                 raise KeyboardInterrupt

@@ -1,9 +1,9 @@
 """Values of variables at many samples, such as a posterior, read in parts.
 
-Samples form a grid of dimensions, such as chains and draws. Their order is that in
-which the last dimension is slowest: the first draw of all chains, the second draw of
-all chains, and so on. So a run that stops early has finished a rectangle of whole
-draws, here called columns.
+Samples form a grid of dimensions, such as chains and draws. The last dimension varies
+slowest: the first draw of all chains comes first, then the second draw of all chains,
+and so on. So a run that stops early has finished the first draws of all chains. Such a
+slice of the grid, one draw of all chains, is called a column.
 """
 
 import math
@@ -24,10 +24,10 @@ class Samples:
     """A grid of samples.
 
     Attributes:
-        coords: the labels along each sample dimension, in the order of the dimensions;
-            only the needed part of a ``range`` from 0 becomes an array.
+        coords: the labels along each sample dimension, in the order of the dimensions.
+            A ``range`` from 0 becomes an array only where it is needed.
         values: arrays of shape ``(*shape, ...)`` by name. They may be loaded lazily: a
-            slice of one goes through ``np.asarray``.
+            slice goes through ``np.asarray``.
         dtypes: the dtypes to which the values are cast.
     """
 
@@ -44,34 +44,32 @@ class Samples:
         return math.prod(self.shape)
 
     @property
-    def columns(self) -> int:
-        """The length of the last dimension."""
-        return self.shape[-1]
-
-    @property
-    def across(self) -> int:
+    def column_size(self) -> int:
         """How many samples a column has."""
         return math.prod(self.shape[:-1])
 
     def part(self, first: int, last: int) -> "Samples":
         """The columns from ``first`` to before ``last``."""
         index = (*[slice(None)] * (len(self.shape) - 1), slice(first, last))
-        *dims, along = self.coords
-        coords = {dim: _labels(self.coords[dim]) for dim in dims}
+        *_, (along, labels) = self.coords.items()
+        coords = {**self.coords, along: labels[first:last]}
         return Samples(
-            coords | {along: _labels(self.coords[along][first:last])},
+            {
+                dim: np.asarray(labels) if isinstance(labels, range) else labels
+                for dim, labels in coords.items()
+            },
             {name: np.asarray(value[index]) for name, value in self.values.items()},
             self.dtypes,
         )
 
     def take(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The values at consecutive samples, of shape ``(stop - start, ...)``."""
-        first, last = start // self.across, -(-stop // self.across)
+        first, last = start // self.column_size, -(-stop // self.column_size)
         index = grid_indices(self.shape, start, stop, first)
-        taken = {}
-        for name, value in self.part(first, last).values.items():
-            taken[name] = _cast(name, value[index], self.dtypes.get(name))
-        return taken
+        return {
+            name: _cast(name, value[index], self.dtypes.get(name))
+            for name, value in self.part(first, last).values.items()
+        }
 
     def ids(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
         """What to fold into the keys of consecutive samples: see `fold_in_data`."""
@@ -83,7 +81,7 @@ class Samples:
 
     @cached_property
     def _ids(self) -> list[np.ndarray | None]:
-        """Along each dimension; ``None`` where they are 0, 1, 2, ..."""
+        """For each dimension; ``None`` stands for 0, 1, 2, ..."""
         return [
             None if isinstance(labels, range) else fold_in_data(labels)
             for labels in self.coords.values()
@@ -95,27 +93,23 @@ def draw_labels(draws: Any) -> range:
 
     Raises:
         TypeError: it is not an integer.
-        ValueError: it is less than 1, or there are no keys for so many.
+        ValueError: it is less than 1, or larger than the number of keys.
     """
     draws = check_count(draws, "draws", 1)
     if draws > 2**32:
         raise ValueError(
-            f"draws is {draws:,}, but a run has keys for 2**32 = {2**32:,} draws at "
-            "most. Make several runs, each with its own key, and write each to disk by "
-            "store=PATH."
+            f"draws is {draws:,}, but a run has keys for at most 2**32 = {2**32:,} "
+            "draws. Make several runs, each with its own key, and write each to disk "
+            "with store=PATH."
         )
     return range(draws)
-
-
-def _labels(labels: Any) -> Any:
-    return np.asarray(labels) if isinstance(labels, range) else labels
 
 
 def grid_indices(
     shape: tuple[int, ...], start: int, stop: int, first: int = 0
 ) -> tuple[np.ndarray, ...]:
-    """Where the samples from ``start`` to before ``stop`` stand in a grid of which the
-    columns before ``first`` are cut off."""
+    """The indices of the samples from ``start`` to before ``stop``, in a grid without
+    the columns before ``first``."""
     *others, columns = shape
     numbers = np.arange(start, stop) - first * math.prod(others)
     column, *rest = np.unravel_index(numbers, (columns, *others))
@@ -140,11 +134,10 @@ def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
     if dtype is None or value.dtype == dtype:
         return value
     if value.dtype.kind == "f" and np.dtype(dtype).kind in "iub":
-        cast = value.astype(dtype, copy=False) if np.isfinite(value).all() else None
-        if cast is None or not np.array_equal(cast, value):
+        is_finite = np.isfinite(value).all()
+        if not (is_finite and np.array_equal(value.astype(dtype), value)):
             raise ValueError(
                 f"`{name}` has dtype {dtype} in the model, but the trace has values of "
                 "it that are not integers."
             )
-        return cast
     return value.astype(dtype)

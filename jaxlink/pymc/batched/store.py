@@ -10,7 +10,7 @@ from jaxlink.optional import load
 
 __all__ = ["ZarrStore"]
 
-# A block is one Zarr chunk of each variable; it is held in memory until it is written.
+# A block is one Zarr chunk of each variable. It stays in memory until it is written.
 BLOCK_BYTES = 32 * 2**20
 
 
@@ -34,8 +34,8 @@ class ZarrStore:
         self._store = os.fspath(store) if isinstance(store, os.PathLike) else store
         if mode == "w-" and self._exists(zarr):
             raise FileExistsError(
-                f"there is something at {store} already. Remove it, give another "
-                'store, or pass store_mode="w" to replace it.'
+                f"{store} exists already. Remove it, give another store, or pass "
+                'store_mode="w" to replace it.'
             )
         self._along = ""
         self._variables: dict[str, list[str]] = {}
@@ -50,7 +50,7 @@ class ZarrStore:
         return True
 
     def create(self, tree: DataTree, along: str, width: int) -> None:
-        """Write a tree without draws, which shows early whether writing works.
+        """Write a tree without draws, so that errors of writing come early.
 
         Arguments:
             tree: one level of groups, with no entries along the dimension that grows.

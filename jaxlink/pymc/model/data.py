@@ -23,9 +23,8 @@ class ModelData:
 
     Attributes:
         dims: the name of each `pm.Data`, with the names of its dimensions.
-        lengths: dimensions whose length is a variable of its own, with the current
-            length.
-        fixed: the names of those that cannot change.
+        lengths: the current length of each dimension, unless it is computed from data.
+        fixed: the dimensions among these whose length cannot change.
         labelled: dimensions that have coordinates.
     """
 
@@ -37,21 +36,19 @@ class ModelData:
     @classmethod
     def of(cls, model: pm.Model) -> "ModelData":
         dims = model.named_vars_to_dims
-        named = [var.name for var in model.data_vars if isinstance(var, SharedVariable)]
-        own = {
-            name: length
-            for name, length in model.dim_lengths.items()
-            if isinstance(length, SharedVariable | Constant)
-        }
-        fixed = {name for name, length in own.items() if isinstance(length, Constant)}
+        shared = [x.name for x in model.data_vars if isinstance(x, SharedVariable)]
+        lengths, fixed = {}, set()
+        for dim, length in model.dim_lengths.items():
+            if isinstance(length, SharedVariable):
+                lengths[dim] = int(length.get_value())
+            elif isinstance(length, Constant):
+                lengths[dim] = int(length.data)
+                fixed.add(dim)
         return cls(
-            tuple((name, tuple(dims.get(name) or ())) for name in named),
-            tuple(
-                (name, int(length.data if name in fixed else length.get_value()))
-                for name, length in own.items()
-            ),
+            tuple((name, tuple(dims.get(name) or ())) for name in shared),
+            tuple(lengths.items()),
             frozenset(fixed),
-            frozenset(name for name, xs in model.coords.items() if xs is not None),
+            frozenset(dim for dim, xs in model.coords.items() if xs is not None),
         )
 
     def change(
@@ -60,18 +57,16 @@ class ModelData:
         coords: Mapping[str, Sequence[Any]],
         captured: Mapping[str, Any],
     ) -> tuple["ModelData", dict[str, Any]]:
-        """These data after a change, and what a function that captured ``captured``
-        has to take over.
+        """These data after a change, and the new values for a function that captured
+        the values ``captured``.
 
         Raises:
             ValueError: see `ModelFunction.with_data`.
         """
         dims, lengths = dict(self.dims), dict(self.lengths)
         check_names(values, dims, "pm.Data of the model")
-        known = {
-            dim for names in dims.values() for dim in names if dim
-        } | lengths.keys()
-        check_names(coords, known, "dimension of the model")
+        known = {dim for names in dims.values() for dim in names if dim}
+        check_names(coords, known | lengths.keys(), "dimension of the model")
         arrays = {n: _as_data(n, value, dims[n]) for n, value in values.items()}
         new = self._new_lengths(arrays, coords)
         for dim, length in new.items():
@@ -82,11 +77,9 @@ class ModelData:
             _check_shape(name, np.shape(array), dims[name], new)
         own = {dim: length for dim, length in new.items() if dim in lengths}
         after = replace(self, lengths=tuple((lengths | own).items()))
-        taken = {
-            **arrays,
-            **{dim: n for dim, n in own.items() if dim not in self.fixed},
-        }
-        return after, {name: x for name, x in taken.items() if name in captured}
+        variable = {dim: n for dim, n in own.items() if dim not in self.fixed}
+        new_values = {**arrays, **variable}
+        return after, {name: x for name, x in new_values.items() if name in captured}
 
     def _new_lengths(
         self, arrays: Mapping[str, Any], coords: Mapping[str, Sequence[Any]]

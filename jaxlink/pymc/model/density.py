@@ -1,7 +1,6 @@
 """Log densities of a model, as functions of a position in unconstrained space."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pymc as pm
 from pymc.logprob.utils import local_remove_check_parameter
@@ -59,18 +58,11 @@ def logdensity(
         -0.75
     """
     model = resolve_model(model)
-    terms = {var.name: var for var in [*model.basic_RVs, *model.potentials]}
-    if var_names is not None:
-        check_names(var_names, terms, "random variable or potential of the model")
-        terms = {name: terms[name] for name in var_names}
-    if sum:
-        outputs = model.logp(list(terms.values()), jacobian=jacobian)
-        if not terms:  # PyMC's sum of no terms is an int8
-            outputs = outputs.astype(config.floatX)
-    else:
-        factors = model.logp(list(terms.values()), jacobian=jacobian, sum=False)
-        outputs = dict(zip(terms, factors, strict=True))
-    return _density(model, outputs, "logdensity", host_callback)
+    what = "random variable or potential of the model"
+    terms = _select([*model.basic_RVs, *model.potentials], var_names, what)
+    return _density(
+        model, terms, "logdensity", host_callback, jacobian=jacobian, sum=sum
+    )
 
 
 def log_likelihood(
@@ -103,9 +95,8 @@ def log_likelihood(
         [-0.919, -2.044]
     """
     model = resolve_model(model)
-    names = [var.name for var in model.observed_RVs]
-    what = "observed variable"
-    return _pointwise(model, names, var_names, what, "log_likelihood", host_callback)
+    terms = _select(model.observed_RVs, var_names, "observed variable of the model")
+    return _density(model, terms, "log_likelihood", host_callback)
 
 
 def log_prior(
@@ -129,50 +120,46 @@ def log_prior(
         The same errors as `logdensity`.
     """
     model = resolve_model(model)
-    names = [var.name for var in model.free_RVs]
-    what = "free random variable"
-    return _pointwise(model, names, var_names, what, "log_prior", host_callback)
+    terms = _select(model.free_RVs, var_names, "free random variable of the model")
+    return _density(model, terms, "log_prior", host_callback)
 
 
-def _pointwise(
-    model: pm.Model,
-    allowed: Sequence[str],
-    var_names: Sequence[str] | None,
-    what: str,
-    name: str,
-    host_callback: bool,
-) -> ModelFunction:
-    if var_names is not None:
-        check_names(var_names, allowed, f"{what} of the model")
-        allowed = var_names
-    variables = [model[name] for name in allowed]
-    terms = model.logp(variables, jacobian=False, sum=False) if variables else []
-    named = dict(zip(allowed, terms, strict=True))
-    return _density(model, named, name, host_callback)
+def _select(
+    variables: Sequence[Variable], var_names: Sequence[str] | None, what: str
+) -> dict[str, Variable]:
+    named = {var.name: var for var in variables}
+    if var_names is None:
+        return named
+    check_names(var_names, named, what)
+    return {name: named[name] for name in var_names}
 
 
 def _density(
-    model: pm.Model, outputs: Any, name: str, host_callback: bool
+    model: pm.Model,
+    terms: Mapping[str, Variable],
+    name: str,
+    host_callback: bool,
+    *,
+    jacobian: bool = False,
+    sum: bool = False,
 ) -> ModelFunction:
+    logps = model.logp(list(terms.values()), jacobian=jacobian, sum=sum)
+    if sum:  # PyMC's sum of no terms is an int8
+        logps = [logps if terms else logps.astype(config.floatX)]
     if not model.check_bounds:
-        outputs = _without_checks(outputs)
-    values = {var.name: var for var in model.value_vars}
+        logps = _without_checks(logps)
     return compile_model(
         model,
-        values,
-        outputs,
+        {var.name: var for var in model.value_vars},
+        logps[0] if sum else dict(zip(terms, logps, strict=True)),
         name=name,
         argument="position",
-        takes_key=None,
         host_callback=host_callback,
     )
 
 
-def _without_checks(outputs: Variable | dict[str, Variable]) -> Any:
-    named = {"": outputs} if isinstance(outputs, Variable) else outputs
-    # A copy, for a frozen model hands out the same graph each time.
-    fgraph = FunctionGraph(outputs=clone_replace(list(named.values())), clone=False)
+def _without_checks(outputs: Sequence[Variable]) -> list[Variable]:
+    # A copy, because a frozen model returns the same graph each time.
+    fgraph = FunctionGraph(outputs=clone_replace(outputs), clone=False)
     dfs_rewriter(local_remove_check_parameter).rewrite(fgraph)
-    if isinstance(outputs, Variable):
-        return fgraph.outputs[0]
-    return dict(zip(named, fgraph.outputs, strict=True))
+    return fgraph.outputs

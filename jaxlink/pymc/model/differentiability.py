@@ -1,9 +1,9 @@
-"""The free variables that a gradient cannot move.
+"""The free variables that gradient-based methods cannot handle.
 
-A gradient-based sampler moves every continuous variable, even one whose density it
-cannot know. The density of `pymc_bart.BART`, for example, is a constant, because a step
-method of its own grows the trees. So we ask PyMC's step methods, as `pymc.sample` does.
-Only JAX knows whether a derivative exists, since JAX differentiates.
+Such a method moves every continuous variable, even one whose density does not describe
+it. The density of `pymc_bart.BART`, for example, is a constant, because a special step
+method grows the trees. So we ask PyMC's step methods, as `pymc.sample` does. Whether a
+derivative exists we ask JAX, because JAX differentiates.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,12 +24,11 @@ _PYMC = 'PyMC\'s own step methods: pm.sample(compile_kwargs={"mode": jaxlink.MOD
 
 
 class WithoutGradient(NamedTuple):
-    """The free random variables that a gradient cannot move.
+    """The free random variables that gradient-based methods cannot handle.
 
     Attributes:
         discrete: the names of the discrete ones.
-        assigned: the names of the continuous ones to which PyMC assigns another step
-            method, with the method's name.
+        assigned: for each continuous one, the step method that PyMC assigns to it.
     """
 
     discrete: list[str]
@@ -46,14 +45,12 @@ class WithoutGradient(NamedTuple):
     def advice(self) -> str:
         """What to do instead."""
         if self.discrete:
-            return (
-                f"Sum them out of the model (pymc_extras.marginalize), or use {_PYMC}"
-            )
+            return f"Marginalize them (pymc_extras.marginalize), or use {_PYMC}"
         return f"Use {_PYMC}"
 
 
 def variables_without_gradient(model: pm.Model) -> WithoutGradient:
-    """The free random variables that a gradient cannot move, by PyMC's assignment."""
+    """The free random variables that PyMC would not give to NUTS or HMC."""
     discrete_values = set(model.discrete_value_vars)
     discrete, assigned = [], {}
     for rv in model.free_RVs:

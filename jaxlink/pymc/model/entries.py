@@ -1,4 +1,4 @@
-"""The dicts by name that functions of a model take, and the errors for others."""
+"""The dicts by name that functions of a model take, and errors for wrong ones."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from jaxlink.pymc.shared.arguments import check_names, quoted
 
 __all__ = ["Entries"]
 
-# What the spaces hold, and how to come from the other one.
+# argument -> what it holds, and how to convert from the other space
 _SPACES = {
     "position": ("unconstrained values", "unconstrain(model)(draw)"),
     "draw": ("the variables' own values", "constrain(model)(position)"),
@@ -44,8 +44,8 @@ class Entries:
         """The names that it may have."""
         return self._required | self.further
 
-    def taker(self) -> Callable[[Any], Sequence[Any]]:
-        """A fast function that takes the entries out of a dict, in their order."""
+    def getter(self) -> Callable[[Any], Sequence[Any]]:
+        """A fast function that returns a dict's values in the order of ``names``."""
         if len(self.names) > 1:
             return itemgetter(*self.names)
         return lambda given: [given[name] for name in self.names]
@@ -84,17 +84,15 @@ class Entries:
         if missing:
             raise error(
                 f"{of}: `{self.argument}` lacks {quoted(missing)}. It holds "
-                f"{quoted(given)}.{_misspelt(unknown, missing)}"
+                f"{quoted(given)}.{_suggest(unknown, missing)}"
             )
-        if unknown:
-            check_names(unknown, self.names, f"variable in `{self.argument}` of {of}")
+        check_names(unknown, self.names, f"variable in `{self.argument}` of {of}")
 
 
-def _misspelt(unknown: list[str], missing: list[str]) -> str:
-    meant = {
-        name: close
+def _suggest(unknown: list[str], missing: list[str]) -> str:
+    pairs = [
+        f"`{close[0]}` for `{name}`"
         for name in unknown
         if (close := difflib.get_close_matches(str(name), missing, 1))
-    }
-    pairs = ", ".join(f"`{close[0]}` for `{name}`" for name, close in meant.items())
-    return f" Did you mean {pairs}?" if pairs else ""
+    ]
+    return f" Did you mean {', '.join(pairs)}?" if pairs else ""

@@ -56,10 +56,10 @@ class ModelFunction:
     outputs: tuple[str, ...] | None
     model_data: ModelData
     resampled: tuple[str, ...] = ()
-    # Computed once, for each call.
+    # Computed once, so that calls are fast.
     _n_args: int = field(init=False)
     _ignores_key: bool = field(init=False)
-    _take: Callable[[Any], Sequence[Any]] | None = field(init=False)
+    _getter: Callable[[Any], Sequence[Any]] | None = field(init=False)
     _order: tuple[str, ...] | None = field(init=False)
 
     __doc__ = OwnDoc(__doc__, lambda fn: fn._describe())
@@ -70,7 +70,7 @@ class ModelFunction:
         ready = {
             "_n_args": self.takes_key + (self.entries is not None),
             "_ignores_key": self.takes_key and not is_random,
-            "_take": self.entries.taker() if self.entries else None,
+            "_getter": self.entries.getter() if self.entries else None,
             # JAX sorts the keys of a dict.
             "_order": None if in_order else self.outputs,
         }
@@ -107,16 +107,16 @@ class ModelFunction:
     def _operands(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Sequence[Any]:
-        """The arguments of ``fn``. Each call computes them, so this costs little more
-        than a look at the length of the dict."""
+        """The arguments of ``fn``. Every call passes here, so a valid dict costs little
+        more than a look at its length."""
         if kwargs or len(args) != self._n_args:
             args = self._positional(args, kwargs)
         if self._ignores_key:
             if not is_key(args[0]):
-                as_key(args[0])  # unused, but nothing else may stand here
+                as_key(args[0])  # unused, but it must be a key
             args = args[1:]
         entries = self.entries
-        if entries is None or self._take is None:
+        if entries is None or self._getter is None:
             return args
         given = args[-1]
         try:
@@ -126,11 +126,11 @@ class ModelFunction:
                 len(given) != len(entries.names) and not given.keys() <= entries.allowed
             ):
                 entries.check(given, self)
-            taken = self._take(given)
+            values = self._getter(given)
         except KeyError:
             entries.check(given, self)
             raise
-        return taken if len(args) == 1 else (args[0], *taken)
+        return values if len(args) == 1 else (args[0], *values)
 
     def with_data(
         self,
@@ -249,12 +249,12 @@ def compile_model(
     outputs: Variable | Mapping[str, Variable],
     *,
     name: str,
-    argument: str | None,
-    takes_key: bool | None,
+    argument: str | None = None,
+    takes_key: bool = False,
     further: Iterable[str] = (),
     host_callback: bool = False,
 ) -> ModelFunction:
-    """A graph over a model as a `ModelFunction`.
+    """Compile a graph over a model to a `ModelFunction`.
 
     Arguments:
         model: the model, for its random generators and data.
@@ -262,14 +262,14 @@ def compile_model(
         outputs: one variable, or a dict of variables.
         name: what the function is called.
         argument: what the dict argument is called, if there is one.
-        takes_key: whether a key comes first; ``None``: if the graph is random.
+        takes_key: whether a key comes first even if the graph is not random.
         further: names that the dict argument may hold too.
         host_callback: as `jaxlink.function` takes it.
     """
     named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
     graph = check_lengths(model, name, inputs, list(named.values()))
     form: Any = dict(zip(named, graph, strict=True))
-    with compiling_for(name), naming(_users_names(model)):
+    with compiling_for(name), naming(_user_names(model)):
         fn = function(
             list(inputs.values()),
             form[""] if isinstance(outputs, Variable) else form,
@@ -281,7 +281,7 @@ def compile_model(
     is_random = len(fn.__signature__.parameters) > len(inputs)
     return ModelFunction(
         fn,
-        is_random if takes_key is None else takes_key,
+        takes_key or is_random,
         None if argument is None else _entries(model, argument, inputs, further),
         None if isinstance(outputs, Variable) else tuple(named),
         ModelData.of(model),
@@ -299,20 +299,18 @@ def _entries(
         argument,
         names,
         frozenset(further) - set(names),
-        tuple(
-            (there, here) for there, here in pairs if here in names and there != here
-        ),
+        tuple((there, here) for there, here in pairs if here in names),
     )
 
 
-def _users_names(model: pm.Model) -> dict[str, str]:
-    """What a user calls the variables of graphs over a model."""
+def _user_names(model: pm.Model) -> dict[str, str]:
+    """The user's name for each variable of the model, by the name in the graph."""
     own = {name: name for name in model.named_vars}
     return own | {value: name for name, value in transformed_names(model)}
 
 
 def transformed_names(model: pm.Model) -> tuple[tuple[str, str], ...]:
-    """The names of the transformed variables and of their values in a position."""
+    """Pairs of a transformed variable's name and its name in a position."""
     return tuple(
         (rv.name, model.rvs_to_values[rv].name)
         for rv in model.free_RVs
@@ -323,8 +321,8 @@ def transformed_names(model: pm.Model) -> tuple[tuple[str, str], ...]:
 def _generators(
     model: pm.Model, outputs: Sequence[Variable], inputs: Sequence[Variable]
 ) -> list[Variable]:
-    """The random generators in the order of their numbers: those of the model as its
-    variables come, whatever is asked for, and then what else the graph has."""
+    """The random generators in the order of their numbers. Those of the model come
+    first, in the order of its variables and whatever the outputs."""
     variables = [*model.basic_RVs, *model.deterministics, *model.potentials]
     own = rng_roots(variables, [])
     return own + [rng for rng in rng_roots(outputs, inputs) if rng not in set(own)]

@@ -56,23 +56,20 @@ def initial_position(
     """
     model = resolve_model(model)
     strategies = ("support_point", "prior")
-    check_names([strategy], strategies, "strategy for initial values")
     if not isinstance(initvals, Mapping | None):
         kind = type(initvals).__name__
         raise TypeError(f"initvals must be a dict by variable or name, not a {kind}.")
-    # PyTensor does not know the arrays of xarray.
+    # PyTensor cannot convert xarray's arrays.
     overrides = {
         name: np.asarray(value) if hasattr(value, "__array__") else value
         for name, value in (initvals or {}).items()
     }
-    names = [key for key in overrides if not isinstance(key, Variable)]
-    names += [key.name for key in overrides if isinstance(key, Variable)]
+    names = [key.name if isinstance(key, Variable) else key for key in overrides]
     values = [var.name for var in model.value_vars]
     allowed = list(dict.fromkeys([*(rv.name for rv in model.free_RVs), *values]))
     check_names(names, allowed, "free random variable or value variable")
-    for value in overrides.values():
-        if isinstance(value, str):
-            check_names([value], strategies, "strategy for initial values")
+    chosen = [value for value in overrides.values() if isinstance(value, str)]
+    check_names([strategy, *chosen], strategies, "strategy for initial values")
     starts = make_initial_point_expression(
         free_rvs=model.free_RVs,
         rvs_to_transforms=model.rvs_to_transforms,
@@ -91,7 +88,6 @@ def initial_position(
         {},
         dict(zip(values, starts, strict=True)),
         name="initial_position",
-        argument=None,
         takes_key=True,
         host_callback=host_callback,
     )

@@ -1,8 +1,8 @@
-"""The lengths of the entries of a position or a draw, checked while JAX traces.
+"""Checks of the lengths of the entries of a position or a draw, while JAX traces.
 
-A log density sums over its terms, so an entry that is too long or too short silently
-gives a number. If the type does not say the length, the dimensions of the variable do,
-or the size with which it was made.
+A log density sums over its terms, so an entry that is too long or too short would give
+a wrong number without an error. If a length is not in the variable's type, it comes
+from the variable's dimensions or its size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Lengths = dict[int, tuple[Variable, str | None]]
 
 
 class CheckedLengths(Op):
-    """The first input, which must have the lengths given by the others.
+    """Return the first input, if it has the lengths that the other inputs give.
 
     Arguments:
         function, name: the function and the variable, for the error.
@@ -70,7 +70,7 @@ class CheckedLengths(Op):
 
 @rule(CheckedLengths, inner=True)
 def checked_lengths(op: CheckedLengths, node: Apply, link: Any) -> Linked:
-    del link  # ``inner``: operands that are known come as they are
+    del link  # ``inner`` passes static operands unchanged
 
     def run(value: Any, *lengths: Any) -> Any:
         op.check(value, lengths)
@@ -95,25 +95,20 @@ def check_lengths(
     """
     checked: dict[Variable, Variable] = {}
     for name, var in inputs.items():
-        lengths = _lengths(model, var)
-        if lengths:
+        if lengths := _lengths(model, var):
             dims = tuple(dim for _, dim in lengths.values())
             op = CheckedLengths(function, name, tuple(lengths), dims)
             checked[var] = op(var, *(length for length, _ in lengths.values()))
-    if not checked:
-        return list(outputs)
-    return _replaced(outputs, checked, [*inputs.values()])
+    return _replace(outputs, checked, [*inputs.values()])
 
 
 def _lengths(model: pm.Model, var: Variable) -> Lengths:
-    """The lengths of a variable that are known before the call, but not by its type."""
+    """The lengths that are known before the call, but not from the variable's type."""
     shape = getattr(var.type, "shape", ())
     rv = model.values_to_rvs.get(var, var)
-    if all(n is not None for n in shape) or rv not in model.basic_RVs:
-        return {}
-    if rv.type.ndim != len(shape):
-        return {}
     wanted = {i for i, n in enumerate(shape) if n is None}
+    if not wanted or rv not in model.basic_RVs or rv.type.ndim != len(shape):
+        return {}
     own = {
         i: (length, dim)
         for i, (length, dim) in _own_lengths(model, rv).items()
@@ -145,8 +140,8 @@ def _is_random(length: Variable) -> bool:
 
 
 def _offsets(transform: Any, rv: Variable) -> dict[int, int]:
-    """By how much a transform changes the length of each dimension, where it is the
-    same for all lengths."""
+    """How much longer a transform makes each dimension. A dimension is left out if that
+    depends on its length."""
     offsets = []
     for n in (7, 9):
         probe = rv.type.clone(shape=(n,) * rv.type.ndim)()
@@ -161,13 +156,13 @@ def _offsets(transform: Any, rv: Variable) -> dict[int, int]:
     }
 
 
-def _replaced(
+def _replace(
     outputs: Sequence[Variable],
     memo: dict[Variable, Variable],
     inputs: Sequence[Variable],
 ) -> list[Variable]:
-    """``outputs`` with other variables in the places of some inputs. Nodes that do not
-    depend on these stay the same nodes: random generators may be among them."""
+    """``outputs`` with some inputs replaced. Nodes that do not depend on these stay the
+    same nodes, because random generators may be among them."""
     for node in toposort(outputs, blockers=inputs):
         if any(var in memo for var in node.inputs):
             new = node.clone_with_new_inputs([memo.get(v, v) for v in node.inputs])

@@ -26,13 +26,13 @@ def why_unusable(
     *,
     jacobian: bool,
 ) -> str:
-    """The reason why a position is not usable, as half a sentence.
+    """The reason why a position is not usable, as a clause.
 
     Arguments:
         model: the model.
         position: as `logdensity` takes it.
-        logp, gradient: the log density there, which is not random, and its gradient.
-        jacobian: whether it includes Jacobians.
+        logp, gradient: the log density there and its gradient. They are not random.
+        jacobian: whether the log density includes Jacobians.
     """
     if np.isfinite(logp):
         return (
@@ -40,7 +40,7 @@ def why_unusable(
             f"{quoted(_nonfinite(gradient))} is not finite"
         )
     terms = nonfinite_terms(model, position, jax.random.key(0), jacobian=jacobian)
-    return f"of the terms of the log density, {'; '.join(terms)}"
+    return f"among the terms of the log density, {'; '.join(terms)}"
 
 
 def nonfinite_terms(
@@ -54,7 +54,7 @@ def nonfinite_terms(
         key: for a log density that is random.
         jacobian: whether to include Jacobians.
     """
-    # Ops that run in Python were asked for, or the density would not have compiled.
+    # The caller has compiled the density, so it has allowed any Ops that run in Python.
     density = logdensity(model, jacobian=jacobian, sum=False, host_callback=True)
     terms = density(key, position) if density.takes_key else density(position)
     found = []

@@ -10,7 +10,7 @@ from pymc.sampling.forward import observed_dependent_deterministics
 from pytensor.graph.basic import Variable
 
 from jaxlink.pymc.model.function import ModelFunction, compile_model
-from jaxlink.pymc.model.resampling import changed_data, plan, unnamed_shared
+from jaxlink.pymc.model.resampling import changed_data, plan_resampling
 from jaxlink.pymc.shared.arguments import HERE, check_names, quoted
 from jaxlink.pymc.shared.context import resolve_model
 
@@ -25,8 +25,8 @@ def prior(
 ) -> ModelFunction:
     """Draws from the prior and the prior predictive distribution.
 
-    The random generators are numbered by the model's order of variables, so what is
-    asked for never changes a draw: for one key, ``prior(model, ["a"])`` and
+    The random generators are numbered in the order of the model's variables, so
+    ``var_names`` never changes a draw: for one key, ``prior(model, ["a"])`` and
     ``prior(model)`` give the same ``a``, bit for bit.
 
     Arguments:
@@ -59,16 +59,14 @@ def prior(
         (10, 2)
     """
     model = resolve_model(model)
-    _warn_of_potentials(model, "prior predictive")
+    _warn_about_potentials(model, "prior predictive")
     if var_names is None:
         var_names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
-    outputs = _outputs(model, var_names)
     return compile_model(
         model,
         {},
-        outputs,
+        _outputs(model, var_names),
         name="prior",
-        argument=None,
         takes_key=True,
         host_callback=host_callback,
     )
@@ -132,7 +130,7 @@ def posterior_predictive(
         [2.0, 2.0]
     """
     model = resolve_model(model)
-    _warn_of_potentials(model, "posterior predictive")
+    _warn_about_potentials(model, "posterior predictive")
     variables = [*model.basic_RVs, *model.deterministics]
     all_names = {var.name for var in variables}
     for names in (sample_vars or (), freeze_vars):
@@ -144,19 +142,15 @@ def posterior_predictive(
         given = [rv.name for rv in model.free_RVs]
     changed = []
     if constant_data is not None or coords is not None:
-        changed = changed_data(model, constant_data or {}, coords or {})
-        changed += unnamed_shared(model, [*outputs.values(), *model.free_RVs])
-    settled = plan(
-        model,
-        list(outputs.values()),
-        given,
-        sample_vars or (),
-        freeze_vars,
-        changed,
+        graph = [*outputs.values(), *model.free_RVs]
+        changed = changed_data(model, graph, constant_data or {}, coords or {})
+    returned = list(outputs.values())
+    reads, resampled = plan_resampling(
+        model, returned, given, sample_vars or (), freeze_vars, changed
     )
-    drawn = compile_model(
+    fn = compile_model(
         model,
-        {var.name: var for var in settled.reads},
+        {var.name: var for var in reads},
         outputs,
         name="posterior_predictive",
         argument="draw",
@@ -164,7 +158,7 @@ def posterior_predictive(
         further=all_names,
         host_callback=host_callback,
     )
-    return replace(drawn, resampled=settled.resampled)
+    return replace(fn, resampled=resampled)
 
 
 def _outputs(model: pm.Model, var_names: Sequence[str]) -> dict[str, Variable]:
@@ -186,19 +180,18 @@ def default_outputs(model: pm.Model, observed: Iterable[str] = ()) -> list[str]:
         observed: the names of the variables that were observed when the trace was made.
             Those that the model still has count as observed.
     """
-    names = [rv.name for rv in model.observed_RVs]
-    names += [name for name in observed if name in model.named_vars]
-    names = list(dict.fromkeys(names))
+    still = [name for name in observed if name in model.named_vars]
+    names = list(dict.fromkeys([*(rv.name for rv in model.observed_RVs), *still]))
     depend = observed_dependent_deterministics(model, [model[name] for name in names])
     return [*names, *(var.name for var in depend)]
 
 
-def _warn_of_potentials(model: pm.Model, what: str) -> None:
+def _warn_about_potentials(model: pm.Model, what: str) -> None:
     if model.potentials:
         names = quoted(var.name for var in model.potentials)
         warnings.warn(
             f"the model has Potentials ({names}), which {what} sampling ignores: its "
-            "draws are not from the distribution that the log density has.",
+            "draws do not follow the distribution of the log density.",
             UserWarning,
             skip_file_prefixes=HERE,
         )

@@ -9,7 +9,6 @@ freezes. Variables that are given and not volatile are read; the rest is compute
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,27 +21,18 @@ from pytensor.tensor.random.type import RandomType
 
 from jaxlink.pymc.shared.arguments import HERE, quoted
 
-__all__ = ["Plan", "changed_data", "plan", "unnamed_shared"]
+__all__ = ["changed_data", "plan_resampling"]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Which variables are read from the draw, and which are resampled."""
-
-    outputs: tuple[Variable, ...]
-    reads: tuple[Variable, ...]
-    resampled: tuple[str, ...]
-
-
-def plan(
+def plan_resampling(
     model: pm.Model,
     outputs: Sequence[Variable],
     given: Collection[str],
     sample: Collection[str],
     freeze: Collection[str],
     changed: Collection[Variable],
-) -> Plan:
-    """Decide which variables are read and which are computed.
+) -> tuple[list[Variable], tuple[str, ...]]:
+    """Decide which variables are read from the draw, and which are resampled.
 
     Arguments:
         model: the model.
@@ -52,46 +42,42 @@ def plan(
         freeze: names of variables to read, whatever happens to their parents.
         changed: data that changed since the draws were made.
 
+    Returns:
+        the variables to read, and the names of the random variables to draw.
+
     Raises:
         ValueError: a variable to freeze is not given, or is also to be resampled.
     """
     randoms = set(model.basic_RVs)
     known = [*model.free_RVs, *model.deterministics]
     in_draw = {var for var in known if var.name in given}
-    missing = [name for name in freeze if model[name] not in in_draw]
-    if missing:
+    if missing := [name for name in freeze if model[name] not in in_draw]:
         raise ValueError(
             f"freeze_vars has {quoted(missing)}, which is not among the given values "
             f"({quoted(given)})."
         )
-    both = [name for name in freeze if name in sample]
-    if both:
+    if both := [name for name in freeze if name in sample]:
         raise ValueError(f"{quoted(both)} is in both sample_vars and freeze_vars.")
-    implicit = {
-        var
-        for var in in_draw & randoms
-        if var.name not in sample and var.name not in freeze
-    }
+    explicit = {*sample, *freeze}
+    implicit = {var for var in in_draw & randoms if var.name not in explicit}
     frozen = implicit | {model[name] for name in freeze}
-    resampled = {model[name] for name in sample} | {
-        rv for rv in randoms if rv not in in_draw
-    }
-    volatile = _closure([*outputs, *implicit], resampled | set(changed), frozen)
-    _warn_of_implicit(implicit, volatile & resampled, volatile & set(changed))
-    readable = {var for var in in_draw if var not in volatile}
+    resampled = {model[name] for name in sample} | (randoms - in_draw)
+    sources = resampled | set(changed)
+    volatile = _descendants([*outputs, *implicit], sources, frozen)
+    _warn_about_frozen(implicit, volatile & resampled, volatile & set(changed))
+    readable = in_draw - volatile
     reads = [var for var in ancestors(outputs, blockers=readable) if var in readable]
-    return Plan(
-        tuple(outputs),
-        tuple(sorted(reads, key=known.index)),
-        tuple(sorted(rv.name for rv in randoms & volatile)),
-    )
+    drawn = tuple(sorted(rv.name for rv in randoms & volatile))
+    return sorted(reads, key=known.index), drawn
 
 
-def _closure(
+def _descendants(
     graph: Sequence[Variable],
     sources: Collection[Variable],
     frozen: Collection[Variable],
 ) -> set[Variable]:
+    """The sources and what depends on them, except through frozen variables."""
+
     def parents(var: Variable) -> Sequence[Variable]:
         return var.owner.inputs if var.owner else ()
 
@@ -103,25 +89,23 @@ def _closure(
     return volatile
 
 
-def _warn_of_implicit(
-    implicit: Collection[Variable],
-    resampled: Collection[Variable],
-    changed: Collection[Variable],
+def _warn_about_frozen(
+    implicit: set[Variable], resampled: set[Variable], changed: set[Variable]
 ) -> None:
-    """Warn about random variables that keep their values although a parent does not."""
+    """Warn about random variables that are frozen although a parent is volatile."""
     reasons = []
     for rv in sorted(implicit, key=lambda rv: rv.name):
         above = set(ancestors([rv])) - {rv}
         why = []
-        if names := sorted(str(var.name) for var in above & set(changed)):
+        if names := sorted(str(var.name) for var in above & changed):
             why.append(f"{quoted(names)} changed")
-        if names := sorted(str(var.name) for var in above & set(resampled)):
+        if names := sorted(str(var.name) for var in above & resampled):
             why.append(f"{quoted(names)} is resampled")
         if why:
             reasons.append(f"`{rv.name}` ({', '.join(why)})")
     if reasons:
         warnings.warn(
-            f"{'; '.join(reasons)} keeps its given values nevertheless. List it in "
+            f"{'; '.join(reasons)} still keeps its given values. List it in "
             "sample_vars to resample it, or in freeze_vars to keep its values without "
             "this warning.",
             ImplicitFreezeWarning,
@@ -130,53 +114,55 @@ def _warn_of_implicit(
 
 
 def changed_data(
-    model: pm.Model, data: Mapping[str, Any], coords: Mapping[str, Sequence[Any]]
+    model: pm.Model,
+    outputs: Sequence[Variable],
+    data: Mapping[str, Any],
+    coords: Mapping[str, Sequence[Any]],
 ) -> list[Variable]:
-    """The data and lengths of a model that are not, or not known to be, what they were.
+    """The data that may have changed since the draws were made: data and lengths of the
+    model with another value, or with no known value then, and other shared variables,
+    which no trace records.
 
     Arguments:
-        model: the model, with its data as they are now.
-        data: values of its data by name, as they were.
-        coords: coordinates of its dimensions, as they were.
+        model: the model, with its current data.
+        outputs: a graph over the model.
+        data: values of its data by name, at the time of the draws.
+        coords: coordinates of its dimensions, at the time of the draws.
     """
-    changed = []
-    for var in model.data_vars:
-        if var.name in data:
-            if not _is_equal(var, data[var.name]):
-                changed.append(var)
-        elif isinstance(var, SharedVariable):
-            changed.append(var)
-    for dim, length in model.dim_lengths.items():
-        if isinstance(length, SharedVariable) and not _is_same(model, dim, coords):
-            changed.append(length)
-    return changed
-
-
-def unnamed_shared(model: pm.Model, outputs: Sequence[Variable]) -> list[Variable]:
-    """Shared variables of a graph that are not data of the model. A trace does not say
-    what they were."""
-    known = {*model.data_vars, *model.dim_lengths.values()}
+    lengths = {
+        dim: length
+        for dim, length in model.dim_lengths.items()
+        if isinstance(length, SharedVariable)
+    }
+    known = {*model.data_vars, *lengths.values()}
     return [
-        var
-        for var in ancestors(outputs)
-        if isinstance(var, SharedVariable)
-        and not isinstance(var.type, RandomType)
-        and var not in known
+        *(var for var in model.data_vars if not _has_value(var, data)),
+        *(n for dim, n in lengths.items() if not _has_coords(model, dim, coords)),
+        *(
+            var
+            for var in ancestors(outputs)
+            if isinstance(var, SharedVariable)
+            and not isinstance(var.type, RandomType)
+            and var not in known
+        ),
     ]
 
 
-def _is_equal(var: Variable, before: Any) -> bool:
+def _has_value(var: Variable, data: Mapping[str, Any]) -> bool:
+    """Whether the value of a variable is the one in ``data``. An expression counts as
+    unchanged: what it depends on decides."""
+    if var.name not in data:
+        return not isinstance(var, SharedVariable)
     if isinstance(var, Constant):
         now = var.data
     elif isinstance(var, SharedVariable):
         now = var.get_value(borrow=True)
     else:
-        return True  # an expression: what it depends on decides
-    same: bool = var.type.values_eq_approx(var.type.filter(before), now)
-    return same
+        return True
+    return bool(var.type.values_eq_approx(var.type.filter(data[var.name]), now))
 
 
-def _is_same(model: pm.Model, dim: str, coords: Mapping[str, Sequence[Any]]) -> bool:
+def _has_coords(model: pm.Model, dim: str, coords: Mapping[str, Sequence[Any]]) -> bool:
     if dim not in coords:
         return False
     before, now = coords[dim], model.coords.get(dim)

@@ -67,7 +67,6 @@ def constrain(
         {name: named[name] for name in var_names},
         name="constrain",
         argument="position",
-        takes_key=None,
         host_callback=host_callback,
     )
 
@@ -109,7 +108,6 @@ def unconstrain(
         position,
         name="unconstrain",
         argument="draw",
-        takes_key=None,
         further=[var.name for var in [*model.observed_RVs, *model.deterministics]],
         host_callback=host_callback,
     )
@@ -117,7 +115,8 @@ def unconstrain(
 
 @dataclass(frozen=True, repr=False)
 class Ravel:
-    """Positions as flat vectors, in the order of the model's value variables.
+    """Conversion between positions and flat vectors, in the order of the model's value
+    variables.
 
     Attributes:
         shapes: the shape and dtype of each entry of a position, by name.
@@ -133,7 +132,7 @@ class Ravel:
     def of(
         cls, start: ModelFunction, elsewhere: tuple[tuple[str, str], ...] = ()
     ) -> "Ravel":
-        """The vectors of the positions that ``start`` returns for a key."""
+        """A conversion for the positions that ``start`` returns for a key."""
         entries = shapes_of(start, jax.random.key(0))
         shapes = {name: entries[name] for name in start.outputs or ()}
         return cls(shapes, start, elsewhere)
@@ -143,10 +142,10 @@ class Ravel:
         return f"Ravel({', '.join(entries)}) of size {self.size}"
 
     def with_data(self, *args: Any, **kwargs: Any) -> "Ravel":
-        """The same for new data, on which the shapes may depend. The arguments are
-        those of `ModelFunction.with_data`."""
+        """This conversion for new data, on which the shapes may depend. The arguments
+        are those of `ModelFunction.with_data`."""
         if self.start is None:
-            raise TypeError("these are vectors of given shapes, which no data change.")
+            raise TypeError("this Ravel has fixed shapes, which no data can change.")
         return Ravel.of(self.start.with_data(*args, **kwargs), self.elsewhere)
 
     @property
@@ -221,8 +220,7 @@ def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Rave
         [1.0, 2.0]
     """
     model = resolve_model(model)
-    discrete = [var.name for var in model.discrete_value_vars]
-    if discrete:
+    if discrete := [var.name for var in model.discrete_value_vars]:
         raise ValueError(
             f"a vector of floats cannot hold the discrete variables {quoted(discrete)}."
         )

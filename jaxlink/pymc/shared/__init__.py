@@ -1,1 +1,1 @@
-"""What the functions of all rooms share: arguments, DataTrees, progress."""
+"""What all rooms share: checks of arguments, seeds, DataTrees, progress bars."""

@@ -22,7 +22,7 @@ __all__ = [
 # Values by name.
 Arrays = Mapping[str, np.ndarray]
 
-# Warnings point to the line that called jaxlink.
+# Warnings point to the user's line, outside this folder.
 HERE = (str(Path(__file__).parents[1]),)
 
 
@@ -32,20 +32,19 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
     Arguments:
         names: the user's names.
         allowed: the known names.
-        what: what a name stands for, in the singular, for the error.
+        what: what the names refer to, in the singular, for the error.
 
     Raises:
         ValueError: naming the unknown ones, with near matches.
-        TypeError: a variable stands in place of its name.
+        TypeError: one is a variable instead of its name.
     """
-    unknown = [name for name in names if name not in allowed]
-    if not unknown:
+    if not (unknown := [name for name in names if name not in allowed]):
         return
     for name in unknown:
         if isinstance(name, Variable):
             raise TypeError(
-                f"names are strings, such as {name.name!r}: a variable stands in place "
-                f"of the name of a {what}."
+                f"names are strings, such as {name.name!r}: pass the name of a {what}, "
+                "not the variable."
             )
     folded = {name.lower(): name for name in allowed}
     close = [
@@ -76,13 +75,13 @@ def check_count(value: Any, name: str, least: int) -> int:
 
 
 def check_batch_size(batch_size: Any) -> None:
-    """Raise unless it is None or a positive integer."""
+    """Raise unless ``batch_size`` is None or a positive integer."""
     if batch_size is not None:
         check_count(batch_size, "batch_size", 1)
 
 
 def device_mesh(sharding: Any) -> Mesh | None:
-    """The devices of a sharding in a row."""
+    """A mesh with one axis, over the devices of a sharding."""
     if sharding is None:
         return None
     if not isinstance(sharding, Sharding):

@@ -1,4 +1,4 @@
-"""The model of a function, and the user's call that it belongs to."""
+"""The context of a call: its model, and the function that the user called."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,8 +12,8 @@ __all__ = ["one_call", "resolve_model"]
 
 
 def one_call[F: Callable[..., Any]](function: F) -> F:
-    """``function``, which compiles several graphs in one call by the user. A warning
-    about all of them comes once, and names the function."""
+    """Wrap a function that compiles several graphs in one call by the user, so that a
+    warning about all of them comes once and names the function."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -78,10 +78,10 @@ def posterior_tree(
 
     Arguments:
         model: for coords, dims and data.
-        drawn: values and statistics by the prefix of their groups' names.
+        drawn: values and statistics, by the prefix of the names of their groups.
         names: the names of the values, in order.
         library: the module that drew them.
-        attrs: the attributes of the groups of draws.
+        attrs: the attributes of these groups.
         coords, dims: to add to the model's.
     """
     model_coords, model_dims = coords_and_dims_for_inferencedata(model)
@@ -126,8 +126,8 @@ def add_version(tree: DataTree) -> DataTree:
 
 def add_groups(tree: DataTree, new: DataTree) -> DataTree:
     """Add groups to a tree, and warn about groups that are replaced."""
-    replaced = set(tree.children) & set(new.children)
-    if replaced := replaced - {"observed_data", "constant_data"}:
+    common = tree.children.keys() & new.children.keys()
+    if replaced := common - {"observed_data", "constant_data"}:
         warnings.warn(
             f"the groups {', '.join(sorted(replaced))} of the DataTree are replaced. "
             "Pass extend_inferencedata=False to keep them.",

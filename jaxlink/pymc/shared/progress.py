@@ -1,7 +1,7 @@
 """Progress bars.
 
-They use rich directly. PyMC has bars too, but those for chains import matplotlib, which
-PyMC does not install, and the simple one shows a percentage without counts or rates.
+They use rich directly. PyMC's bars for chains import matplotlib, which PyMC does not
+install, and its simple bar shows a percentage without counts or rates.
 """
 
 from collections.abc import Callable, Iterator

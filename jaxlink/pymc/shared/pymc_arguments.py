@@ -23,12 +23,12 @@ _ADVICE = {
     "compile_kwargs": f"leave it out, {_ON_JAXLINK}",
     "fn_kwargs": f"leave it out, {_ON_JAXLINK}",
     # sample
-    "blas_cores": "XLA has threads of its own. Bound the chains that run at a time by "
+    "blas_cores": "XLA has its own threads. Limit the chains that run at a time by "
     "cores=",
     "keep_warning_stat": "there are no such objects. See the statistics `diverging` "
     "and `reached_max_treedepth` in idata.sample_stats",
-    "mp_ctx": "chains run in the threads of one process. Bound their number by cores=, "
-    'or step all in one program by chain_method="vectorized"',
+    "mp_ctx": "chains run in threads of one process. Limit their number by cores=, or "
+    'run all chains in one program by chain_method="vectorized"',
     "step": "all variables are sampled by NUTS. PyMC's step methods run on jaxlink by "
     'pm.sample(step=..., compile_kwargs={{"mode": jaxlink.MODE}})',
     "trace": "the draws are returned as a DataTree. Save it by idata.to_zarr(path) or "
@@ -45,7 +45,7 @@ _ADVICE = {
     "maxeval": "use maxiter",
     "return_raw": "use return_inferencedata=True, and the group optimizer_result",
     # fit
-    "include_transformed": "say so when you draw, by "
+    "include_transformed": "pass it when you draw: "
     "approximation.sample(include_transformed=True)",
     "obj_optimizer": "use optimizer=, such as optimizer=optax.adam(1e-3)",
     "total_grad_norm_constraint": "use optimizer=optax.chain("
@@ -53,12 +53,12 @@ _ADVICE = {
     "more_replacements": "replace the variables in the model, by pm.do",
     **dict.fromkeys(
         ["tf_n_mc", "test_optimizer", "more_tf_params"],
-        "it is about test functions, which ADVI has none of. Leave it out",
+        "it concerns test functions, which ADVI does not have. Leave it out",
     ),
     **dict.fromkeys(
         ["more_obj_params", "more_updates"],
-        "an optimization step is a JAX function without further variables. Write such "
-        "as an optax.GradientTransformation, for optimizer=",
+        "an optimization step is a JAX function without other variables. Write an "
+        "optax.GradientTransformation, and pass it as optimizer=",
     ),
 }
 

@@ -26,7 +26,7 @@ def resolve_key(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
             (which advances) is hashed to a key. Without either, the key is fresh.
 
     Raises:
-        TypeError: both are given, or one in place of the other.
+        TypeError: both are given, or one is given as the other.
         ValueError: the seed is negative.
     """
     if key is not None:
