@@ -43,8 +43,11 @@ def capture_arrays(fgraph: FunctionGraph) -> None:
     """Add an input for each constant array that is only computed with."""
     for constant in _constants(fgraph):
         nodes = [node for node, _ in fgraph.clients[constant]]
-        if not _is_literal(constant.data) and all(
-            _computes_with(node.op, constant.dtype) for node in nodes
+        is_dense = isinstance(constant.data, np.ndarray)
+        if (
+            is_dense
+            and not _is_literal(constant.data)
+            and all(_computes_with(node.op, constant.dtype) for node in nodes)
         ):
             _capture(fgraph, constant)
 
