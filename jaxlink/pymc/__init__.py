@@ -1,8 +1,8 @@
 """PyMC models as plain JAX functions, and samplers on top of them.
 
-The functions of a model (`logdensity`, `prior`, ...) are plain JAX functions of dicts
-by name; those that PyMC has too (`sample`, `sample_posterior_predictive`, ...) take its
-arguments and return the ``DataTree`` that it returns.
+A model's functions (`logdensity`, `prior`, ...) are plain JAX functions of dicts by
+name. Functions that share a name with PyMC's, such as `sample` and `find_MAP`, take the
+same arguments and return the same ``DataTree``.
 """
 
 # ruff: noqa: E402
@@ -31,7 +31,7 @@ from jaxlink.pymc.shared.context import one_call
 from jaxlink.pymc.vi.approximation import Approximation
 from jaxlink.pymc.vi.fit import fit
 
-# What compiles several functions for one call of the user's.
+# These compile several functions in one call by the user.
 sample = one_call(sample)
 fit = one_call(fit)
 find_MAP = one_call(find_MAP)  # noqa: N816

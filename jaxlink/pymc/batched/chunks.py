@@ -5,8 +5,7 @@ computed, the previous one is copied to the host, so the device holds at most tw
 chunks, however many samples there are. The key of a sample is
 ``fold_in(fold_in(key, chain), draw)``: `samples.fold_in_data` takes the numbers from
 the labels of the sample dimensions, in the order of the dimensions. So the same key
-gives the same draws for any size of the chunks, any number of devices, and for chains
-in any order.
+gives the same draws for any chunk size, any number of devices, and chains in any order.
 """
 
 import math
@@ -34,10 +33,11 @@ __all__ = [
     "held_interrupts",
 ]
 
-# XLA compiles draws 20 to 40 % faster so, and they run as fast, with the same bits.
+# At this level XLA compiles draws 20 to 40 % faster. They run as fast, and are the same
+# to the bit.
 COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
 
-# (function, key, values of one sample) -> what is wanted of it
+# (function, key, values of one sample) -> the results to keep
 Call = Callable[[Any, Any, dict[str, Any]], Mapping[str, Any]]
 # (first column, column after the last, arrays of shape (*others, columns, ...))
 Finished = Callable[[int, int, dict[str, np.ndarray]], None]
@@ -84,14 +84,14 @@ class Chunks:
         self._fn, self._key, self._call, self._hint = fn, key, call, hint
         self.outputs, each = self._compiled("outputs", self._traced)
         devices = self._mesh.size if self._mesh else 1
-        # The sizes of the chunks for which a program was compiled before.
+        # The chunk sizes that already have a compiled program.
         self._sizes: set[int] = self._compiled("sizes", set)
         if batch_size is None:
             fits = devices * max(1, budget(self._platform) // each)
             batch_size = _size(samples.size, fits, self._sizes)
         self.batch_size = -(-batch_size // devices) * devices
-        # XLA multiplies a single vector in another way than several, and rounds
-        # differently: a device never has less than two.
+        # XLA multiplies a single vector in a different way from several, and rounds
+        # differently. So each device gets at least two.
         self._filled = max(self.batch_size, 2 * devices)
         self._program: Any = None
 
@@ -155,7 +155,7 @@ class Chunks:
             everywhere = NamedSharding(self._mesh, PartitionSpec())
             key = self._key
             if key is not None and not everywhere.is_fully_addressable:
-                # Without a seed, each process has drawn a key of its own.
+                # Without a seed, each process has drawn its own key.
                 words = multihost_utils.broadcast_one_to_all(jax.random.key_data(key))
                 key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
             self._fn, self._key = _on_devices((self._fn, key), everywhere)
@@ -165,13 +165,13 @@ class Chunks:
             lambda: jax.jit(_mapped(self._call, self._mesh), compiler_options=options),
         )
         first = self._placed(0, min(self.batch_size, self.samples.size))
-        # Calls of the program find what is compiled here.
+        # Calls of the program reuse what is compiled here.
         self._program.lower(self._fn, self._key, *first).compile()
         self._sizes.add(self.batch_size)
 
     def _inputs(self, start: int, stop: int, size: int) -> Any:
-        """Ids and values of samples, the last of which is repeated to make ``size``:
-        a sampler might never accept a draw at made-up values."""
+        """Ids and values of samples, padded to ``size`` by repeating the last one: a
+        sampler might never accept a draw at made-up values."""
 
         def fill(x: np.ndarray) -> np.ndarray:
             return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
@@ -252,7 +252,7 @@ def evaluate(
 def held_interrupts() -> Iterator[None]:
     """Delay Ctrl-C until the end of the context."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # it never comes here
+        yield  # Ctrl-C never interrupts this thread
         return
     caught: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
@@ -265,8 +265,8 @@ def held_interrupts() -> Iterator[None]:
 
 
 def _size(samples: int, fits: int, compiled: Collection[int]) -> int:
-    """The size of the chunks: one for which there is a program, if that takes little
-    more time than the best one, which would have to be compiled."""
+    """The chunk size: one that already has a program, if that takes little more time
+    than the best size, which would have to be compiled."""
     best = min(fits, samples)
     near = [size for size in compiled if best / 8 <= size <= fits]
     return min(near, key=lambda size: abs(math.log(size / best)), default=best)
@@ -284,7 +284,7 @@ def _mapped(call: Call, mesh: Mesh | None = None) -> Callable[..., Any]:
     chunk = jax.vmap(at_one, in_axes=(None, None, 0, 0))
     if mesh is None:
         return chunk
-    # Each device maps over samples of its own, so nothing passes between them.
+    # Each device maps over its own samples, so devices exchange no data.
     along, whole = PartitionSpec(mesh.axis_names[0]), PartitionSpec()
     specs = (whole, whole, along, along)
     return jax.shard_map(
@@ -293,8 +293,8 @@ def _mapped(call: Call, mesh: Mesh | None = None) -> Callable[..., Any]:
 
 
 def _on_devices(tree: Any, sharding: NamedSharding) -> Any:
-    """A tree on devices of this process, and of others if the mesh has such: all have
-    the same tree, and each takes its part."""
+    """A tree on the devices of ``sharding``. If these belong to several processes, all
+    pass the same tree, and each takes its part."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
@@ -303,7 +303,7 @@ def _on_devices(tree: Any, sharding: NamedSharding) -> Any:
             words = place(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-            return jax.device_put(leaf, sharding)  # of all processes already
+            return jax.device_put(leaf, sharding)  # already on all processes
         value = np.asarray(leaf)
         return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
 
@@ -317,7 +317,7 @@ def _fetch(
 
 
 def _on_host(array: jax.Array) -> np.ndarray:
-    """The whole array, parts of which other processes may hold."""
+    """The whole array, even if other processes hold parts of it."""
     if array.is_fully_addressable:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

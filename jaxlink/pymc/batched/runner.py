@@ -40,15 +40,16 @@ class RunOptions(TypedDict, total=False):
         sharding: the devices over which samples are divided; default: one device. Only
             the sharding's devices count.
         store: a path, URL or Zarr store to which the results are written as they are
-            made. The returned tree loads them on demand.
-        store_mode: "w" replaces a store that exists; "w-", the default, refuses it.
-        memory_limit: the largest result, in bytes, that may be made without a store;
+            computed. The returned tree loads them on demand.
+        store_mode: "w" replaces an existing store; "w-", the default, raises.
+        memory_limit: the largest result, in bytes, that is allowed without a store;
             default: the memory of this machine.
 
     Raises:
-        TypeError, ValueError: one of these is wrong.
+        TypeError, ValueError: an option is wrong.
         MemoryError: the result would be larger than ``memory_limit``.
-        FileExistsError, ImportError: about the store.
+        FileExistsError: the store exists.
+        ImportError: zarr is not installed.
     """
 
     batch_size: int | None
@@ -149,13 +150,13 @@ class Run:
             fn, call, samples, key, hint: see `Chunks`.
             build: makes a tree of one level.
             description: the text of the progress bar.
-            keep: names of values of the samples that are returned unchanged.
+            keep: names of sample values to return unchanged.
             interruptible: whether the results so far are returned after Ctrl-C.
 
         Raises:
             ValueError: shapes do not match.
             MemoryError: the results take more than ``memory_limit``.
-            FileExistsError, ImportError: about the store.
+            FileExistsError, ImportError: see `RunOptions`.
             KeyboardInterrupt: unless ``interruptible``, or if there are no results yet.
         """
         kept = Samples(samples.coords, {name: samples.values[name] for name in keep})
@@ -193,14 +194,14 @@ class Run:
                 result = tree(first, last, arrays)
                 return
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they came when it was created
+                warnings.simplefilter("ignore")  # shown at creation
                 store.append(tree(first, last, arrays))
 
         if self.store is not None:
             store = ZarrStore(self.store, self.store_mode)
             width = max(1, min(total, BLOCK_BYTES * total // max(1, nbytes)))
             with warnings.catch_warnings():
-                # ArviZ doubts that there are fewer draws than chains.
+                # ArviZ warns if there are fewer draws than chains.
                 warnings.filterwarnings("ignore", "Found .* dimension to be longer")
                 empty = tree(0, 0, chunks.empty(0))
             store.create(empty, along, width)

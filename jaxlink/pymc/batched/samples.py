@@ -1,9 +1,9 @@
 """Values of variables at many samples, such as a posterior, read in parts.
 
-Samples form a grid of dimensions, such as chains and draws. Their order is that in
-which the last dimension is slowest: the first draw of all chains, the second draw of
-all chains, and so on. So a run that stops early has finished a rectangle of whole
-draws, here called columns.
+Samples form a grid, with dimensions such as chains and draws. In their order, the last
+dimension varies slowest: the first draw of all chains, the second draw of all chains,
+and so on. So a run that stops early has finished a rectangle of whole draws, here
+called columns.
 """
 
 import math
@@ -54,7 +54,7 @@ class Samples:
         return math.prod(self.shape[:-1])
 
     def part(self, first: int, last: int) -> "Samples":
-        """The columns from ``first`` to before ``last``."""
+        """The columns from ``first`` up to but excluding ``last``."""
         index = (*[slice(None)] * (len(self.shape) - 1), slice(first, last))
         *dims, along = self.coords
         coords = {dim: _labels(self.coords[dim]) for dim in dims}
@@ -83,7 +83,7 @@ class Samples:
 
     @cached_property
     def _ids(self) -> list[np.ndarray | None]:
-        """Along each dimension; ``None`` where they are 0, 1, 2, ..."""
+        """The ids along each dimension; ``None`` if they are 0, 1, 2, ..."""
         return [
             None if isinstance(labels, range) else fold_in_data(labels)
             for labels in self.coords.values()
@@ -95,14 +95,14 @@ def draw_labels(draws: Any) -> range:
 
     Raises:
         TypeError: it is not an integer.
-        ValueError: it is less than 1, or there are no keys for so many.
+        ValueError: it is less than 1, or a run has fewer keys.
     """
     draws = check_count(draws, "draws", 1)
     if draws > 2**32:
         raise ValueError(
-            f"draws is {draws:,}, but a run has keys for 2**32 = {2**32:,} draws at "
-            "most. Make several runs, each with its own key, and write each to disk by "
-            "store=PATH."
+            f"draws is {draws:,}, but a run has keys for at most 2**32 = {2**32:,} "
+            "draws. Make several runs, each with its own key, and write each to disk "
+            "with store=PATH."
         )
     return range(draws)
 
@@ -114,8 +114,8 @@ def _labels(labels: Any) -> Any:
 def grid_indices(
     shape: tuple[int, ...], start: int, stop: int, first: int = 0
 ) -> tuple[np.ndarray, ...]:
-    """Where the samples from ``start`` to before ``stop`` stand in a grid of which the
-    columns before ``first`` are cut off."""
+    """The indices of the samples from ``start`` up to but excluding ``stop``, in a grid
+    without the columns before ``first``."""
     *others, columns = shape
     numbers = np.arange(start, stop) - first * math.prod(others)
     column, *rest = np.unravel_index(numbers, (columns, *others))
@@ -143,8 +143,8 @@ def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
         cast = value.astype(dtype, copy=False) if np.isfinite(value).all() else None
         if cast is None or not np.array_equal(cast, value):
             raise ValueError(
-                f"`{name}` has dtype {dtype} in the model, but the trace has values of "
-                "it that are not integers."
+                f"`{name}` has dtype {dtype} in the model, but some of its values in "
+                "the trace are not integers."
             )
         return cast
     return value.astype(dtype)

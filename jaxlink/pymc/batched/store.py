@@ -34,8 +34,8 @@ class ZarrStore:
         self._store = os.fspath(store) if isinstance(store, os.PathLike) else store
         if mode == "w-" and self._exists(zarr):
             raise FileExistsError(
-                f"there is something at {store} already. Remove it, give another "
-                'store, or pass store_mode="w" to replace it.'
+                f"{store} already exists. Remove it, give another store, or pass "
+                'store_mode="w" to replace it.'
             )
         self._along = ""
         self._variables: dict[str, list[str]] = {}
@@ -50,7 +50,7 @@ class ZarrStore:
         return True
 
     def create(self, tree: DataTree, along: str, width: int) -> None:
-        """Write a tree without draws, which shows early whether writing works.
+        """Write a tree without draws, so that a store that cannot be written fails now.
 
         Arguments:
             tree: one level of groups, with no entries along the dimension that grows.

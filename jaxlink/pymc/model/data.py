@@ -25,7 +25,7 @@ class ModelData:
         dims: the name of each `pm.Data`, with the names of its dimensions.
         lengths: dimensions whose length is a variable of its own, with the current
             length.
-        fixed: the names of those that cannot change.
+        fixed: the names of those whose length cannot change.
         labelled: dimensions that have coordinates.
     """
 
@@ -60,8 +60,8 @@ class ModelData:
         coords: Mapping[str, Sequence[Any]],
         captured: Mapping[str, Any],
     ) -> tuple["ModelData", dict[str, Any]]:
-        """These data after a change, and what a function that captured ``captured``
-        has to take over.
+        """These data after a change, and the new values for a function that captured
+        ``captured``.
 
         Raises:
             ValueError: see `ModelFunction.with_data`.
@@ -166,6 +166,6 @@ def check_observed(model: pm.Model) -> None:
                 raise ValueError(
                     f"the observed data of `{rv.name}` have {length} along `{dim}`, "
                     f"which has {len(labels)} coordinates now. Set observed data of "
-                    "that length too, for which they must be a pm.Data, or ask for "
-                    "predictions (predictions=True), which need none."
+                    "that length too (they must be a pm.Data), or ask for predictions "
+                    "(predictions=True), which need none."
                 )

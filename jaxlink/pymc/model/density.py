@@ -40,7 +40,7 @@ def logdensity(
         jacobian: whether to add the log determinants of the transforms' Jacobians.
         sum: True returns the sum of all terms, a scalar; False a dict of the terms by
             name, with the shapes that PyMC gives them.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Raises:
         TypeError: there is no model.
@@ -84,10 +84,10 @@ def log_likelihood(
     Arguments:
         model: default: the model on the context stack.
         var_names: observed variables; default: all.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a position, as `logdensity` takes it, that returns a dict of
+        a function of a position, as in `logdensity`, that returns a dict of
         arrays by the observed variables' names.
 
     Raises:
@@ -119,10 +119,10 @@ def log_prior(
     Arguments:
         model: default: the model on the context stack.
         var_names: free random variables; default: all.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a position, as `logdensity` takes it, that returns a dict of
+        a function of a position, as in `logdensity`, that returns a dict of
         arrays by the variables' names.
 
     Raises:
@@ -170,7 +170,7 @@ def _density(
 
 def _without_checks(outputs: Variable | dict[str, Variable]) -> Any:
     named = {"": outputs} if isinstance(outputs, Variable) else outputs
-    # A copy, for a frozen model hands out the same graph each time.
+    # A copy, because a frozen model returns the same graph each time.
     fgraph = FunctionGraph(outputs=clone_replace(list(named.values())), clone=False)
     dfs_rewriter(local_remove_check_parameter).rewrite(fgraph)
     if isinstance(outputs, Variable):

@@ -1,9 +1,9 @@
 """The free variables that a gradient cannot move.
 
-A gradient-based sampler moves every continuous variable, even one whose density it
-cannot know. The density of `pymc_bart.BART`, for example, is a constant, because a step
-method of its own grows the trees. So we ask PyMC's step methods, as `pymc.sample` does.
-Only JAX knows whether a derivative exists, since JAX differentiates.
+A gradient-based sampler moves every continuous variable, even one without a usable
+density. The density of `pymc_bart.BART`, for example, is a constant, because BART's own
+step method grows the trees. So we ask PyMC's step methods, as `pymc.sample` does. Only
+JAX knows whether a derivative exists, because JAX differentiates.
 """
 
 from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ def _check(
         try:
             jax.eval_shape(slope, moved, fixed)
         except JaxlinkError:
-            raise  # it says what is wrong
+            raise  # its message says what is wrong
         except (NotImplementedError, TypeError, ValueError) as error:
             return error
         return None

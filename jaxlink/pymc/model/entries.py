@@ -12,7 +12,7 @@ from jaxlink.pymc.shared.arguments import check_names, quoted
 
 __all__ = ["Entries"]
 
-# What the spaces hold, and how to come from the other one.
+# What each space holds, and how to convert values from the other one.
 _SPACES = {
     "position": ("unconstrained values", "unconstrain(model)(draw)"),
     "draw": ("the variables' own values", "constrain(model)(position)"),

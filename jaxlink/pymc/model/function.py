@@ -56,7 +56,7 @@ class ModelFunction:
     outputs: tuple[str, ...] | None
     model_data: ModelData
     resampled: tuple[str, ...] = ()
-    # Computed once, for each call.
+    # Computed once, for all calls.
     _n_args: int = field(init=False)
     _ignores_key: bool = field(init=False)
     _take: Callable[[Any], Sequence[Any]] | None = field(init=False)
@@ -107,13 +107,13 @@ class ModelFunction:
     def _operands(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Sequence[Any]:
-        """The arguments of ``fn``. Each call computes them, so this costs little more
-        than a look at the length of the dict."""
+        """The arguments of ``fn``. Each call computes them, so this does little more
+        than check the length of the dict."""
         if kwargs or len(args) != self._n_args:
             args = self._positional(args, kwargs)
         if self._ignores_key:
             if not is_key(args[0]):
-                as_key(args[0])  # unused, but nothing else may stand here
+                as_key(args[0])  # unused, but it must be a key
             args = args[1:]
         entries = self.entries
         if entries is None or self._take is None:
@@ -225,7 +225,7 @@ class ModelFunction:
         return ModelFunction, tuple(own)
 
     def _describe(self) -> str:
-        """What ``help`` says."""
+        """The text that ``help`` shows."""
         parts = self.fn.described()
         arguments = ["key: PRNG key"] * self.takes_key
         if self.entries is not None:
@@ -254,7 +254,7 @@ def compile_model(
     further: Iterable[str] = (),
     host_callback: bool = False,
 ) -> ModelFunction:
-    """A graph over a model as a `ModelFunction`.
+    """Compile a graph over a model to a `ModelFunction`.
 
     Arguments:
         model: the model, for its random generators and data.
@@ -262,9 +262,9 @@ def compile_model(
         outputs: one variable, or a dict of variables.
         name: what the function is called.
         argument: what the dict argument is called, if there is one.
-        takes_key: whether a key comes first; ``None``: if the graph is random.
+        takes_key: whether a key comes first; ``None``: only if the graph is random.
         further: names that the dict argument may hold too.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
     """
     named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
     graph = check_lengths(model, name, inputs, list(named.values()))
@@ -306,7 +306,7 @@ def _entries(
 
 
 def _users_names(model: pm.Model) -> dict[str, str]:
-    """What a user calls the variables of graphs over a model."""
+    """The user's names for the variables of graphs over a model."""
     own = {name: name for name in model.named_vars}
     return own | {value: name for name, value in transformed_names(model)}
 
@@ -323,8 +323,8 @@ def transformed_names(model: pm.Model) -> tuple[tuple[str, str], ...]:
 def _generators(
     model: pm.Model, outputs: Sequence[Variable], inputs: Sequence[Variable]
 ) -> list[Variable]:
-    """The random generators in the order of their numbers: those of the model as its
-    variables come, whatever is asked for, and then what else the graph has."""
+    """The random generators in the order of their numbers: first the model's, in the
+    order of its variables, whatever the outputs; then any others in the graph."""
     variables = [*model.basic_RVs, *model.deterministics, *model.potentials]
     own = rng_roots(variables, [])
     return own + [rng for rng in rng_roots(outputs, inputs) if rng not in set(own)]

@@ -34,10 +34,10 @@ def initial_position(
             space. Discrete variables get no jitter.
         strategy: the strategy for variables without an initial value: the support point
             of the distribution or a draw from the prior.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a PRNG key that returns a position, as `logdensity` takes it.
+        a function of a PRNG key that returns a position, as in `logdensity`.
         Without jitter or a strategy that draws, every key gives the same position: for
         chains that start apart, pass ``jitter=True``.
 
@@ -60,7 +60,7 @@ def initial_position(
     if not isinstance(initvals, Mapping | None):
         kind = type(initvals).__name__
         raise TypeError(f"initvals must be a dict by variable or name, not a {kind}.")
-    # PyTensor does not know the arrays of xarray.
+    # PyTensor does not accept xarray's arrays.
     overrides = {
         name: np.asarray(value) if hasattr(value, "__array__") else value
         for name, value in (initvals or {}).items()

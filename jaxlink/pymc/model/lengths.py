@@ -1,8 +1,8 @@
 """The lengths of the entries of a position or a draw, checked while JAX traces.
 
-A log density sums over its terms, so an entry that is too long or too short silently
-gives a number. If the type does not say the length, the dimensions of the variable do,
-or the size with which it was made.
+A log density sums over its terms, so an entry that is too long or too short would
+silently give a number. If the type does not declare a length, it follows from the
+variable's dimensions, or from the size with which the variable was made.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ class CheckedLengths(Op):
 
 @rule(CheckedLengths, inner=True)
 def checked_lengths(op: CheckedLengths, node: Apply, link: Any) -> Linked:
-    del link  # ``inner``: operands that are known come as they are
+    del link  # ``inner``, so that known operands arrive unchanged
 
     def run(value: Any, *lengths: Any) -> Any:
         op.check(value, lengths)
@@ -106,7 +106,8 @@ def check_lengths(
 
 
 def _lengths(model: pm.Model, var: Variable) -> Lengths:
-    """The lengths of a variable that are known before the call, but not by its type."""
+    """The lengths of a variable that its type lacks, but that are known before the
+    call."""
     shape = getattr(var.type, "shape", ())
     rv = model.values_to_rvs.get(var, var)
     if all(n is not None for n in shape) or rv not in model.basic_RVs:
@@ -145,8 +146,8 @@ def _is_random(length: Variable) -> bool:
 
 
 def _offsets(transform: Any, rv: Variable) -> dict[int, int]:
-    """By how much a transform changes the length of each dimension, where it is the
-    same for all lengths."""
+    """The change that a transform makes to each dimension's length, where the change is
+    the same for all lengths."""
     offsets = []
     for n in (7, 9):
         probe = rv.type.clone(shape=(n,) * rv.type.ndim)()
@@ -166,11 +167,11 @@ def _replaced(
     memo: dict[Variable, Variable],
     inputs: Sequence[Variable],
 ) -> list[Variable]:
-    """``outputs`` with other variables in the places of some inputs. Nodes that do not
-    depend on these stay the same nodes: random generators may be among them."""
+    """``outputs`` with some inputs replaced. Nodes that do not depend on these are not
+    copied, because random generators may be among them."""
     for node in toposort(outputs, blockers=inputs):
         if any(var in memo for var in node.inputs):
             new = node.clone_with_new_inputs([memo.get(v, v) for v in node.inputs])
-            # An input may be an output of a node that has others.
+            # An input may be one of several outputs of a node.
             memo = dict(zip(node.outputs, new.outputs, strict=True)) | memo
     return [memo.get(out, out) for out in outputs]

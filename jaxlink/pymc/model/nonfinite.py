@@ -30,7 +30,7 @@ def why_unusable(
 
     Arguments:
         model: the model.
-        position: as `logdensity` takes it.
+        position: as in `logdensity`.
         logp, gradient: the log density there, which is not random, and its gradient.
         jacobian: whether it includes Jacobians.
     """
@@ -50,11 +50,11 @@ def nonfinite_terms(
 
     Arguments:
         model: the model.
-        position: as `logdensity` takes it.
+        position: as in `logdensity`.
         key: for a log density that is random.
         jacobian: whether to include Jacobians.
     """
-    # Ops that run in Python were asked for, or the density would not have compiled.
+    # The user allowed host callbacks, or the density would not have compiled.
     density = logdensity(model, jacobian=jacobian, sum=False, host_callback=True)
     terms = density(key, position) if density.takes_key else density(position)
     found = []

@@ -25,15 +25,15 @@ def prior(
 ) -> ModelFunction:
     """Draws from the prior and the prior predictive distribution.
 
-    The random generators are numbered by the model's order of variables, so what is
-    asked for never changes a draw: for one key, ``prior(model, ["a"])`` and
+    The random generators are numbered in the order of the model's variables, so
+    ``var_names`` never changes a draw: for one key, ``prior(model, ["a"])`` and
     ``prior(model)`` give the same ``a``, bit for bit.
 
     Arguments:
         model: default: the model on the context stack.
         var_names: the variables to return; default: all random variables, including
             observed ones (as draws, not as data), and deterministics.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
         a function of a PRNG key that returns a dict of one draw of each variable.
@@ -42,7 +42,7 @@ def prior(
         TypeError: there is no model.
         ValueError: the model lacks a variable of ``var_names``.
         UnsupportedOpError, DynamicShapeError: see `jaxlink.function`. An improper
-            distribution has no draws.
+            distribution cannot be sampled from.
 
     Warns:
         UserWarning: the model has Potentials, which draws ignore.
@@ -101,7 +101,7 @@ def posterior_predictive(
         given: names of the variables in a draw; default: the free random variables.
         constant_data, coords: the model's data and coordinates, by name, at the time of
             the draws, if they may have changed since; default: the current ones.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
         a function of a PRNG key and a dict of given values by name (which may hold
@@ -198,7 +198,7 @@ def _warn_of_potentials(model: pm.Model, what: str) -> None:
         names = quoted(var.name for var in model.potentials)
         warnings.warn(
             f"the model has Potentials ({names}), which {what} sampling ignores: its "
-            "draws are not from the distribution that the log density has.",
+            "draws do not follow the distribution of the log density.",
             UserWarning,
             skip_file_prefixes=HERE,
         )

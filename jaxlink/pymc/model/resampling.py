@@ -132,7 +132,7 @@ def _warn_of_implicit(
 def changed_data(
     model: pm.Model, data: Mapping[str, Any], coords: Mapping[str, Sequence[Any]]
 ) -> list[Variable]:
-    """The data and lengths of a model that are not, or not known to be, what they were.
+    """The data and lengths of a model that have changed, or may have.
 
     Arguments:
         model: the model, with its data as they are now.
@@ -153,8 +153,8 @@ def changed_data(
 
 
 def unnamed_shared(model: pm.Model, outputs: Sequence[Variable]) -> list[Variable]:
-    """Shared variables of a graph that are not data of the model. A trace does not say
-    what they were."""
+    """Shared variables of a graph that are not data of the model. A trace does not
+    record their values."""
     known = {*model.data_vars, *model.dim_lengths.values()}
     return [
         var
@@ -171,7 +171,7 @@ def _is_equal(var: Variable, before: Any) -> bool:
     elif isinstance(var, SharedVariable):
         now = var.get_value(borrow=True)
     else:
-        return True  # an expression: what it depends on decides
+        return True  # an expression: the variables it depends on decide
     same: bool = var.type.values_eq_approx(var.type.filter(before), now)
     return same
 

@@ -1,1 +1,1 @@
-"""What the functions of all rooms share: arguments, DataTrees, progress."""
+"""Code that the other packages share: arguments, DataTrees, progress."""

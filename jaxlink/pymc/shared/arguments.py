@@ -36,7 +36,7 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
 
     Raises:
         ValueError: naming the unknown ones, with near matches.
-        TypeError: a variable stands in place of its name.
+        TypeError: a variable was given instead of its name.
     """
     unknown = [name for name in names if name not in allowed]
     if not unknown:
@@ -44,8 +44,8 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
     for name in unknown:
         if isinstance(name, Variable):
             raise TypeError(
-                f"names are strings, such as {name.name!r}: a variable stands in place "
-                f"of the name of a {what}."
+                f"names are strings, such as {name.name!r}: a variable was given "
+                f"instead of the name of a {what}."
             )
     folded = {name.lower(): name for name in allowed}
     close = [
@@ -82,7 +82,7 @@ def check_batch_size(batch_size: Any) -> None:
 
 
 def device_mesh(sharding: Any) -> Mesh | None:
-    """The devices of a sharding in a row."""
+    """The devices of a sharding, in a row."""
     if sharding is None:
         return None
     if not isinstance(sharding, Sharding):

@@ -13,7 +13,7 @@ __all__ = ["one_call", "resolve_model"]
 
 def one_call[F: Callable[..., Any]](function: F) -> F:
     """``function``, which compiles several graphs in one call by the user. A warning
-    about all of them comes once, and names the function."""
+    about all of them is shown once, and names the function."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -33,7 +33,7 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
         model = pm.Model.get_context(error_if_none=False)
         if model is None:
             raise TypeError(
-                "there is no model on the context stack. Call this inside of "
+                "there is no model on the context stack. Call this inside "
                 "`with model:`, or pass model=."
             )
     if not hasattr(model, "basic_RVs"):

@@ -1,7 +1,7 @@
 """PyMC's arguments that have no effect here, and what to write instead.
 
-Functions that PyMC has too take all of its arguments, by name and by position.
-Arguments that concern PyMC's own machinery raise the errors of this module.
+Functions that share a name with PyMC's take all of PyMC's arguments, by name and by
+position. Arguments that concern PyMC's own machinery raise the errors of this module.
 """
 
 import difflib
@@ -23,16 +23,16 @@ _ADVICE = {
     "compile_kwargs": f"leave it out, {_ON_JAXLINK}",
     "fn_kwargs": f"leave it out, {_ON_JAXLINK}",
     # sample
-    "blas_cores": "XLA has threads of its own. Bound the chains that run at a time by "
-    "cores=",
+    "blas_cores": "XLA has its own threads. Limit the chains that run at the same time "
+    "with cores=",
     "keep_warning_stat": "there are no such objects. See the statistics `diverging` "
     "and `reached_max_treedepth` in idata.sample_stats",
-    "mp_ctx": "chains run in the threads of one process. Bound their number by cores=, "
-    'or step all in one program by chain_method="vectorized"',
-    "step": "all variables are sampled by NUTS. PyMC's step methods run on jaxlink by "
+    "mp_ctx": "chains run in the threads of one process. Limit their number with "
+    'cores=, or step all in one program with chain_method="vectorized"',
+    "step": "NUTS samples all variables. PyMC's step methods run on jaxlink with "
     'pm.sample(step=..., compile_kwargs={{"mode": jaxlink.MODE}})',
-    "trace": "the draws are returned as a DataTree. Save it by idata.to_zarr(path) or "
-    "idata.to_netcdf(path)",
+    "trace": "the draws are returned as a DataTree. Save it with idata.to_zarr(path) "
+    "or idata.to_netcdf(path)",
     # find_MAP
     **dict.fromkeys(
         ["use_grad", "use_hess", "use_hessp"],
@@ -45,20 +45,20 @@ _ADVICE = {
     "maxeval": "use maxiter",
     "return_raw": "use return_inferencedata=True, and the group optimizer_result",
     # fit
-    "include_transformed": "say so when you draw, by "
+    "include_transformed": "pass it when you draw: "
     "approximation.sample(include_transformed=True)",
     "obj_optimizer": "use optimizer=, such as optimizer=optax.adam(1e-3)",
     "total_grad_norm_constraint": "use optimizer=optax.chain("
     "optax.clip_by_global_norm(c), optax.adam(1e-3))",
-    "more_replacements": "replace the variables in the model, by pm.do",
+    "more_replacements": "replace the variables in the model, with pm.do",
     **dict.fromkeys(
         ["tf_n_mc", "test_optimizer", "more_tf_params"],
-        "it is about test functions, which ADVI has none of. Leave it out",
+        "it concerns test functions, which ADVI does not have. Leave it out",
     ),
     **dict.fromkeys(
         ["more_obj_params", "more_updates"],
-        "an optimization step is a JAX function without further variables. Write such "
-        "as an optax.GradientTransformation, for optimizer=",
+        "an optimization step is a JAX function without further variables. Keep them "
+        "in an optax.GradientTransformation, and pass that as optimizer=",
     ),
 }
 
@@ -126,7 +126,7 @@ def idata_options(
         the ``coords`` and ``dims`` to add to the model's.
 
     Raises:
-        ValueError: there is another entry.
+        ValueError: an entry is unknown.
     """
     given = dict(idata_kwargs or {})
     for name in ("log_likelihood", "log_prior"):
