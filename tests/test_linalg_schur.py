@@ -203,9 +203,7 @@ def test_one_failure_in_a_batch():
 @pytest.mark.parametrize("form", [ptl.schur, lambda x: ptl.qz(x, x)])
 def test_forms_have_no_gradient(form):
     fn = jaxlink.function([m], form(m)[0].sum())
-    with pytest.raises(
-        UnsupportedOpError, match="has no gradient, nor does it in PyTensor"
-    ):
+    with pytest.raises(UnsupportedOpError, match="has no gradient, as in PyTensor"):
         jax.grad(fn)(A)
 
 

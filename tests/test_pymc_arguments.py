@@ -464,5 +464,5 @@ def test_more_draws_than_memory(model, tmp_path):
             run(2**31)
     with pytest.raises(MemoryError, match=r"machine's memory.*several runs.*to_zarr"):
         walked(2**30, model=wide)
-    with pytest.raises(ValueError, match=r"less than 2\*\*31 steps"):
+    with pytest.raises(ValueError, match=r"fewer than 2\*\*31 steps"):
         walked(10**10, model=wide)

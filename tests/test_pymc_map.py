@@ -326,7 +326,7 @@ def test_minibatch():
     with pm.Model() as model:
         batch = pm.Minibatch(np.arange(10.0), batch_size=2)
         pm.Normal("y", pm.Normal("mu"), observed=batch, total_size=10)
-    with pytest.raises(ValueError, match=r"random, as pm\.Minibatch"):
+    with pytest.raises(ValueError, match=r"random, because of pm\.Minibatch"):
         find_MAP(model=model, **QUIET)
 
 

@@ -110,7 +110,7 @@ def test_pointwise_mistakes(model, trace):
         compute_deterministics(trace, var_names=["rte"], **options)
     with pytest.raises(ValueError, match="group of the DataTree is called `postrior`"):
         compute_deterministics(trace, group="postrior", **options)
-    with pytest.raises(ValueError, match="not with a group"):
+    with pytest.raises(ValueError, match="not a single group"):
         compute_deterministics(trace["posterior"], group="posterior", **options)
     with pytest.raises(ValueError, match="neither a posterior nor a prior"):
         compute_deterministics(xr.DataTree.from_dict({"x": xr.Dataset()}), **options)

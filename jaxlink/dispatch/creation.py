@@ -85,8 +85,8 @@ def arange(op: ARange, node: Any) -> Function:
             # NumPy decides how to round lengths and steps.
             values = np.arange(start, stop, step, dtype=op.dtype)
             return jnp.asarray(values.astype(canonical(op.dtype)))
-        # A symbolic length works only for a range from 0 in steps of 1. Python's range
-        # would need its number.
+        # A symbolic length works only for a range from 0 in steps of 1, because
+        # Python's range needs a number.
         is_number = isinstance(stop, int) or (start, step) != (0, 1)
         length = len(range(start, stop, step)) if is_number else stop
         steps = lax.iota(canonical(op.dtype), length)

@@ -1,7 +1,7 @@
 """Fourier transforms, as in NumPy.
 
-PyTensor stores a complex spectrum with a last axis of length 2, for the real and the
-imaginary part.
+PyTensor stores a complex spectrum with a last axis of length 2, for the real and
+imaginary parts.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Ops that only change a gradient, and functions that have none."""
+"""Ops that only change a gradient, and functions without a gradient."""
 
 from typing import Any
 

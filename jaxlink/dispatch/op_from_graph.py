@@ -48,7 +48,7 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
         return gradients, link.of_pullback()(fgraph)
 
     # A pullback may contain the Op itself (the Sylvester equation's does). So a
-    # pullback inside a pullback is linked only when someone differentiates twice.
+    # pullback inside a pullback is linked only for second derivatives.
     wanted = () if link.in_pullback else linked_pullback()[1].static
     static = {*forward.static, *(i for i in wanted if i < len(inputs))}
 
@@ -85,8 +85,8 @@ def with_pullback(op: Any, node: Any, forward: Linked, link: Any) -> Linked:
 def _cotangent(gradient: Any, computed: Any) -> Callable[[Any], Any]:
     """A function from an operand's value to its cotangent.
 
-    ``None`` is JAX's zero. An undefined gradient is nan, so that nobody mistakes it for
-    a number.
+    ``None`` is JAX's zero. An undefined gradient is nan, so that it is never mistaken
+    for a number.
     """
     if isinstance(gradient.type, DisconnectedType):
         return lambda value: None

@@ -1,4 +1,4 @@
-"""Elementary functions that in XLA lose digits, or are wrong at infinity.
+"""Elementary functions that lose digits in XLA, or are wrong at infinity.
 
 XLA computes ``sinh``, ``cosh`` and ``exp2`` as ``exp`` of a rounded sum or product. The
 rounding error grows with the argument: it is 200 units in the last place at 700.

@@ -26,8 +26,8 @@ def attained_at(x: Any, extremum: Any, axis: Any) -> Any:
 def extremum(reduce: Callable[..., Any], x: Any, axis: Any, **kwargs: Any) -> Any:
     """``jnp.max`` or ``jnp.min`` with PyTensor's derivative at ties.
 
-    Every element that attains the extremum has all of the gradient, where JAX divides
-    it among them.
+    Every element that attains the extremum gets the whole gradient. JAX would divide it
+    among them.
     """
 
     def value(x: Any) -> Any:

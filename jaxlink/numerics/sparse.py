@@ -31,7 +31,8 @@ def sums_of_rows(m: int, data: Any, y: Any, place: Any, used: Any) -> Any:
 
 
 # In reverse mode, both terms gather the same rows of a cotangent. Without the barrier,
-# XLA gathers them once, in a layout that suits one term only: three times as slow.
+# XLA gathers them once, in a layout that suits only one term, and takes three times as
+# long.
 @partial(sums_of_rows.defjvp, symbolic_zeros=True)
 def _sums_of_rows_jvp(m: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
     data, y, *rest = primals

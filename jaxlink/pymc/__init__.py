@@ -1,8 +1,8 @@
 """PyMC models as plain JAX functions, and samplers on top of them.
 
-The functions of a model (`logdensity`, `prior`, ...) are plain JAX functions of dicts
-by name; those that PyMC has too (`sample`, `sample_posterior_predictive`, ...) take its
-arguments and return the ``DataTree`` that it returns.
+A model's functions (`logdensity`, `prior`, ...) are plain JAX functions of dicts by
+name. Functions that share a name with PyMC's, such as `sample` and `find_MAP`, take the
+same arguments and return the same ``DataTree``.
 """
 
 # ruff: noqa: E402

@@ -28,9 +28,9 @@ __all__ = ["STEPS", "rewrite", "rewrite_inner"]
 
 
 def pymc_distributions(fgraph: FunctionGraph) -> None:
-    """Lower PyMC's symbolic distributions whose own graph is not enough for JAX."""
+    """Lower the symbolic distributions of PyMC whose graph is not enough for JAX."""
     if "pymc" in sys.modules:
-        # PyMC is optional: a graph has its distributions only if it is loaded.
+        # PyMC is optional: a graph has its distributions only if PyMC is loaded.
         from jaxlink.rewrites.lower_distributions import lower_distributions
 
         lower_distributions(fgraph)
@@ -69,10 +69,10 @@ STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
     stack_isomorphic,
     keep_gradients.rewrite,
     signed_bounds.rewrite,
-    join_complements.rewrite,  # so that PyTensor's rewrites stabilize these
+    join_complements.rewrite,  # so that PyTensor's rewrites stabilize the result
     pytensor_rewrites,
     join_logarithms.rewrite,
-    mask_while_scans,  # so that reads of these are selections
+    mask_while_scans,  # so that reads of a Scan's steps are selections
     absorb_masks,
     trim_scans,
     count_draws,

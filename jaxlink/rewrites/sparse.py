@@ -23,8 +23,8 @@ def distinguish_structured(fgraph: FunctionGraph, node: Any) -> list[Variable] |
     del fgraph
     if "pytensor.sparse" not in sys.modules:
         return None
-    # These imports load PyTensor's package, so do them only if it is loaded already.
-    # Our module loads JAX's, so import it only for an Op that needs it.
+    # These imports load PyTensor's sparse package, so make them only if it is already
+    # loaded. Our module loads JAX's, so import it only for an Op that needs it.
     from pytensor.sparse.basic import DenseFromSparse
     from pytensor.sparse.math import SpSum
 

@@ -9,8 +9,7 @@ length depends on the number of steps. The graph nearly always reads either all 
 * The initial values replace the operand that is a buffer with room for all steps.
 * If every output keeps only last rows, the loop can end on a condition, or after a
   number of steps that the graph computes.
-* A loop that ends on a condition, and of which more is read, keeps all steps that it
-  could make.
+* If a loop ends on a condition and more is read, it keeps all steps that it could make.
 
 The rewrite declines an output if neither ``pytensor.scan`` nor its gradient made its
 buffer. The Loop then works on that buffer.
@@ -67,7 +66,8 @@ class Read:
         return self.number - (0 if self.of_steps else depth)
 
     def depends_on_n_steps(self, depth: int) -> bool:
-        """Whether the number of rows depends on it, in a loop without a condition."""
+        """Whether the number of rows depends on ``n_steps``, in a loop without a
+        condition."""
         return self.kind == "tail" and self.number > (0 if self.of_steps else depth)
 
 
@@ -285,7 +285,8 @@ def _value_of_padded(
     values and all steps that the loop could make.
 
     Arguments:
-        ends: the index where the rows made end, by the number of initial values.
+        ends: the index after the last row that was made, by the number of initial
+            values.
     """
     if read.kind == "length":
         return pt.tensor_from_scalar(ends[0 if read.of_steps else depth])

@@ -9,8 +9,8 @@ value written to all elements of a mask. All other indices may be traced.
 A known index out of bounds raises an IndexError. It does so at compile time if the type
 declares the length. If the index is traced, the plain function cannot raise: reading
 returns nan (the least integer, the greatest unsigned integer, True), and writing does
-nothing. Under ``checkify`` it raises. A slice of known length must lie within the
-array; both of its bounds may count from the end. NumPy would shorten one that does not.
+nothing. Under ``checkify`` it raises. A slice of known length must lie within the array
+(both of its bounds may count from the end). NumPy would shorten a slice that does not.
 Here the whole slice is then out of bounds.
 """
 

@@ -1,4 +1,4 @@
-"""Products of matrices, among them the BLAS calls that PyTensor's rewrites make."""
+"""Products of matrices, including the BLAS calls that PyTensor's rewrites make."""
 
 from typing import Any
 

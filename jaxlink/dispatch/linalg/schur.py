@@ -1,12 +1,12 @@
 """Schur forms, QZ, and the Sylvester equation between Schur forms.
 
-On a CPU JAX calls LAPACK for the Schur form. It has neither QZ, nor Schur on an
-accelerator, nor an order of the eigenvalues, so for these PyTensor's own ``Op.perform``
-(SciPy) calls LAPACK on the host. That has a price: each call waits for Python, an
-accelerator sends its matrices to the host and waits for the factors, and `jax.export`
-refuses a program that calls the host.
+On a CPU JAX calls LAPACK for the Schur form. It has no QZ and no Schur form on an
+accelerator, and it cannot order the eigenvalues. For these, PyTensor's own
+``Op.perform`` (SciPy) calls LAPACK on the host. That has a price: each call waits for
+Python, an accelerator sends its matrices to the host and waits for the factors, and
+`jax.export` refuses a program that calls the host.
 
-The bases are not unique, and a rounding error may change them altogether. So they have
+The bases are not unique, and a rounding error may change them completely. So they have
 no gradient, as in PyTensor. TRSYL has one, and so do functions that use the bases
 (`solve_sylvester`, `solve_discrete_are`).
 """
@@ -76,7 +76,7 @@ def _on_host(op: Any, node: Any, dtypes: list[np.dtype]) -> Function:
     """``op.perform`` as a function of JAX arrays: one call for a whole batch."""
 
     def perform(*matrices: Any) -> tuple[Any, ...]:
-        if not all(np.isfinite(x).all() for x in matrices):  # QZ does not look
+        if not all(np.isfinite(x).all() for x in matrices):  # QZ does not check
             n = len(matrices[0])
             return tuple(np.full((n,) * out.type.ndim, np.nan) for out in node.outputs)
         cells: list[list[Any]] = [[None] for _ in node.outputs]

@@ -40,7 +40,7 @@ def in_lapack_dtype(
 
 
 def check_square(node: Any, x: Any, operand: int = 0) -> None:
-    """Raise unless ``x``, which stands for an operand of ``node``, is square."""
+    """Raise unless ``x``, the value of an operand of ``node``, is square."""
     if x.shape[0] != x.shape[1]:
         raise np.linalg.LinAlgError(
             f"{type(node.op).__name__} needs a square matrix, but "
@@ -96,6 +96,6 @@ def without_gradient(fn: Function, what: str) -> Function:
     return undifferentiable(
         fn,
         UnsupportedOpError,
-        f"{what} has no gradient, nor does it in PyTensor. Wrap its operands in "
+        f"{what} has no gradient, as in PyTensor. Wrap its operands in "
         "pytensor.gradient.disconnected_grad if they are constants of the gradient.",
     )

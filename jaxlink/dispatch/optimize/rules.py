@@ -1,6 +1,6 @@
 """Minima and roots of inner graphs, differentiated by the implicit function theorem.
 
-F(x, p) is the equations, or the gradient of the objective. The solution x(p) of
+F(x, p) stands for the equations, or the objective's gradient. The solution x(p) of
 F(x, p) = 0 has dx/dp = -(dF/dx)^-1 dF/dp, whichever solver finds it. So
 `jax.lax.custom_root` differentiates F at the solution, in forward and reverse mode, and
 never the solver. As in PyTensor, the start and the bracket have no gradient.

@@ -1,4 +1,4 @@
-"""SciPy's optimisers, by way of optimistix's solvers.
+"""SciPy's optimisers, implemented with optimistix's solvers.
 
 Each function takes a `Problem` and a start. It returns a point, and whether that point
 is a solution. We check the point itself by SciPy's criterion, because a solver that

@@ -37,8 +37,8 @@ def check_parameter_value(op: Any, node: Any, link: Any) -> Function:
 
 
 class StackedCheck(CheckParameterValue):
-    """The checks of a stack. A condition is a scalar, or a vector whose element *i* is
-    about element *i* of the value."""
+    """The checks of a stack. A condition is a scalar, or a vector whose element *i*
+    applies to element *i* of the value."""
 
     __props__ = CheckParameterValue.__props__
 
@@ -51,8 +51,8 @@ class StackedCheck(CheckParameterValue):
 
 
 def stacked_check(node: Any) -> StackedCheck | None:
-    """The check of ``node`` for a whole stack, if there is one: a check that -inf can
-    replace, of a float."""
+    """The check of ``node`` for a whole stack, if ``node`` checks a float that -inf can
+    replace."""
     op = node.op
     if type(op) is not CheckParameterValue or not op.can_be_replaced_by_ninf:
         return None

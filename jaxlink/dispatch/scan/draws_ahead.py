@@ -27,20 +27,20 @@ LARGEST = 2**22
 
 
 class StandardDraw(NamedTuple):
-    """A draw of a step that can be made ahead."""
+    """A draw in a step that can be made ahead."""
 
     sampler: LocationScale
     shape: tuple[int, ...]
     dtype: str
 
 
-# For each random generator that a loop carries: its draws in a step, in their order.
-# None stands for a draw that cannot be made ahead.
+# For each random generator that a loop carries: its draws in a step, in order. None
+# stands for a draw that cannot be made ahead.
 Plan = list[list[StandardDraw | None]]
 
 
 def plan(scan: Any) -> Plan:
-    """What can be made ahead of a Scan."""
+    """The draws of a Scan that can be made ahead."""
     inputs = scan.inner_untraced_sit_sot(scan.fgraph.inputs)
     return [_draws_along(scan.fgraph, var) for var in inputs]
 
@@ -84,7 +84,7 @@ def draw_ahead(planned: Plan, streams: Sequence[Any], n_steps: int) -> list[list
 
 def _along(draws: list[StandardDraw | None], stream: Stream, n_steps: int) -> list[Any]:
     if str(jax.random.key_impl(stream.key)) != "threefry2x32":
-        return []  # other bits under vmap
+        return []  # it draws other bits under vmap
     first = jnp.asarray(stream.count, np.uint32)
     steps = jnp.arange(n_steps, dtype=np.uint32) * np.uint32(len(draws))
 
@@ -99,7 +99,7 @@ def _along(draws: list[StandardDraw | None], stream: Stream, n_steps: int) -> li
 
 
 def with_draws(streams: Sequence[Any], drawn: Sequence[Sequence[Any]]) -> list[Any]:
-    """The generators of one step, with its draws."""
+    """The generators of one step, with the draws made ahead for it."""
     return [
         replace(stream, drawn=tuple(some)) if some else stream
         for stream, some in zip(streams, drawn, strict=True)

@@ -2,8 +2,8 @@
 
 `jaxlink.values.bcoo` explains how JAX represents a matrix, and what "stored", "absent"
 and "structured" mean. If the number of stored elements depends on values, the data and
-indices from ``csm_properties(x)`` have the greatest length that is possible. The unused
-end is 0, and ``indptr`` says where it begins.
+indices from ``csm_properties(x)`` have the greatest possible length. The unused end is
+0, and ``indptr`` says where it begins.
 """
 
 from dataclasses import replace

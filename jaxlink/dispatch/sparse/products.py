@@ -1,8 +1,8 @@
 """Products with sparse matrices: gather, multiply, add up at the rows.
 
-SciPy finds out while it multiplies which elements the product of two sparse matrices
+While SciPy multiplies two sparse matrices, it finds out which elements the product
 stores. A JAX program must fix their number before it runs. So the product has an entry
-for each pair of its operands' entries, or for each of its elements, whichever is less.
+for each pair of its operands' entries, or for each of its elements, whichever is fewer.
 """
 
 from dataclasses import replace

@@ -50,8 +50,9 @@ def eig(x: Any) -> tuple[Any, Any]:
 def _eig_jvp(primals: Any, tangents: Any) -> Any:
     """Perturbation theory: with C = inv(V) dX V, the values move by its diagonal, and
     vector j by C[i, j] / (value j - value i) along vector i (Golub and Van Loan,
-    "Matrix Computations", 4th ed., 7.2.4). How far it moves along itself follows from
-    LAPACK's convention: its length is one, and its largest element is real.
+    "Matrix Computations", 4th ed., 7.2.4). The movement of vector j along itself
+    follows from LAPACK's convention: its length is one, and its largest element is
+    real.
     """
     values, vectors = eig(*primals)
     (dx,) = tangents

@@ -13,7 +13,7 @@ def adjoint(x: Any) -> Any:
 
 
 def mirror(x: Any, lower: bool, transpose: Callable[[Any], Any] = adjoint) -> Any:
-    """The Hermitian (or symmetric) matrix that has one triangle of ``x``."""
+    """The Hermitian (or symmetric) matrix that shares one triangle with ``x``."""
     if lower:
         return jnp.tril(x) + transpose(jnp.tril(x, -1))
     return jnp.triu(x) + transpose(jnp.triu(x, 1))

@@ -16,7 +16,7 @@ __all__ = ["least_squares", "solve_general"]
 
 def solve_general(a: Any, b: Any) -> tuple[Any, Any]:
     """The solution for a vector or a matrix (nan if ``a`` is singular), and whether
-    ``a`` is regular. The gradient takes one more solve, but no other factorization."""
+    ``a`` is regular. The gradient takes one more solve, but no new factorization."""
     if b.ndim == 1:
         x, ok = solve_general(a, b[:, None])
         return x[:, 0], ok
@@ -33,10 +33,10 @@ def solve_general(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def least_squares(x: Any, y: Any, rcond: Any) -> tuple[Any, Any, Any, Any]:
-    """Least squares by the singular values, as LAPACK's gelsd.
+    """Least squares by the singular values, as in LAPACK's gelsd.
 
     A singular value counts if it is larger than rcond times the largest. If rcond is
-    not between 0 and 1, the rounding unit replaces it.
+    not between 0 and 1, the unit roundoff replaces it.
 
     Returns:
         The solution, the residuals, the rank and the singular values. The residuals are

@@ -12,7 +12,8 @@ __all__ = ["solve_quasi_triangular_sylvester"]
 def solve_quasi_triangular_sylvester(a: Any, b: Any, c: Any) -> Any:
     """X with A X + X B = C, for A and B in Schur form: real ones may have 2x2 blocks.
 
-    Elements below are not read. The gradient takes one more solve.
+    Elements below the diagonal, or for real forms below the first subdiagonal, are not
+    read. The gradient takes one more solve.
     """
     used = -1 if c.dtype.kind == "f" else 0
     a, b = jnp.triu(a, used), jnp.triu(b, used)

@@ -62,7 +62,8 @@ def lu_solve_tridiagonal(
 def _solve_lower(dl: Any, swaps: Any, b: Any, transposed: bool) -> Any:
     """Solve with L, elimination by elimination, or with its transpose in reverse order.
 
-    Each acts on rows i and i + 1. The one that the next step shares is carried.
+    Each elimination acts on rows i and i + 1. The loop carries the row that the next
+    elimination also acts on.
     """
 
     def forward(upper: Any, step: Any) -> Any:

@@ -100,11 +100,11 @@ def _proposals(shape: Shape, n: Array, p: Array, q: Array) -> Propose:
 
 
 def multinomial(key: Array, shape: Shape, dtype: Any, n: Any, p: Any) -> Array:
-    """Each category takes a binomial count of the trials that earlier ones left.
+    """Each category takes a binomial count of the trials that earlier categories left.
 
-    Its probability is relative to its own and those of later categories. So the last
-    category that is possible takes all remaining trials, and the sum of the
-    probabilities does not matter.
+    Its probability is relative to the sum of its own and the later ones. So the last
+    possible category takes all remaining trials, and the sum of all probabilities does
+    not matter.
     """
     integer = canonical(np.int64)
     n = jax.lax.stop_gradient(jnp.asarray(n))

@@ -69,7 +69,7 @@ class LocationScale:
         return self.scaled(self.standard(key, shape, dtype), loc, scale)
 
     def scaled(self, drawn: Array, loc: Array, scale: Array) -> Array:
-        """The draw from a standard one that was made before."""
+        """The draw, given a standard draw."""
         return loc + non_negative(scale) * drawn
 
 

@@ -1,4 +1,4 @@
-"""Samplers that are based on gamma draws.
+"""Samplers based on gamma draws.
 
 A draw x of shape alpha is d (1 + t)**3 exp(b), with d and t as in Marsaglia and Tsang
 (2000), doi:10.1145/358407.358414. If alpha < 1, d and t are those for alpha + 1, and

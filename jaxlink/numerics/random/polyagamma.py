@@ -45,9 +45,9 @@ from jaxlink.numerics.random.standard import open_uniform
 # The largest h that is drawn by rejection, with a piece for each unit of h.
 MOST_PIECES = 16
 # If h log(1 + exp(-c)) is less than this, we use the inverse Gaussian draw itself,
-# which is wrong for at most this part of all draws.
+# which is wrong for at most this fraction of draws.
 NEGLIGIBLE = 1e-12
-# For h <= 1, about exp(-pi**2 x / 2) of the pieces lie beyond x.
+# For h <= 1, a fraction of about exp(-pi**2 x / 2) of the pieces lies beyond x.
 PIECES_END = 8.0
 # The number of terms of A(x) for x up to PIECES_END. Later terms are below 1e-17.
 TERMS = 26

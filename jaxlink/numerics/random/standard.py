@@ -30,7 +30,7 @@ def open_uniform(key: Array, shape: Shape, dtype: Any) -> Array:
 
 
 def tail_uniform(key: Array, shape: Shape, dtype: Any) -> tuple[Array, Array]:
-    """Uniform draws as the half they fall into and the distance from that half's end.
+    """Uniform draws, as the half they fall into and the distance from its outer end.
 
     No random bit is lost, and the tail has its own exponent. So a quantile function is
     as fine in both tails as the bits allow: 2**-33 in 32 bits, while JAX's uniform

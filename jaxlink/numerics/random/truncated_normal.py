@@ -90,7 +90,7 @@ def _body_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
 def _tail_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
     """The distance of the quantile from ``near`` >= FAR.
 
-    A part exp(-drop(t)) of the tail beyond near is beyond near + t, with drop(t) =
+    A fraction exp(-drop(t)) of the tail beyond near is beyond near + t, with drop(t) =
     near t + t**2 / 2 + log(hazard(near + t) / hazard(near)). drop is convex, so
     Newton's steps descend to the solution from a start that is too large.
     """
@@ -112,7 +112,7 @@ def _tail_quantile(above: Array, tail: Array, near: Array, far: Array) -> Array:
 
 
 def _narrow_quantile(above: Array, tail: Array, near: Array, width: Array) -> Array:
-    """The quantile as a part of the width, with its probability by quadrature."""
+    """The quantile as a fraction of the width, with its probability by quadrature."""
     nodes, weights = np.polynomial.legendre.leggauss(4)
 
     def density(part: Array) -> Array:

@@ -42,10 +42,10 @@ def of_standard(
 
     Arguments:
         standard: the sampler of the truncated standard distribution.
-        to: from a value inside the support, and the parameters, to the standard
+        to: maps a value inside the support, and the parameters, to the standard
             variable.
         back: the inverse of ``to``.
-        support: from the parameters to the ends of the support and a value between.
+        support: maps the parameters to the ends of the support and a value between.
         ends: the standard variable at the ends of the support.
         positive: the indices of the parameters, after the standard distribution's own,
             that must be positive.

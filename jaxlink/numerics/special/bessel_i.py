@@ -11,7 +11,7 @@ __all__ = ["i0", "i1"]
 
 
 def _i1_by_x(x: Any) -> Any:
-    """I0 - I1 / x, where JAX has inf - inf far out."""
+    """I0 - I1 / x. At infinity, JAX would compute inf - inf."""
     far = jnp.isinf(x)
     y = jnp.where((x == 0) | far, 1, x)
     slope = jnp.exp(abs(y)) * (special.i0e(y) - special.i1e(y) / y)

@@ -16,7 +16,7 @@ _SLOPE = -2 / math.sqrt(math.pi)
 
 
 def erfcx(x: Any) -> Any:
-    """JAX's; far out the series DLMF 7.12.1."""
+    """JAX's function; far out, the series DLMF 7.12.1."""
     # jax < 0.12: its erfcx has a gap far out.
     far = x > 8
     # Element by element, because JAX 0.12 has no second derivative for an array.

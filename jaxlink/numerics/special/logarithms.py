@@ -13,7 +13,7 @@ from jaxlink.numerics.special.calculus import smooth
 
 __all__ = ["log1mexp", "ndtri_exp", "xlog1py", "xlogy"]
 
-# Python floats, which take on the dtype of what they meet.
+# Python floats, which take the dtype of the arrays that they are combined with.
 LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
 
 
@@ -57,7 +57,7 @@ def _ndtri_exp_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def _ratio(x: Any, y: Any) -> Any:
-    """x / y, and zero where x is: there x log(y) is zero for any y."""
+    """x / y, and zero where x is zero: there x log(y) is zero for any y."""
     zero = x == 0
     return jnp.where(zero, 0, x / jnp.where(zero, 1, y))
 

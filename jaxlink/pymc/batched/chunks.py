@@ -5,8 +5,7 @@ computed, the previous one is copied to the host, so the device holds at most tw
 chunks, however many samples there are. The key of a sample is
 ``fold_in(fold_in(key, chain), draw)``: `samples.fold_in_data` takes the numbers from
 the labels of the sample dimensions, in the order of the dimensions. So the same key
-gives the same draws for any size of the chunks, any number of devices, and for chains
-in any order.
+gives the same draws for any chunk size, any number of devices, and chains in any order.
 """
 
 import math
@@ -152,7 +151,7 @@ class Chunks:
             everywhere = NamedSharding(self._mesh, PartitionSpec())
             key = self._key
             if key is not None and not everywhere.is_fully_addressable:
-                # Without a seed, each process has drawn a key of its own.
+                # Without a seed, each process has drawn its own key.
                 words = multihost_utils.broadcast_one_to_all(jax.random.key_data(key))
                 key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
             self._fn, self._key = _on_devices((self._fn, key), everywhere)
@@ -301,7 +300,7 @@ def _on_devices(tree: Any, sharding: NamedSharding) -> Any:
             words = place(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-            return jax.device_put(leaf, sharding)  # of all processes already
+            return jax.device_put(leaf, sharding)  # already on all processes
         value = np.asarray(leaf)
         return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
 

@@ -46,7 +46,7 @@ class RunOptions(TypedDict, total=False):
             default: the memory of this machine.
 
     Raises:
-        TypeError, ValueError: one of these is wrong.
+        TypeError, ValueError: an option is wrong.
         MemoryError: the result would be larger than ``memory_limit``.
         FileExistsError: the store exists.
         ImportError: ``store`` needs zarr.
@@ -139,7 +139,7 @@ class Run:
             fn, call, samples, key, hint: see `Chunks`.
             build: makes a tree of one level.
             description: the text of the progress bar.
-            keep: names of values of the samples that are returned unchanged.
+            keep: names of sample values to return unchanged.
             interruptible: whether the results so far are returned after Ctrl-C.
 
         Raises:

@@ -49,7 +49,7 @@ class Samples:
         return math.prod(self.shape[:-1])
 
     def part(self, first: int, last: int) -> "Samples":
-        """The columns from ``first`` to before ``last``."""
+        """The columns from ``first`` up to but excluding ``last``."""
         index = (*[slice(None)] * (len(self.shape) - 1), slice(first, last))
         *_, (along, labels) = self.coords.items()
         coords = {**self.coords, along: labels[first:last]}
@@ -137,7 +137,7 @@ def _cast(name: str, value: np.ndarray, dtype: Any) -> np.ndarray:
         is_finite = np.isfinite(value).all()
         if not (is_finite and np.array_equal(value.astype(dtype), value)):
             raise ValueError(
-                f"`{name}` has dtype {dtype} in the model, but the trace has values of "
-                "it that are not integers."
+                f"`{name}` has dtype {dtype} in the model, but some of its values in "
+                "the trace are not integers."
             )
     return value.astype(dtype)

@@ -1,8 +1,8 @@
 """`find_MAP`: the mode of a posterior, by `scipy.optimize` with JAX's derivatives.
 
-Under `jaxlink.MODE`, PyMC's own function would differentiate in PyTensor. It would not
-know JAX's keys, nor which terms of a density are not finite. So we call SciPy here, and
-leave the tree to PyMC.
+Under `jaxlink.MODE`, PyMC's own function would differentiate in PyTensor. It would know
+neither JAX's keys nor which terms of a density are not finite. So we call SciPy here,
+and PyMC only makes the tree.
 """
 
 import warnings
@@ -38,7 +38,8 @@ from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
 __all__ = ["find_MAP"]
 
-# What each method takes besides the value; after the gradient, in SciPy's words.
+# What each method takes besides the value, by SciPy's names: nothing, the gradient, or
+# the gradient and one of the others.
 _METHODS = {
     **dict.fromkeys(["Nelder-Mead", "Powell", "COBYLA", "COBYQA"], None),
     **dict.fromkeys(["L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "basinhopping"], "jac"),
@@ -89,7 +90,7 @@ def find_MAP(  # noqa: N802
             method is "Powell", which rounds them.
         use_grad, use_hess, use_hessp, backend, compile_kwargs: for PyMC's own backends;
             refused, with a hint about what to use instead.
-        initvals: initial values, as `initial_position` takes them.
+        initvals: initial values, as in `initial_position`.
         jitter: whether to add a draw from U(-1, 1), in unconstrained space, to each
             entry that is optimized.
         jitter_max_retries: how often to draw another jitter if the density is not
@@ -107,7 +108,7 @@ def find_MAP(  # noqa: N802
         model: default: the model on the context stack.
         tol: the method's tolerance for stopping. Default: the method's own, but 1e-6
             for "L-BFGS-B" in 32 bits.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
         options: further options of the method, such as ``maxiter``.
 
     Returns:
@@ -144,7 +145,7 @@ def find_MAP(  # noqa: N802
     if isinstance(method, Mapping):
         raise TypeError("method must be a name: pass a start as initvals=.")
     if compute_hessian and not return_inferencedata:
-        raise ValueError("compute_hessian=True goes with return_inferencedata=True.")
+        raise ValueError("compute_hessian=True needs return_inferencedata=True.")
     transformed, further = idata_options("find_MAP", idata_kwargs)
     if include_transformed is None:
         include_transformed = transformed
@@ -198,7 +199,7 @@ def find_MAP(  # noqa: N802
     if not return_inferencedata:
         kept = get_default_varnames(values, include_transformed)
         return {name: values[name] for name in kept}
-    # PyMC has no public name for what makes its tree.
+    # The function that makes PyMC's tree has no public name.
     from pymc.tuning.starting import _map_to_inference_data, _MAPFit
 
     mode = DictToArrayBijection.map({name: position[name] for name in names})
@@ -225,8 +226,8 @@ def _names(model: pm.Model, vars: Sequence[Any] | None) -> list[str]:
         chosen = {var.name for var in model.continuous_value_vars} - assigned
         if any(fixed) and chosen:
             _warn(
-                f"{fixed} stay at their initial values. Say in vars= which variables "
-                "to optimize."
+                f"{fixed} stay at their initial values. Pass the variables to optimize "
+                "as vars=."
             )
     else:
         given = [vars] if isinstance(vars, str | Variable) else vars
@@ -303,7 +304,7 @@ def _minimize(
         if further != "jac":
             local[further] = getattr(objective, further)
     if method == "L-BFGS-B" and local["tol"] is None and objective.precision > 1e-10:
-        local["tol"] = 1e-6  # its own is finer than what a density of 32 bits can tell
+        local["tol"] = 1e-6  # its default is finer than 32 bits can resolve
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Unknown solver options")
         try:
@@ -317,8 +318,8 @@ def _minimize(
 
 
 def _covariance(objective: Objective, x: np.ndarray) -> np.ndarray:
-    """The inverse Hessian, with eigenvalues clipped to what is not zero to rounding.
-    (PyMC's takes the rounding to be that of PyTensor's floats, not of JAX's.)"""
+    """The inverse Hessian. Eigenvalues below the rounding error are raised to it. (PyMC
+    assumes the rounding error of PyTensor's floats, not of JAX's.)"""
     hessian = objective.hess(x)
     eigenvalues, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     least = np.abs(eigenvalues).max() * len(eigenvalues) * objective.precision
@@ -327,6 +328,6 @@ def _covariance(objective: Objective, x: np.ndarray) -> np.ndarray:
         _warn(
             "the Hessian is not positive definite (its smallest eigenvalue is "
             f"{eigenvalues.min():.3g}), so this may be a saddle point. The covariance "
-            "was made with its eigenvalues clipped."
+            "uses clipped eigenvalues."
         )
     return (vectors / np.maximum(eigenvalues, least)) @ vectors.T

@@ -26,13 +26,13 @@ class Objective:
 
     Arguments:
         model: the model.
-        position: the initial position; entries that are not optimized keep it.
+        position: the initial position; entries that are not optimized stay there.
         names: the value variables to optimize, in the order of the vector.
         bar: shows the progress.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Attributes:
-        flat: from the optimized entries to a vector and back.
+        flat: maps the optimized entries to a vector and back.
         best, best_value: the vector with the smallest value so far, and that value;
             before any evaluation, the initial vector and infinity.
         precision: the machine epsilon of the last evaluation.
@@ -53,9 +53,8 @@ class Objective:
         self._density = expose_constants(density)
         if density.takes_key:
             raise ValueError(
-                "the log density of this model is random, as pm.Minibatch makes it, so "
-                "it has no maximum: build the model with the data themselves, or use "
-                "fit."
+                "the log density of this model is random, because of pm.Minibatch, so "
+                "it has no maximum: build the model with all of the data, or use fit."
             )
         chosen = {name: position[name] for name in names}
         self.flat = Ravel(
@@ -95,7 +94,7 @@ class Objective:
         """Restart at another position."""
         chosen = {name: position[name] for name in self.flat.shapes}
         self._fixed = {name: x for name, x in position.items() if name not in chosen}
-        # By NumPy, since JAX may have no type that holds integers and floats.
+        # In NumPy, because JAX may have no dtype that holds both integers and floats.
         parts = [np.asarray(entry, float).ravel() for entry in chosen.values()]
         self.best = np.concatenate(parts)
         self.best_value = np.inf
@@ -143,7 +142,7 @@ class Objective:
 
 
 class _Programs(NamedTuple):
-    """Jitted functions of a vector, the density and the entries that stay."""
+    """Jitted functions of a vector, the density and the fixed entries."""
 
     value: Any
     value_and_gradient: Any

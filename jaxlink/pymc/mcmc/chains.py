@@ -5,7 +5,7 @@ host takes the draws, shows the progress, and can be interrupted.
 
 The keys: chain *i* has ``fold_in(key, i)``, folded once more with the purpose of a draw
 (`INITIAL_POSITION`, `STEPPING`, `TUNING`), and step *t* folds in *t*. So a draw
-depends on its chain and its step alone.
+depends only on its chain and its step.
 """
 
 import os
@@ -28,11 +28,11 @@ __all__ = ["INITIAL_POSITION", "STEPPING", "Chains", "Rows", "Update", "chain_ke
 # What the keys of a chain are for.
 INITIAL_POSITION, STEPPING, TUNING = range(3)
 
-# How long a call takes, in seconds: what Ctrl-C and the progress bar have to wait for.
+# The target length of a call, in seconds. Ctrl-C and the progress bar wait this long.
 CALL = 0.25
 
 Rows = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-# As `MCMCProgress.update`.
+# The signature of `MCMCProgress.update`.
 Update = Callable[[int, Any, Mapping[str, Any]], None]
 
 
@@ -58,7 +58,7 @@ class Chains:
         key: the key of the run.
         placements: where the chains run.
         steps: the number of steps of each chain.
-        skip: the number of first steps of which nothing is kept.
+        skip: the number of initial steps that are not kept.
         capacity: the largest number of steps of one call.
         cores: the number of placements that run at the same time; default: the number
             of CPU cores.
@@ -107,7 +107,7 @@ class Chains:
             state, *there = program(*args)
             return state, placement.give(there)
 
-        # In the caller's thread, since a thread may have other settings of JAX.
+        # In the caller's thread, because a new thread may have other JAX settings.
         states, there = zip(*map(init, range(len(self._placements))), strict=True)
         logps, gradients = jax.tree.map(lambda *parts: np.concatenate(parts), *there)
         return list(states), logps, gradients
@@ -159,7 +159,7 @@ class Chains:
                 for chain, diverging in enumerate(stats["diverging"]):
                     last = {name: stat[chain, -1] for name, stat in stats.items()}
                     update(chain, diverging, last)
-                # What a call costs without any step must not be most of its time.
+                # The fixed cost of a call must not be most of its time.
                 fits = (CALL + 4 * overhead) / max(perf_counter() - began, 1e-6)
                 count = max(1, int(count * min(2, fits)))
                 count = min(count, self._capacity, self._steps - done)
@@ -197,7 +197,7 @@ class Chains:
             self._made[program_id] = (
                 program_around(args, identity, make) if outlives else make()
             )
-        # The same arguments find the same executable again.
+        # Equal arguments reuse the executable.
         return self._made[program_id].lower(*args).compile()
 
 
@@ -227,8 +227,8 @@ def _advance(
     first: jax.Array,
     count: jax.Array,
 ) -> tuple[Any, Any]:
-    """``count`` steps of one chain, of which ``first`` is the number of the first. What
-    comes back is of length ``capacity``, and filled up to ``count``."""
+    """Make ``count`` steps of one chain, from step ``first`` on. The results have
+    length ``capacity``, and are filled up to ``count``."""
     density = _wide(log_density, shapes)
     kept = jax.eval_shape(values, shapes)
 

@@ -1,4 +1,4 @@
-"""What a sampler has drawn, on the host."""
+"""A sampler's draws, on the host."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from jaxlink.pymc.shared.arguments import Arrays
 
 __all__ = ["Draws"]
 
-# What the statistics are stored as, whatever precision they were computed in.
+# The dtypes of the stored statistics, whatever precision they were computed in.
 _STATS: dict[str, Any] = {
     "diverging": np.bool_,
     "step_size": np.float64,
@@ -31,7 +31,7 @@ class Draws:
     Arguments:
         shapes: the shapes of the values of one step.
         chains, tune, draws: the number of each; warm-up steps come first.
-        skip: the number of first steps that are not kept.
+        skip: the number of initial steps that are not kept.
 
     Raises:
         MemoryError: they do not fit in the memory of this machine.
@@ -51,7 +51,7 @@ class Draws:
         each += [np.dtype(dtype).itemsize for dtype in _STATS.values()]
         advice = (
             "Ask for fewer draws or fewer var_names, or make several runs, and save "
-            "each by idata.to_zarr(path)."
+            "each with idata.to_zarr(path)."
         )
         check_memory(math.prod(kept) * sum(each), advice)
         self._values = {

@@ -27,9 +27,9 @@ class InitialPositions:
     Arguments:
         model: the model.
         chains: the number of chains.
-        initvals: as `initial_position` takes them, or a list with one for each chain.
+        initvals: as in `initial_position`, or a list with one for each chain.
         jitter: whether to add jitter.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Raises:
         ValueError: there is not one set of initial values for each chain, or a value
@@ -60,7 +60,7 @@ class InitialPositions:
         default = self._make()
         key = jax.random.key(0)
         self.shapes: dict[str, Any] = shapes_of(default, key)
-        # Chains that share their values share the compiled function.
+        # Chains with the same initial values share the compiled function.
         made: dict[int, ModelFunction] = {}
         for given in of_chains:
             if given and id(given) not in made:
@@ -103,7 +103,7 @@ def find_initial_states(
         initial: draws the positions.
         keys: a key for each chain.
         retries: how often a chain may try again.
-        init_states: from positions of all chains, stacked, to the states, the log
+        init_states: maps the stacked positions of all chains to the states, the log
             densities and the gradients.
 
     Returns:

@@ -109,8 +109,8 @@ def blackjax_kernel(
     metric_init, metric_update, metric_final = mass_matrix_adaptation(
         options.get("is_mass_matrix_diagonal", True)
     )
-    # Rows (in a window that adapts the metric, at the end of such a window); one row
-    # more, so that it can be indexed without any warm-up.
+    # One row per warm-up step: whether its window adapts the metric, and whether such a
+    # window ends there. An extra row, so that it can be indexed without any warm-up.
     with jax.numpy_dtype_promotion("standard"):
         schedule = jnp.asarray([*build_schedule(tune).tolist(), (0, 0)], bool)
 
@@ -258,8 +258,7 @@ def _strong(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), tree)
 
 
-# From the number of warm-up steps, the target acceptance rate and the sampler's own
-# options to its kernel.
+# (number of warm-up steps, target acceptance rate, the sampler's own options) -> kernel
 KERNELS: dict[str, Callable[[int, float, Mapping[str, Any]], Kernel]] = {
     "blackjax": blackjax_kernel,
     "numpyro": numpyro_kernel,

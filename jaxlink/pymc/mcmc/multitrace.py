@@ -14,10 +14,10 @@ from jaxlink.pymc.shared.arguments import Arrays
 
 __all__ = ["Callback", "Recorder"]
 
-# It gets keyword arguments: the `NDArray` trace of a chain, and a `Draw`.
+# Takes keyword arguments: the `NDArray` trace of a chain, and a `Draw`.
 Callback = Callable[..., Any]
 
-# What PyMC's NUTS calls the statistics, and `pm.to_inference_data` looks for.
+# The names of the statistics in PyMC's NUTS, which `pm.to_inference_data` looks for.
 _NAMES = {
     "lp": "model_logp",
     "acceptance_rate": "mean_tree_accept",
@@ -57,7 +57,7 @@ class Recorder:
             NDArray(
                 model=model,
                 vars=[variables[name] for name in names],
-                fn=lambda *values: values,  # they are computed already
+                fn=lambda *values: values,  # already computed
                 var_shapes={name: shapes[name].shape for name in names},
                 var_dtypes={name: shapes[name].dtype for name in names},
             )

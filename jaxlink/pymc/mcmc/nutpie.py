@@ -31,7 +31,7 @@ _STATS = {
     "maxdepth_reached": "reached_max_treedepth",
 }
 
-# The time between two looks at progress and chains, in seconds.
+# The time between two checks of the progress and the chains, in seconds.
 _POLL = 0.1
 
 
@@ -40,11 +40,11 @@ class NutpieChains:
 
     Arguments:
         log_density: a callable pytree, from a position to its log density.
-        values: from a position to the values to keep.
-        ravel: from a position to a vector and back.
+        values: maps a position to the values to keep.
+        ravel: maps a position to a vector and back.
         keys: a key for each chain.
         tune, draws: the numbers of steps of a chain.
-        skip: the number of first steps of which nothing is kept.
+        skip: the number of initial steps that are not kept.
         cores: the number of chains that run at the same time; default: all.
         target_accept: the target acceptance rate.
         options: further arguments of `nutpie.sample`.
@@ -69,7 +69,7 @@ class NutpieChains:
     ):
         self._nutpie = load("nutpie", 'nuts_sampler="nutpie"')
         self._ravel, self._keys = ravel, keys
-        # nutpie needs a warm-up: without one, it makes a step that we drop.
+        # nutpie needs a warm-up. If there is none, it makes one step, which we drop.
         self._dropped = max(1 - tune, 0)
         self._skip = skip
         self._cores = len(keys) if cores is None else cores
@@ -98,7 +98,7 @@ class NutpieChains:
         jitted = program_around(
             log_density, what, lambda: jax.jit(jax.value_and_grad(density))
         )
-        # Compiled here, since a thread of nutpie's may have other settings of JAX.
+        # Compiled here, because nutpie's threads may have other JAX settings.
         compiled = jitted.lower(vector, *leaves).compile()
 
         def evaluate(vector: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +108,8 @@ class NutpieChains:
         self._evaluate = evaluate
 
     def init_states(self, positions: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """The states of chains at their initial positions (one per row), which are the
-        positions as vectors, with their log densities and gradients."""
+        """The states of chains at their initial positions (one per row), and the log
+        densities and gradients there. A state is the position as a vector."""
         vectors = np.asarray(jax.vmap(self._ravel.ravel)(positions))
         logps, gradients = zip(*map(self._evaluate, vectors), strict=True)
         return (
@@ -130,7 +130,7 @@ class NutpieChains:
             ``(chains, 1, ...)``, for the steps that every chain made.
 
         Raises:
-            KeyboardInterrupt: after that, if it was interrupted.
+            KeyboardInterrupt: after the last yield, if the run was interrupted.
         """
         bits = jax.vmap(lambda key: jax.random.bits(key, (2,), np.uint32))(self._keys)
         seen: dict[int, Any] = {}
@@ -223,7 +223,7 @@ def _show(seen: dict[int, Any], shown: dict[int, Any], update: Update) -> None:
         if before is not None:
             steps -= before.finished_draws
             divergences -= before.divergences
-        # nutpie tells how many diverged, not which.
+        # nutpie reports how many steps diverged, not which.
         diverging = np.arange(steps) >= steps - divergences
         stats = {"step_size": now.step_size, "n_steps": now.latest_num_steps}
         update(chain, diverging, stats)

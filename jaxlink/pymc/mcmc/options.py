@@ -1,4 +1,4 @@
-"""From the arguments of `sample` to a sampler's options: NUTS's, and PyMC's init."""
+"""Read a sampler's options from the arguments of `sample`: NUTS's, and PyMC's init."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple

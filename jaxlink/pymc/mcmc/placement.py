@@ -24,8 +24,8 @@ from jaxlink.call.memory import budget
 
 __all__ = ["Placement", "placements", "steps_per_call"]
 
-# A call of so many steps costs little more than the steps. The number does not depend
-# on that of the draws, so that one program serves runs of any length.
+# A call of this many steps costs little more than the steps. The number does not depend
+# on the number of draws, so one program serves runs of any length.
 ENOUGH = 500
 
 
@@ -34,7 +34,7 @@ class Placement:
     """Chains that one program steps.
 
     Attributes:
-        chains: which chains.
+        chains: the numbers of the chains.
         whole: the sharding of arrays that all these chains share.
         along: the sharding of arrays with an axis of chains; ``None`` for a single
             chain without such an axis.
@@ -127,7 +127,7 @@ def steps_per_call(
     if batch_size is None:
         devices = jnp.zeros(()).devices() if mesh is None else set(mesh.devices.flat)
         each = sum(value.size * value.dtype.itemsize for value in kept.values())
-        # What is being computed, and what is being copied, and the statistics.
+        # One set of draws is computed while another is copied, both with statistics.
         fits = len(devices) * budget(next(iter(devices)).platform)
         batch_size = fits // (2 * (each + 64))
     return max(1, min(batch_size // chains, ENOUGH))

@@ -62,7 +62,7 @@ class MCMCProgress:
         Arguments:
             chain: the number of the chain.
             diverging: for each step since the last update, whether it diverged.
-                Warm-up steps do not count. Without any step, the clock starts.
+                Warm-up steps do not count. An update without steps starts the clock.
             stats: the ``step_size`` and ``n_steps`` of the last step.
         """
         task = self._tasks[0 if self._combined else chain]

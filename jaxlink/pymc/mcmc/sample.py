@@ -130,7 +130,7 @@ def sample(
             density, adapts in fewer steps, and keeps all positions in memory.
         target_accept: the target acceptance rate of the step size, in (0, 1); default:
             0.8.
-        initvals: initial values, as `initial_position` takes them, or a list with one
+        initvals: initial values, as in `initial_position`, or a list with one
             entry for each chain.
         init: ``jitter`` and the mass matrix in PyMC's terms: "auto" and
             "jitter+adapt_diag" (diagonal), "jitter+adapt_full" (dense), or "adapt_diag"
@@ -171,7 +171,7 @@ def sample(
             ``include_transformed``, PyMC's name for ``keep_untransformed``.
         step, trace, keep_warning_stat, mp_ctx, blas_cores, backend, compile_kwargs: for
             PyMC's own samplers; refused, with a hint about what to use instead.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
         kwargs: options of the sampler, as in ``nuts``.
 
     Returns:
@@ -216,7 +216,7 @@ def sample(
     draws = check_count(draws, "draws", 1)
     tune = check_count(1000 if tune is None else tune, "tune", 0)
     if tune + draws >= 2**31:
-        raise ValueError(f"a chain makes less than 2**31 steps, not {tune + draws:,}.")
+        raise ValueError(f"a chain makes fewer than 2**31 steps, not {tune + draws:,}.")
     cores = None if cores is None else check_count(cores, "cores", 1)
     if chains is None:
         chains = 4 if cores is None else max(2, cores)
@@ -336,7 +336,7 @@ def sample(
 def _draw(
     pieces: Iterator[Rows], drawn: Draws, recorder: Recorder | None, draws: int
 ) -> None:
-    """Draw all, or what is done until Ctrl-C."""
+    """Make all draws, or as many as are done before Ctrl-C."""
     try:
         for values, stats in pieces:
             drawn.add(values, stats)
@@ -355,7 +355,9 @@ def _draw(
 def _check_variables(model: pm.Model) -> None:
     """Raise unless NUTS can move all free variables."""
     if not model.free_RVs:
-        raise SamplingError("the model has no free variables, so nothing to sample.")
+        raise SamplingError(
+            "the model has no free variables, so there is nothing to sample."
+        )
     if any(found := variables_without_gradient(model)):
         raise ValueError(
             f"NUTS needs gradients, so it cannot move {found}. {found.advice}"
@@ -368,8 +370,8 @@ def _log_density(model: pm.Model, shapes: Shapes, host_callback: bool) -> ModelF
     density = logdensity(model, host_callback=host_callback)
     if density.takes_key:
         raise ValueError(
-            "the log density is random, as that of a model with pm.Minibatch is, so "
-            "NUTS cannot sample from it. Use jaxlink.pymc.fit, or all of the data."
+            "the log density is random, because of pm.Minibatch, so NUTS cannot sample "
+            "from it. Use jaxlink.pymc.fit, or all of the data."
         )
     check_gradient(density, shapes)
     return density
@@ -378,7 +380,7 @@ def _log_density(model: pm.Model, shapes: Shapes, host_callback: bool) -> ModelF
 def _names(
     model: pm.Model, var_names: Sequence[str] | None, transformed: bool
 ) -> list[str]:
-    """What the posterior has, in the model's order."""
+    """The names of the posterior's variables, in the model's order."""
     names = [var.name for var in model.unobserved_value_vars]
     if var_names is None:
         return list(get_default_varnames(names, transformed))

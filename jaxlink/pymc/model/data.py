@@ -159,6 +159,6 @@ def check_observed(model: pm.Model) -> None:
                 raise ValueError(
                     f"the observed data of `{rv.name}` have {length} along `{dim}`, "
                     f"which has {len(labels)} coordinates now. Set observed data of "
-                    "that length too, for which they must be a pm.Data, or ask for "
-                    "predictions (predictions=True), which need none."
+                    "that length too (they must be a pm.Data), or ask for predictions "
+                    "(predictions=True), which need none."
                 )

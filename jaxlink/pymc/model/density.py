@@ -39,7 +39,7 @@ def logdensity(
         jacobian: whether to add the log determinants of the transforms' Jacobians.
         sum: True returns the sum of all terms, a scalar; False a dict of the terms by
             name, with the shapes that PyMC gives them.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Raises:
         TypeError: there is no model.
@@ -76,10 +76,10 @@ def log_likelihood(
     Arguments:
         model: default: the model on the context stack.
         var_names: observed variables; default: all.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a position, as `logdensity` takes it, that returns a dict of
+        a function of a position, as in `logdensity`, that returns a dict of
         arrays by the observed variables' names.
 
     Raises:
@@ -110,10 +110,10 @@ def log_prior(
     Arguments:
         model: default: the model on the context stack.
         var_names: free random variables; default: all.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a position, as `logdensity` takes it, that returns a dict of
+        a function of a position, as in `logdensity`, that returns a dict of
         arrays by the variables' names.
 
     Raises:

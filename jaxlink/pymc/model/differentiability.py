@@ -96,7 +96,7 @@ def _check(
         try:
             jax.eval_shape(slope, moved, fixed)
         except JaxlinkError:
-            raise  # it says what is wrong
+            raise  # its message says what is wrong
         except (NotImplementedError, TypeError, ValueError) as error:
             return error
         return None

@@ -225,7 +225,7 @@ class ModelFunction:
         return ModelFunction, tuple(own)
 
     def _describe(self) -> str:
-        """What ``help`` says."""
+        """The text that ``help`` shows."""
         parts = self.fn.described()
         arguments = ["key: PRNG key"] * self.takes_key
         if self.entries is not None:
@@ -264,7 +264,7 @@ def compile_model(
         argument: what the dict argument is called, if there is one.
         takes_key: whether a key comes first even if the graph is not random.
         further: names that the dict argument may hold too.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
     """
     named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
     graph = check_lengths(model, name, inputs, list(named.values()))

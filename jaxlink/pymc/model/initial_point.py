@@ -34,10 +34,10 @@ def initial_position(
             space. Discrete variables get no jitter.
         strategy: the strategy for variables without an initial value: the support point
             of the distribution or a draw from the prior.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a PRNG key that returns a position, as `logdensity` takes it.
+        a function of a PRNG key that returns a position, as in `logdensity`.
         Without jitter or a strategy that draws, every key gives the same position: for
         chains that start apart, pass ``jitter=True``.
 

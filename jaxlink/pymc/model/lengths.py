@@ -166,6 +166,6 @@ def _replace(
     for node in toposort(outputs, blockers=inputs):
         if any(var in memo for var in node.inputs):
             new = node.clone_with_new_inputs([memo.get(v, v) for v in node.inputs])
-            # An input may be an output of a node that has others.
+            # An input may be one of several outputs of a node.
             memo = dict(zip(node.outputs, new.outputs, strict=True)) | memo
     return [memo.get(out, out) for out in outputs]

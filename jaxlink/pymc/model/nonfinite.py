@@ -50,7 +50,7 @@ def nonfinite_terms(
 
     Arguments:
         model: the model.
-        position: as `logdensity` takes it.
+        position: as in `logdensity`.
         key: for a log density that is random.
         jacobian: whether to include Jacobians.
     """

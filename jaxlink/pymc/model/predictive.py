@@ -33,7 +33,7 @@ def prior(
         model: default: the model on the context stack.
         var_names: the variables to return; default: all random variables, including
             observed ones (as draws, not as data), and deterministics.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
         a function of a PRNG key that returns a dict of one draw of each variable.
@@ -42,7 +42,7 @@ def prior(
         TypeError: there is no model.
         ValueError: the model lacks a variable of ``var_names``.
         UnsupportedOpError, DynamicShapeError: see `jaxlink.function`. An improper
-            distribution has no draws.
+            distribution cannot be sampled from.
 
     Warns:
         UserWarning: the model has Potentials, which draws ignore.
@@ -99,7 +99,7 @@ def posterior_predictive(
         given: names of the variables in a draw; default: the free random variables.
         constant_data, coords: the model's data and coordinates, by name, at the time of
             the draws, if they may have changed since; default: the current ones.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
         a function of a PRNG key and a dict of given values by name (which may hold

@@ -36,10 +36,10 @@ def constrain(
             variables and deterministics.
         include_transformed: whether to return the values of transformed variables, such
             as ``sigma_log__``, too.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
-        a function of a position, as `logdensity` takes it, that returns a dict.
+        a function of a position, as in `logdensity`, that returns a dict.
 
     Raises:
         TypeError: there is no model.
@@ -78,7 +78,7 @@ def unconstrain(
 
     Arguments:
         model: default: the model on the context stack.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
         a function that takes a dict of the free variables' values by name, which may
@@ -202,7 +202,7 @@ def ravel(model: pm.Model | None = None, *, host_callback: bool = False) -> Rave
     Arguments:
         model: default: the model on the context stack. All of its free random variables
             must be continuous.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Raises:
         TypeError: there is no model.

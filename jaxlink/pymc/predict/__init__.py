@@ -1,1 +1,1 @@
-"""Predictive draws, and what a model says about each sample of a trace."""
+"""Predictive draws, and log densities and deterministics at each sample of a trace."""

@@ -27,7 +27,7 @@ from jaxlink.pymc.shared.pymc_arguments import refuse
 __all__ = ["compute_deterministics", "compute_log_likelihood", "compute_log_prior"]
 
 SAMPLE_DIMS = ("chain", "draw")
-# Stands for the sample dimensions where there are none.
+# Stands in for the sample dimensions if there are none.
 _POINT = "__point__"
 
 
@@ -54,7 +54,7 @@ def compute_log_likelihood(
         model: default: the model on the context stack.
         sample_dims: the dimensions of the samples; empty for a single point.
         backend, compile_kwargs: for PyMC's own backends; refused.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
         options: see `RunOptions`.
 
     Returns:
@@ -258,14 +258,14 @@ def _added(idata: DataTree, name: str, dataset: Dataset) -> DataTree:
 
 
 def _group(dataset: Dataset | DataTree, group: str | None) -> Dataset | DataTree:
-    """The group that is meant."""
+    """The requested group, or else the default one."""
     if not isinstance(dataset, Dataset | DataTree):
         raise TypeError(
             f"dataset must be a Dataset or a DataTree, not {type(dataset).__name__}."
         )
     if not (isinstance(dataset, DataTree) and dataset.children):
         if group is not None:
-            raise ValueError("group= goes with a DataTree of groups, not with a group.")
+            raise ValueError("group= needs a DataTree of groups, not a single group.")
         return dataset
     if group is not None:
         check_names([group], list(dataset.children), "group of the DataTree")
@@ -274,6 +274,6 @@ def _group(dataset: Dataset | DataTree, group: str | None) -> Dataset | DataTree
         if name in dataset.children:
             return dataset.children[name]
     raise ValueError(
-        "the DataTree has neither a posterior nor a prior. Say which group is meant: "
+        "the DataTree has neither a posterior nor a prior. Pass one of its groups: "
         f"{quoted(dataset.children)}."
     )

@@ -59,7 +59,7 @@ def sample_prior_predictive(
         idata_kwargs: arguments for `pymc.to_inference_data`.
         backend, compile_kwargs: for PyMC's own backends; refused.
         key: a JAX PRNG key, instead of a seed.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
         options: see `RunOptions`.
 
     Returns:
@@ -175,7 +175,7 @@ def sample_posterior_predictive(
         idata_kwargs: arguments for `pymc.to_inference_data`, or
             `pymc.predictions_to_inference_data`.
         backend, compile_kwargs: for PyMC's own backends; refused.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
         options: see `RunOptions`.
 
     Returns:

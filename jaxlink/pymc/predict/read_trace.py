@@ -44,11 +44,11 @@ class TraceData:
 
 
 def read_trace(trace: Any, sample_dims: Sequence[str]) -> TraceData:
-    """Read a trace as `pm.sample_posterior_predictive` takes it.
+    """Read a trace, in any form that `pm.sample_posterior_predictive` takes.
 
     Arguments:
-        trace: a DataTree with a posterior or of one group, a Dataset, a list of points
-            or a MultiTrace.
+        trace: a DataTree with a posterior group, a single group, a Dataset, a list of
+            points or a MultiTrace.
         sample_dims: the sample dimensions of a DataTree or Dataset.
 
     Raises:
@@ -102,7 +102,7 @@ def read_dataset(
     if missing := [dim for dim in sample_dims if dim not in sizes]:
         raise ValueError(
             f"the trace has no dimension {quoted(missing)}. It has "
-            f"{quoted(map(str, sizes))}: say in sample_dims over which of them to go."
+            f"{quoted(map(str, sizes))}: name the sample dimensions in sample_dims."
         )
     _refuse_empty([sizes[dim] for dim in sample_dims])
 
@@ -110,8 +110,8 @@ def read_dataset(
         variable = dataset[name].variable
         if missing := [dim for dim in sample_dims if dim not in variable.dims]:
             raise ValueError(
-                f"`{name}` of the trace has no dimension {quoted(missing)}, along "
-                "which the samples stand."
+                f"`{name}` of the trace has no dimension {quoted(missing)}, which is a "
+                "sample dimension."
             )
         return variable.transpose(*sample_dims, ...)
 
@@ -188,8 +188,8 @@ def select_samples(trace: TraceData, names: Sequence[str], model: pm.Model) -> S
 
 
 def explain_lengths(samples: Samples, model: pm.Model) -> str:
-    """Which values are not as long as the model's dimensions are now. This may be
-    meant, or be the reason why shapes do not match."""
+    """The values whose lengths differ from those of the model's dimensions now. This
+    may be intended, or explain why shapes do not match."""
     found = []
     for name, value in samples.values.items():
         dims = model.named_vars_to_dims.get(name) or ()

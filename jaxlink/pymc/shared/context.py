@@ -33,7 +33,7 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
         model = pm.Model.get_context(error_if_none=False)
         if model is None:
             raise TypeError(
-                "there is no model on the context stack. Call this inside of "
+                "there is no model on the context stack. Call this inside "
                 "`with model:`, or pass model=."
             )
     if not hasattr(model, "basic_RVs"):

@@ -50,8 +50,8 @@ def prior_tree(
     model: pm.Model,
     idata_kwargs: Mapping[str, Any],
 ) -> DataTree:
-    """PyMC's tree of draws from the prior, of one chain. Variables keep the order of
-    ``arrays``, unlike in PyMC."""
+    """PyMC's tree of draws from the prior, with one chain. Unlike in PyMC, variables
+    keep the order of ``arrays``."""
     kwargs: dict[str, Any] = {"model": model, **idata_kwargs}
     kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
     prior = {name: array[0] for name, array in arrays.items()}

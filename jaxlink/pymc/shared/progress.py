@@ -47,7 +47,7 @@ class _Rate(ProgressColumn):
 def bars(
     show: bool, unit: str, *, ends: bool = True, theme: Theme | str | None = None
 ) -> Progress:
-    """A display without bars yet, on standard error. Each task needs a field
+    """A display on standard error, still without bars. Each task needs a field
     ``standing``, the text beside its bar.
 
     Arguments:
@@ -80,8 +80,8 @@ def progress_bar(
     *,
     theme: Theme | str | None = None,
 ) -> Iterator[Bar]:
-    """One bar, as long as the context lasts. It says "Compiling" until it is first
-    called, and times what follows.
+    """One bar, shown while the context lasts. It says "Compiling" until it is first
+    called, and measures the time from then on.
 
     Arguments:
         show, unit, theme: see `bars`.

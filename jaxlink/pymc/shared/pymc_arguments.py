@@ -1,7 +1,7 @@
 """PyMC's arguments that have no effect here, and what to write instead.
 
-Functions that PyMC has too take all of its arguments, by name and by position.
-Arguments that concern PyMC's own machinery raise the errors of this module.
+Functions that share a name with PyMC's take all of PyMC's arguments, by name and by
+position. Arguments that concern PyMC's own machinery raise the errors of this module.
 """
 
 import difflib
@@ -31,8 +31,8 @@ _ADVICE = {
     'run all chains in one program by chain_method="vectorized"',
     "step": "all variables are sampled by NUTS. PyMC's step methods run on jaxlink by "
     'pm.sample(step=..., compile_kwargs={{"mode": jaxlink.MODE}})',
-    "trace": "the draws are returned as a DataTree. Save it by idata.to_zarr(path) or "
-    "idata.to_netcdf(path)",
+    "trace": "the draws are returned as a DataTree. Save it with idata.to_zarr(path) "
+    "or idata.to_netcdf(path)",
     # find_MAP
     **dict.fromkeys(
         ["use_grad", "use_hess", "use_hessp"],
@@ -50,7 +50,7 @@ _ADVICE = {
     "obj_optimizer": "use optimizer=, such as optimizer=optax.adam(1e-3)",
     "total_grad_norm_constraint": "use optimizer=optax.chain("
     "optax.clip_by_global_norm(c), optax.adam(1e-3))",
-    "more_replacements": "replace the variables in the model, by pm.do",
+    "more_replacements": "replace the variables in the model, with pm.do",
     **dict.fromkeys(
         ["tf_n_mc", "test_optimizer", "more_tf_params"],
         "it concerns test functions, which ADVI does not have. Leave it out",
@@ -126,7 +126,7 @@ def idata_options(
         the ``coords`` and ``dims`` to add to the model's.
 
     Raises:
-        ValueError: there is another entry.
+        ValueError: an entry is unknown.
     """
     given = dict(idata_kwargs or {})
     for name in ("log_likelihood", "log_prior"):

@@ -68,7 +68,7 @@ def _looks_like_key(value: Any) -> bool:
 
 def _seed(value: Any) -> int | list[int]:
     """A seed as Python integers."""
-    is_int = isinstance(value, int | np.integer)  # also one of more than 64 bits
+    is_int = isinstance(value, int | np.integer)  # even with more than 64 bits
     numbers = [value] if is_int else np.asarray(value).ravel().tolist()
     if isinstance(value, bool | np.bool_) or not numbers:
         numbers = [None]

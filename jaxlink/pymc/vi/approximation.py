@@ -89,7 +89,7 @@ class Approximation:
         return self._dataset(self.std)
 
     def draw(self, key: Any) -> dict[str, jax.Array]:
-        """A position, as `logdensity` takes it; a plain JAX function of a PRNG key."""
+        """A position, as in `logdensity`; a plain JAX function of a PRNG key."""
         e = jax.random.normal(key, self.mean.shape, self.mean.dtype)
         return self._flat.unravel(shift_and_scale(self.mean, self.scale, e))
 
@@ -116,7 +116,7 @@ class Approximation:
             var_names: the variables to return; default: all.
             include_transformed: whether to return the values of transformed variables,
                 such as ``sigma_log__``, too.
-            host_callback: as `jaxlink.function` takes it.
+            host_callback: see `jaxlink.function`.
             options: see `RunOptions`; ``progressbar`` is False by default.
 
         Returns:
@@ -140,7 +140,7 @@ class Approximation:
             host_callback=host_callback,
         )
 
-        # Without the model, so that a program may outlive it.
+        # The program must not keep the model alive.
         drawn = replace(self, hist=np.empty(0), model=cast(Any, None))
 
         def build(arrays: Arrays, coords: Mapping[str, Any]) -> DataTree:

@@ -86,7 +86,7 @@ def fit(
             correlations.
         model: default: the model on the context stack.
         random_seed: a seed, as in PyMC; default: a fresh key.
-        start: the initial mean, as `initial_position` takes ``initvals``.
+        start: the initial mean, like the ``initvals`` of `initial_position`.
         start_sigma: the initial standard deviations in unconstrained space, by value
             variable or free random variable; default: 0.1.
         inf_kwargs: ``random_seed``, ``start`` and ``start_sigma`` in a dict.
@@ -98,14 +98,14 @@ def fit(
         obj_n_mc: PyMC's name for ``mc_samples``.
         callbacks: called with the approximation so far, the losses and the number of
             steps, after every ``chunk`` steps. StopIteration ends the optimization.
-        chunk: the number of steps between two looks at callbacks, progress and Ctrl-C.
+        chunk: the number of steps between two checks of callbacks, progress and Ctrl-C.
             Default: 100 with callbacks, otherwise as many as take about 0.2 s.
         progressbar: whether to show a progress bar.
         progressbar_theme: a rich theme for it.
         score: ignored; the losses of all steps are always kept.
         backend, include_transformed, kwargs: for PyMC's own backends; refused, with a
             hint about what to use instead.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
 
     Returns:
         an `Approximation`; after Ctrl-C, the one so far.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ADVIRun"]
 
-# Without `chunk`: the largest number of steps at a time, and the time to aim at.
+# Without `chunk`: the largest number of steps at a time, and their target time.
 _CAPACITY, _SECONDS = 10_000, 0.2
 # The bar shows the average loss over this many steps.
 _WINDOW = 1000
@@ -50,7 +50,7 @@ class ADVIRun:
         identity: equal for optimizers that do the same.
         samples: the number of draws of a step.
         n: the number of steps.
-        host_callback: as `jaxlink.function` takes it.
+        host_callback: see `jaxlink.function`.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ADVIRun:
         if state.failed:
             raise FloatingPointError(self._why_nan(state, float(new[made])))
         self._losses[self.done : self.done + made] = new[:made]
-        # From here on it counts, whenever Ctrl-C comes.
+        # From here on the steps count, even after Ctrl-C.
         self._state, self.done = state, self.done + made
         return made
 

@@ -1,8 +1,8 @@
 """Prepare a graph so that JAX's derivatives are right.
 
 `decide_once` makes the decision that chose a value also choose its cotangent. `shield`
-makes a zero cotangent stay zero. Neither changes a value, and a graph that chooses
-nothing stays unchanged.
+keeps a zero cotangent zero. Neither changes a value, and a graph that makes no choice
+stays unchanged.
 """
 
 from pytensor.graph.fg import FunctionGraph

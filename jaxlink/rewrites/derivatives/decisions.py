@@ -1,10 +1,10 @@
 """Decisions that depend on floats are made once (see `jaxlink.dispatch.decisions`).
 
 A decision is a discrete value computed from floats: a comparison, a sign, an integer
-part, an index. If two nodes read it, both read one `Decide`. If one node reads it, and
-chooses between differentiable values by it, `Decide` acts when these are
-differentiated. Comparing inputs, constants or elements of these needs no `Decide`,
-because nothing is rounded, so every recomputation agrees.
+part, an index. If two nodes read it, both read one `Decide`. If one node reads it to
+choose between differentiable values, `Decide` acts when these are differentiated. A
+comparison of inputs, constants or their elements needs no `Decide`: nothing is rounded,
+so every recomputation agrees.
 
 Ops that contain a decision (`clip`, `maximum`, `abs`, max reductions) handle it in
 their rules.
@@ -99,7 +99,7 @@ def _rounds_nothing(op: Any) -> bool:
 
 
 def _readers(fgraph: FunctionGraph, var: Variable) -> list[tuple[Any, int]]:
-    """The nodes that read ``var``, and a ``None`` for each graph output that is it."""
+    """The nodes that read ``var``, and ``None`` for each output that is ``var``."""
     outputs = sum(out is var for out in fgraph.outputs)
     clients = [(n, i) for n, i in fgraph.clients[var] if n in fgraph.apply_nodes]
     return [*clients, *[(None, 0)] * outputs]

@@ -1,21 +1,21 @@
-"""Isomorphic parts of a graph are stacked: many small nodes become few larger ones.
+"""Stack the isomorphic parts of a graph: many small nodes become a few larger ones.
 
 A Python loop over groups makes the same nodes again and again, on other variables. Each
-costs PyTensor and XLA time to compile, and the program time to run. So nodes that do
-the same in the same place are joined, level by level:
+node takes PyTensor and XLA time to compile, and the program time to run. So isomorphic
+nodes are joined, level by level:
 
     a0 = exp(x0), a1 = exp(x1), ...   ->   a = exp(stack(x0, x1, ...))
 
-and whoever needs a part takes it out of the stack. This runs before PyTensor's own
+A node that needs a part takes it out of the stack. This runs before PyTensor's own
 rewrites, which then see one node instead of many.
 
-Two nodes do the same in the same place if they are of the same Op, their operands have
-the same types and come from nodes that do the same, and they have the same height (the
-longest way from the inputs). So neither depends on the other.
+Two nodes are isomorphic if they have the same Op, their operands have the same types
+and come from isomorphic nodes, and they have the same height (the longest path from the
+inputs). So neither depends on the other.
 
-Values are the same, except that a sum over many parts is rounded in another order. The
-draws are the same to the bit, because each keeps its key. Derivatives are the same: see
-`jaxlink.rewrites.stacking.groups`.
+Values stay the same, except that a sum over many parts is rounded in another order. The
+draws are the same to the bit, because each keeps its key. Derivatives stay the same:
+see `jaxlink.rewrites.stacking.groups`.
 """
 
 from pytensor.graph.fg import FunctionGraph
@@ -44,7 +44,7 @@ def stack_isomorphic(fgraph: FunctionGraph) -> None:
         clients = fgraph.clients.get(var, ())
         if any(client not in gone for client, _ in clients):
             replaced[var] = stacks.part(same.get(var, var))
-    # From the outputs down, so that what is replaced goes at once.
+    # From the outputs down, so that replaced nodes leave the graph at once.
     fgraph.replace_all(
         list(reversed(replaced.items())),
         import_missing=True,

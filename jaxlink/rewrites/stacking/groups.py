@@ -1,4 +1,4 @@
-"""Which nodes are stacked: those that do the same in the same place."""
+"""Find the nodes to stack: those that are isomorphic."""
 
 import sys
 from collections import Counter, defaultdict
@@ -51,15 +51,16 @@ _AFFINE = (
 )
 # In elements. Larger arrays gain nothing from being copied into a stack.
 LARGEST = 4096
-# Draws cost XLA much more than other nodes. Without any, a stack must be this deep.
+# Draws cost XLA much more than other nodes. Without draws, stacks must be this deep.
 DEPTH = 4
 
 
 def find_groups(
     fgraph: FunctionGraph,
 ) -> tuple[list[list[Any]], dict[Variable, Variable]]:
-    """Nodes that do the same in the same place, from the inputs upwards; and variables
-    that are the same as an earlier one, since their nodes do the same to the same."""
+    """Groups of isomorphic nodes, from the inputs upwards; and variables that are the
+    same as an earlier one, because their nodes apply the same Op to the same operands.
+    """
     colors: dict[Variable, Hashable] = {}
     numbers: dict[Hashable, int] = {}
     heights: dict[Variable, int] = defaultdict(int)
@@ -111,7 +112,7 @@ def find_groups(
 
 
 def _families(groups: list[list[Any]], same: dict[Variable, Variable]) -> list[Any]:
-    """The groups that use one another, as lists of groups."""
+    """The groups, as lists of groups that use one another."""
     families: dict[int, list[int]] = {}
     of_node: dict[Any, int] = {}
     for i, nodes in enumerate(groups):
@@ -142,8 +143,8 @@ def _is_safe(
     """Whether derivatives of a stack are those of its parts.
 
     If one part has an infinite slope, and the cotangent that reaches it is zero, the
-    product is nan. Without a stack nothing would reach it. So what is differentiated is
-    stacked only if all parts end in the same sum, and so have the same cotangent.
+    product is nan. Without a stack no cotangent would reach it. So differentiated nodes
+    are stacked only if all parts end in the same sum, and so have the same cotangent.
     """
     nodes = {node: i for i, group in enumerate(family) for node in group}
     outs = [out for node in nodes for out in node.outputs]
@@ -164,7 +165,7 @@ def _is_safe(
 def _sums_many(
     node: Any, nodes: dict[Any, int], same: dict[Variable, Variable]
 ) -> bool:
-    """Whether ``node`` adds up many parts of one stack, so that `join_sums` takes it.
+    """Whether ``node`` adds up many parts of one stack, so that `join_sums` applies.
 
     Arguments:
         nodes: the nodes that are stacked, each with the number of its stack.
@@ -237,19 +238,19 @@ def _is_small(var: Variable) -> bool:
 
 
 def _kind_of_constant(op: Any, var: Variable) -> Hashable:
-    """Equal for constants that may be in one stack. Their types may differ, since
-    PyTensor gives a number of Python's the narrowest type that holds it."""
+    """Equal for constants that may be in one stack. Their types may differ, because
+    PyTensor gives a Python number the narrowest type that holds it."""
     shape = getattr(var.type, "shape", ())
     if isinstance(op, _AFFINE):
         return shape
     if isinstance(op, RandomVariable):
-        # XLA computes with constants in advance, and rounds differently.
+        # XLA folds constants, and rounds differently when it does.
         return value_of(var)
     return np.dtype(var.type.dtype).kind, shape
 
 
 def value_of(var: Variable) -> Hashable:
-    """What makes two shared operands the same."""
+    """Equal for two shared operands if they are the same."""
     if isinstance(var, Constant):
         return var.type, var.signature()
     return var

@@ -1,4 +1,4 @@
-"""How nodes are stacked, and how parts are taken out of a stack."""
+"""Stack nodes, and take parts out of a stack."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ __all__ = ["Stacks"]
 
 
 class Stacks:
-    """The stacks that were made.
+    """The stacks made so far.
 
     Arguments:
         same: variables that are the same as an earlier one.
 
     Attributes:
         places: for each variable, its stack and its place there.
-        streams: for each random generator after a draw, what replaces it.
+        streams: for each random generator after a draw, its replacement.
     """
 
     def __init__(self, same: dict[Variable, Variable]):
@@ -50,7 +50,7 @@ class Stacks:
         self._parts: dict[Variable, Variable] = {}
 
     def part(self, var: Variable) -> Variable:
-        """What replaces a variable that is in a stack."""
+        """The replacement for a variable that is in a stack."""
         if var in self.streams:
             return self.streams[var]
         if var not in self._parts:
@@ -89,12 +89,12 @@ class Stacks:
             self.places[node.outputs[-1]] = stack, i
 
     def _current(self, var: Variable) -> Variable:
-        """A variable, or what replaces it."""
+        """A variable, or its replacement."""
         var = self.same.get(var, var)
         return self.part(var) if var in self.places or var in self.streams else var
 
     def _in_order(self, nodes: list[Any]) -> list[Any]:
-        """In the order of the first operand that comes from one stack."""
+        """``nodes`` in the order of their first operand that comes from one stack."""
         for operands in zip(*(node.inputs for node in nodes), strict=True):
             found = self._found(operands)
             if len(found) == len(nodes) and len({stack for stack, _ in found}) == 1:
@@ -126,10 +126,10 @@ class Stacks:
         return Stack()(*parts), True
 
     def join_sums(self, fgraph: FunctionGraph) -> dict[Variable, Variable]:
-        """In sums of many terms, add up those of one stack at once.
+        """In sums of many terms, add up the terms of each stack at once.
 
         Returns:
-            the sums that were replaced, and what by.
+            the replaced sums, and their replacements.
         """
         replaced: dict[Variable, Variable] = {}
         for node in fgraph.toposort():

@@ -65,7 +65,7 @@ def spreads(*op_types: type) -> Callable[[Rule], Rule]:
 
 def spreads_by_element(*op_types: type) -> Callable[[Rule], Rule]:
     """Register a rule for ``op_types``, for a support that differs between elements.
-    Any other support is that of all operands."""
+    All operands inherit any other support."""
 
     def register(fn: Rule) -> Rule:
         @spreads(*op_types)
