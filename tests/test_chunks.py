@@ -266,8 +266,8 @@ def test_memory_estimate_counts_the_largest_operation():
 
     samples = Samples({"draw": np.arange(100)}, {"b": np.ones((100, 50))})
     chunks = chunked(samples, one)
-    small, large = (chunks._trace(n)[0].jaxpr for n in (2, 3))
-    each = bytes_per_sample(small, large)
+    traced, _, varies = chunks._trace()
+    each = bytes_per_sample(traced.jaxpr, varies)
     program = jax.jit(_mapped(chunks._call)).lower(
         chunks._fn, KEY, *chunks._inputs(0, 64, 64)
     )
@@ -285,8 +285,8 @@ def test_memory_estimate_enters_loops():
         return {"x": jax.lax.fori_loop(0, 3, body, jax.random.normal(key, (500,)))[0]}
 
     chunks = chunked(Samples({"draw": np.arange(100)}), loop)
-    small, large = (chunks._trace(n)[0].jaxpr for n in (2, 3))
-    assert bytes_per_sample(small, large) > 8 * 500 * 20
+    traced, _, varies = chunks._trace()
+    assert bytes_per_sample(traced.jaxpr, varies) > 8 * 500 * 20
 
 
 def test_default_batch_size_fits_the_budget(monkeypatch):

@@ -71,11 +71,8 @@ def _map(batch_size: int | None, fn: Any, keys: Any, args: Any) -> Any:
         return fn(key, *args)
 
     if batch_size is None:
-        few, more = (
-            jax.ShapeDtypeStruct((n, *keys.shape[1:]), keys.dtype) for n in (2, 3)
-        )
-        trace = jax.make_jaxpr(jax.vmap(one))
-        each = bytes_per_sample(trace(few).jaxpr, trace(more).jaxpr)
+        key = jax.ShapeDtypeStruct(keys.shape[1:], keys.dtype)
+        each = bytes_per_sample(jax.make_jaxpr(one)(key).jaxpr, [True])
         fits = budget(jax.default_backend()) // each
         batch_size = max(1, min(fits, len(keys)))
     return jax.lax.map(one, keys, batch_size=batch_size)

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
@@ -21,8 +22,8 @@ def budget(platform: str) -> int:
     return CPU_BYTES if platform == "cpu" else ACCELERATOR_BYTES
 
 
-def bytes_per_sample(small: Jaxpr, large: Jaxpr) -> int:
-    """An estimate of the bytes for one more sample.
+def bytes_per_sample(jaxpr: Jaxpr, varies: Sequence[bool]) -> int:
+    """An estimate of the bytes that one more sample takes if a function is mapped.
 
     It counts the inputs, the outputs twice (one chunk is computed while the previous
     one is copied to the host), and the operands and results of the largest operation.
@@ -30,29 +31,30 @@ def bytes_per_sample(small: Jaxpr, large: Jaxpr) -> int:
     factor.
 
     Arguments:
-        small, large: the function, traced for some samples and for one more.
+        jaxpr: the function, traced for one sample.
+        varies: for each of its inputs, whether it differs between samples.
     """
-    ends = [(v, w) for v, w in zip(small.invars, large.invars, strict=True)]
-    outs = [(v, w) for v, w in zip(small.outvars, large.outvars, strict=True)]
-    return max(1, _growth(ends) + 2 * _growth(outs) + _largest(small, large))
+    ends = sum(n for n, v in zip(map(_nbytes, jaxpr.invars), varies, strict=True) if v)
+    return max(1, ends + 2 * sum(map(_nbytes, jaxpr.outvars)) + _largest(jaxpr, varies))
 
 
-def _largest(small: Jaxpr, large: Jaxpr) -> int:
-    """The growth of the largest operation, at any level of nesting."""
-    growth = [0]
-    # Both are the same operations, unless one of them depends on the number of samples.
-    for a, b in zip(small.eqns, large.eqns, strict=False):
-        variables = zip([*a.invars, *a.outvars], [*b.invars, *b.outvars], strict=False)
-        growth.append(_growth(variables))
-        inner = zip(
-            jaxprs_in_params(a.params), jaxprs_in_params(b.params), strict=False
-        )
-        growth += [_largest(j, k) for j, k in inner]
-    return max(growth)
-
-
-def _growth(pairs: Any) -> int:
-    return sum(_nbytes(large) - _nbytes(small) for small, large in pairs)
+def _largest(jaxpr: Jaxpr, varies: Sequence[bool]) -> int:
+    """The bytes of what varies in the largest operation, at any level of nesting."""
+    varying = {v for v, one in zip(jaxpr.invars, varies, strict=True) if one}
+    sizes = [0]
+    for eqn in jaxpr.eqns:
+        operands = [not isinstance(v, Literal) and v in varying for v in eqn.invars]
+        if not any(operands):
+            continue
+        varying.update(eqn.outvars)
+        read = [v for v, one in zip(eqn.invars, operands, strict=True) if one]
+        sizes.append(sum(map(_nbytes, [*read, *eqn.outvars])))
+        for inner in jaxprs_in_params(eqn.params):
+            # The first operand of a `cond` is the choice.
+            last = operands[len(operands) - len(inner.invars) :]
+            same = len(last) == len(inner.invars)
+            sizes.append(_largest(inner, last if same else [True] * len(inner.invars)))
+    return max(sizes)
 
 
 def _nbytes(var: Any) -> int:

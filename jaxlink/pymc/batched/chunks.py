@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -100,12 +101,8 @@ class Chunks:
 
     def _trace_outputs(self) -> tuple[dict[str, jax.ShapeDtypeStruct], int]:
         """The outputs at one sample, and the bytes that one more sample takes."""
-        few, shapes = self._trace(2)
-        outputs = {
-            name: jax.ShapeDtypeStruct(out.shape[1:], out.dtype)
-            for name, out in shapes.items()
-        }
-        return outputs, bytes_per_sample(few.jaxpr, self._trace(3)[0].jaxpr)
+        traced, outputs, varies = self._trace()
+        return outputs, bytes_per_sample(traced.jaxpr, varies)
 
     @property
     def nbytes(self) -> int:
@@ -127,10 +124,15 @@ class Chunks:
             return str(self._mesh.devices.flat[0].platform)
         return str(next(iter(jax.numpy.zeros(()).devices())).platform)
 
-    def _trace(self, size: int) -> Any:
-        args = self._fn, self._key, *self._inputs(0, min(size, self.samples.size), size)
+    def _trace(self) -> Any:
+        """The jaxpr at one sample, the outputs, and which inputs of the jaxpr vary."""
+        fixed = self._fn, self._key
+        sample = jax.tree.map(lambda x: x[0], self._inputs(0, 1, 1))
+        varies = [False] * len(jax.tree.leaves(fixed))
+        varies += [True] * len(jax.tree.leaves(sample))
         try:
-            return jax.make_jaxpr(_mapped(self._call), return_shape=True)(*args)
+            trace = jax.make_jaxpr(partial(_at_one, self._call), return_shape=True)
+            return *trace(*fixed, *sample), varies
         except (TypeError, ValueError) as error:
             if isinstance(error, JaxlinkError):
                 raise
@@ -269,16 +271,17 @@ def _choose_size(samples: int, largest: int, compiled: Collection[int]) -> int:
     return min(near, key=lambda size: abs(math.log(size / best)), default=best)
 
 
+def _at_one(call: Call, fn: Any, key: Any, ids: Any, values: Any) -> dict[str, Any]:
+    """``call`` at one sample."""
+    if key is not None:
+        for number in ids:
+            key = jax.random.fold_in(key, number)
+    return dict(call(fn, key, values))
+
+
 def _mapped(call: Call, mesh: Mesh | None = None) -> Callable[..., Any]:
     """``call`` at the samples of a chunk, on one device or on those of ``mesh``."""
-
-    def at_one(fn: Any, key: Any, ids: Any, values: Any) -> dict[str, Any]:
-        if key is not None:
-            for number in ids:
-                key = jax.random.fold_in(key, number)
-        return dict(call(fn, key, values))
-
-    chunk = jax.vmap(at_one, in_axes=(None, None, 0, 0))
+    chunk = jax.vmap(partial(_at_one, call), in_axes=(None, None, 0, 0))
     if mesh is None:
         return chunk
     # Each device maps over its own samples, so the devices exchange nothing.
