@@ -26,7 +26,7 @@ MODELS = (
     "eight_schools",
 )
 WHAT = ("prior", "posterior", "likelihood", "sample")
-SIDES = ("jaxlink", "PyMC", "nutpie")
+SIDES = ("jaxlink", "PyMC", "nutpie", "NumPyro")
 
 
 def compare_calls(
@@ -66,9 +66,14 @@ def _in_process(
     model: str, what: str, side: str, draws: int, place: Path
 ) -> dict[str, float]:
     place.mkdir(parents=True, exist_ok=True)
+    of_jax = {
+        "JAX_COMPILATION_CACHE_DIR": str(place / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     env = {
         **os.environ,
         "JAXLINK_CACHE": str(place / "jaxlink"),
+        **(of_jax if side == "NumPyro" else {}),
         "PYTENSOR_FLAGS": f"base_compiledir={place / 'pytensor'}",
     }
     command = [sys.executable, "-m", "benchmarks.calls", model, what, side]
@@ -83,14 +88,16 @@ def _in_process(
     return result
 
 
-def _call(what: str, side: str, draws: int) -> Callable[[Any], Any]:
-    """A function that makes the call for a model."""
+def _call(name: str, what: str, side: str, draws: int) -> Callable[[Any], Any]:
+    """A function that makes the call for a model of this name."""
     import pymc as pm
 
     import jaxlink.pymc
 
     module: Any = jaxlink.pymc if side == "jaxlink" else pm
     quiet = {"progressbar": False}
+    if side == "NumPyro":
+        return partial(_numpyro, name, what, draws)
     if side == "nutpie":
         import nutpie
 
@@ -116,6 +123,16 @@ def _call(what: str, side: str, draws: int) -> Callable[[Any], Any]:
         ),
     }
     return lambda model: functions[what](_trace(model, draws), model=model, **quiet)
+
+
+def _numpyro(name: str, what: str, draws: int, model: Any) -> Any:
+    from benchmarks import numpyro_models
+
+    trace = None
+    if what in ("posterior", "likelihood"):
+        group = _trace(model, draws)["posterior"]
+        trace = {key: value.values[0] for key, value in group.items()}
+    return numpyro_models.call(name, what, draws, trace)()
 
 
 _traces: dict[int, Any] = {}
@@ -155,6 +172,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("pymc").setLevel(logging.ERROR)
 
+    if options.side == "NumPyro":
+        import numpyro
+
+        numpyro.set_host_device_count(4)  # one for each chain
+
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -170,7 +192,7 @@ def main() -> None:
         for name in ("counts", "two_poissons", "eight_schools")
     }
     build = built[options.model]
-    call = _call(options.what, options.side, options.draws)
+    call = _call(options.model, options.what, options.side, options.draws)
     model, result = build(), {}
     for name, of in (("first", model), ("second", model), ("rebuilt", build())):
         if options.what in ("posterior", "likelihood"):

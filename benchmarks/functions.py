@@ -12,6 +12,7 @@ import pymc as pm
 from jax.scipy.stats import norm
 
 import jaxlink.pymc
+from benchmarks import numpyro_models
 from benchmarks.harness import forget, medians
 from benchmarks.models import EXAMPLES, Example, half_normal, loop
 
@@ -21,6 +22,7 @@ __all__ = [
     "compare",
     "density",
     "draw",
+    "first_result",
     "loop_density",
     "loop_draw",
 ]
@@ -50,33 +52,32 @@ def density(example: Example) -> Sides:
     def in_pytensor() -> Callable[..., Any]:
         both = model.logp_dlogp_function(mode="JAX", ravel_inputs=True)
         both.set_extra_values({})
-        vector = pm.blocking.DictToArrayBijection.map(position)
+        in_order = {var.name: position[var.name] for var in model.continuous_value_vars}
+        vector = pm.blocking.DictToArrayBijection.map(in_order)
         return lambda _: both(vector)
 
-    return Sides(
-        example.name,
-        {
-            "jaxlink": lambda: jax.jit(
-                jax.value_and_grad(jaxlink.pymc.logdensity(model))
-            ),
-            "by hand": lambda: jax.jit(jax.value_and_grad(example.density)),
-            "PyTensor's JAX mode": in_pytensor,
-        },
-        (position,),
-    )
+    make: dict[str, Callable[[], Callable[..., Any]]] = {
+        "jaxlink": lambda: jax.jit(jax.value_and_grad(jaxlink.pymc.logdensity(model))),
+        "by hand": lambda: jax.jit(jax.value_and_grad(example.density)),
+        "PyTensor's JAX mode": in_pytensor,
+    }
+    if example.name in numpyro_models.MODELS:
+        make["NumPyro"] = lambda: jax.jit(
+            jax.value_and_grad(numpyro_models.density(example.name))
+        )
+    return Sides(example.name, make, (position,))
 
 
 def draw(example: Example) -> Sides:
     """One prior draw of all variables, from a model that was built."""
     model = example.build()
-    return Sides(
-        example.name,
-        {
-            "jaxlink": lambda: jax.jit(jaxlink.pymc.prior(model)),
-            "by hand": lambda: jax.jit(example.draw),
-        },
-        (jax.random.key(1),),
-    )
+    make: dict[str, Callable[[], Callable[..., Any]]] = {
+        "jaxlink": lambda: jax.jit(jaxlink.pymc.prior(model)),
+        "by hand": lambda: jax.jit(example.draw),
+    }
+    if example.name in numpyro_models.MODELS:
+        make["NumPyro"] = lambda: jax.jit(numpyro_models.draw(example.name))
+    return Sides(example.name, make, (jax.random.key(1),))
 
 
 def loop_draw(size: int) -> Sides:
@@ -126,6 +127,17 @@ def loop_density(size: int) -> Sides:
         },
         (position,),
     )
+
+
+def first_result(work: Sides, compiles: int, side: str = "jaxlink") -> float:
+    """Median seconds from the model to the first result."""
+    times = []
+    for _ in range(compiles):
+        forget()
+        start = time.perf_counter()
+        jax.block_until_ready(work.make[side]()(*work.args))
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def compare(work: Sides, compiles: int, runs: int) -> dict[str, tuple[float, float]]:

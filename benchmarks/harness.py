@@ -4,6 +4,7 @@ Both run in one process and take turns, so that other load on the machine affect
 alike. The result is the ratio of their medians.
 """
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def forget() -> None:
     """Drop all programs, so that the next call compiles again."""
     jaxlink.clear_cache()
     jax.clear_caches()
+    gc.collect()  # or what was dropped would be collected while we measure
 
 
 def medians(

@@ -28,7 +28,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import jaxlink.pymc  # noqa: E402
-from benchmarks import calls, functions  # noqa: E402
+from benchmarks import breakdown, calls, functions, numpyro_models  # noqa: E402
 from benchmarks.harness import medians  # noqa: E402
 
 DRAWS = 10_000
@@ -64,30 +64,40 @@ def measure_calls(quick: bool) -> list[Row]:
         for draws, cases in ((DRAWS, big), (500, small)):
             for what, model in cases:
                 named = f"{what}, {model}, {draws:,} draws"
+                sides = ["jaxlink", "PyMC"]
+                if model in numpyro_models.MODELS:
+                    sides.append("NumPyro")
                 for filled in (False, True):
-                    place = Path(folder) / f"{draws}-{filled}"
                     times = calls.compare_calls(
-                        *(model, what, place),
+                        *(model, what, Path(folder) / f"{draws}-{filled}"),
                         draws=draws,
                         rounds=rounds,
                         filled=filled,
+                        sides=tuple(sides),
                     )
-                    ours, theirs = times["jaxlink"], times["PyMC"]
-
-                    def row(name: str, key: str, bound: float | None) -> Row:
-                        ratio = ours[key] / theirs[key]  # noqa: B023
-                        return Row("calls", f"{named}: {name}", "PyMC", ratio, bound)  # noqa: B023
-
-                    if filled:
-                        rows.append(row("first call, caches filled", "first", 1.0))
-                    else:
-                        again = 0.3 if draws == DRAWS else 1.0
-                        rows += [
-                            row("first call, caches empty", "first", 0.6),
-                            row("second call", "second", again),
-                            row("rebuilt model", "rebuilt", again),
-                        ]
+                    rows += [
+                        Row(
+                            *("calls", f"{named}: {name}", side),
+                            *(times["jaxlink"][key] / times[side][key], bound),
+                        )
+                        for side in sides[1:]
+                        for name, key, bound in _aims(side, draws, filled)
+                    ]
     return rows
+
+
+def _aims(side: str, draws: int, filled: bool) -> list[tuple[str, str, float]]:
+    """What a row is called, the time that it compares, and what we aim at."""
+    if filled:
+        return [("first call, caches filled", "first", 1.0)]
+    if side != "PyMC":  # its second call finds JAX's programs only in some cases
+        return [("first call, caches empty", "first", 1.0)]
+    again = 0.3 if draws == DRAWS else 1.0
+    return [
+        ("first call, caches empty", "first", 0.6),
+        ("second call", "second", again),
+        ("rebuilt model", "rebuilt", again),
+    ]
 
 
 def measure_nuts(quick: bool) -> list[Row]:
@@ -100,7 +110,7 @@ def measure_nuts(quick: bool) -> list[Row]:
                 draws=500,
                 rounds=1 if quick else 3,
                 filled=False,
-                sides=("jaxlink", "PyMC", "nutpie"),
+                sides=("jaxlink", "PyMC", "nutpie", "NumPyro"),
             )
             ours = times["jaxlink"]
             rows += [
@@ -108,7 +118,7 @@ def measure_nuts(quick: bool) -> list[Row]:
                     *("NUTS", f"{model}: {key} call", side),
                     *(ours[key] / times[side][key], bound),
                 )
-                for side in ("PyMC", "nutpie")
+                for side in ("PyMC", "nutpie", "NumPyro")
                 for key, bound in (("first", 1.0), ("second", 1.0))
             ]
     return rows
@@ -168,6 +178,61 @@ def measure_loops(quick: bool) -> list[Row]:
     return rows
 
 
+def measure_growth(quick: bool) -> list[Row]:
+    """How the time to a first result grows with the number of scalar variables."""
+    small, large = (30, 300) if quick else (99, 999)
+    rows = []
+    for make in (functions.loop_draw, functions.loop_density):
+        times = [functions.first_result(make(size), 1) for size in (small, large)]
+        what = f"{'draw' if make is functions.loop_draw else 'density'}: first result"
+        over = f"{small} variables"
+        rows.append(
+            Row("growth", f"{large} variables, {what}", over, times[1] / times[0], 15.0)
+        )
+    return rows
+
+
+def measure_memory(quick: bool) -> list[Row]:
+    """Many draws in chunks, against `jax.vmap` over the function by hand."""
+    draws = DRAWS // 10 if quick else DRAWS
+    work = functions.draw(functions.EXAMPLES[2]())
+    keys = jax.random.split(jax.random.key(1), draws)
+    mine, by_hand = work.make["jaxlink"](), work.make["by hand"]()
+    programs = [
+        jax.jit(fn).lower(keys).compile()
+        for fn in (lambda k: jaxlink.map_draws(mine, k), jax.vmap(by_hand))
+    ]
+    sizes = []
+    for program in programs:
+        memory = program.memory_analysis()
+        sizes.append(memory.temp_size_in_bytes + memory.output_size_in_bytes)
+    times = medians([lambda p=p: p(keys) for p in programs], rounds=3)
+    name = f"GP prior, {draws:,} draws"
+    over = "jax.vmap by hand"
+    return [
+        Row("many draws", f"{name}: time", over, times[0] / times[1], 0.35),
+        Row("many draws", f"{name}: peak memory", over, sizes[0] / sizes[1], 0.1),
+    ]
+
+
+def measure_stages(quick: bool) -> list[Row]:
+    """The stages to the first result of a density, as shares of all stages by hand."""
+    rows = []
+    for make in functions.EXAMPLES:
+        work = functions.density(make())
+        found = breakdown.breakdown(work, rounds=2 if quick else 7)
+        whole = sum(found["by hand"].values())
+        for stage in breakdown.STAGES:
+            parts = {side: times[stage] / whole for side, times in found.items()}
+            bound = 0.1 if stage == "own rewrites" else None
+            what = f"{work.name}: {stage} (by hand {parts['by hand']:.2f})"
+            rows.append(Row("stages", what, "by hand", parts["jaxlink"], bound))
+        slowest = breakdown.slowest_passes(work, 3)
+        listed = ", ".join(f"{name} {share:.0%}" for name, share in slowest)
+        print(f"PyTensor's rewrites of {work.name}: {listed}")
+    return rows
+
+
 def measure_guard() -> list[Row]:
     """What must not get slower, with bounds that noise does not reach."""
     examples = {e.name: e for e in (make() for make in functions.EXAMPLES)}
@@ -203,6 +268,9 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "density": measure_density,
     "draw": measure_draw,
     "loops": measure_loops,
+    "growth": measure_growth,
+    "memory": measure_memory,
+    "stages": measure_stages,
 }
 
 

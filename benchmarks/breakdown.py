@@ -1,0 +1,123 @@
+"""Where the time to a first result goes: rewriting, linking, tracing, lowering, XLA."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import jax
+from pytensor.graph.fg import FunctionGraph
+
+import jaxlink.rewrites
+from benchmarks.functions import Sides
+from benchmarks.harness import forget
+from jaxlink.rewrites.pytensor_rewrites import pytensor_rewrites
+from jaxlink.rewrites.stacking import stack_isomorphic
+
+__all__ = ["STAGES", "breakdown", "slowest_passes"]
+
+STAGES = (
+    "PyTensor's rewrites",
+    "own rewrites",
+    "rest of jaxlink",
+    "tracing",
+    "lowering",
+    "XLA",
+    "call",
+)
+
+_EVENTS = {
+    "/jax/core/compile/jaxpr_trace_duration": "tracing",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": "lowering",
+    "/jax/core/compile/backend_compile_duration": "XLA",
+}
+
+
+def breakdown(work: Sides, rounds: int) -> dict[str, dict[str, float]]:
+    """Median seconds of each stage, by side: jaxlink and by hand, taking turns."""
+    found: dict[str, list[Counter[str]]] = {"jaxlink": [], "by hand": []}
+    for _ in range(rounds):
+        for side, times in found.items():
+            times.append(_once(work.make[side], work.args))
+    return {
+        side: {stage: median(one[stage] for one in times) for stage in STAGES}
+        for side, times in found.items()
+    }
+
+
+def _once(make: Callable[[], Callable[..., Any]], args: Any) -> Counter[str]:
+    forget()
+    taken: Counter[str] = Counter()
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        if event in _EVENTS:
+            taken[_EVENTS[event]] += seconds
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        with _rewrites_timed(taken):
+            start = time.perf_counter()
+            fn = make()
+            made = time.perf_counter()
+            jax.block_until_ready(fn(*args))
+            end = time.perf_counter()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    rewriting = taken["PyTensor's rewrites"] + taken["own rewrites"]
+    taken["rest of jaxlink"] = made - start - rewriting
+    taken["call"] = end - made - sum(taken[name] for name in _EVENTS.values())
+    return taken
+
+
+@contextmanager
+def _rewrites_timed(taken: Counter[str]) -> Iterator[None]:
+    """Add the seconds of the steps of the pipeline to ``taken``."""
+
+    def timed(step: Callable[[FunctionGraph], Any]) -> Callable[[FunctionGraph], Any]:
+        is_pytensors = step is pytensor_rewrites
+        stage = "PyTensor's rewrites" if is_pytensors else "own rewrites"
+
+        def run(fgraph: FunctionGraph) -> None:
+            start = time.perf_counter()
+            step(fgraph)
+            taken[stage] += time.perf_counter() - start
+
+        return run
+
+    steps = jaxlink.rewrites.STEPS
+    kept = (stack_isomorphic,)  # which is compared by identity
+    timed_steps = tuple(step if step in kept else timed(step) for step in steps)
+    jaxlink.rewrites.STEPS = timed_steps
+    try:
+        yield
+    finally:
+        jaxlink.rewrites.STEPS = steps
+
+
+def slowest_passes(work: Sides, count: int) -> list[tuple[str, float]]:
+    """PyTensor's slowest rewrites of a graph, each with its share of their time.
+
+    The shares are of the groups in which PyTensor runs its rewrites one after another.
+    """
+    graphs: list[FunctionGraph] = []
+    steps = jaxlink.rewrites.STEPS
+
+    def keep(fgraph: FunctionGraph) -> None:
+        graphs.append(fgraph.clone())
+        pytensor_rewrites(fgraph)
+
+    jaxlink.rewrites.STEPS = tuple(
+        keep if step is pytensor_rewrites else step for step in steps
+    )
+    try:
+        forget()
+        work.make["jaxlink"]()
+    finally:
+        jaxlink.rewrites.STEPS = steps
+    group, seconds, *_ = pytensor_rewrites(graphs[0])
+    pairs = [(str(one.name), t) for one, t in zip(group.data, seconds, strict=True)]
+    total = sum(seconds)
+    ranked = sorted(pairs, key=lambda pair: -pair[1])
+    return [(name, t / total) for name, t in ranked[:count]]
