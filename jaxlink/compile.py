@@ -164,7 +164,9 @@ def compile_graph(
     shown = spec.form.labels if spec.form.form == "dict" else names
     with compiling_for(fn_name if name else "jaxlink.function"):
         static = code.linked.required.keys() | code.linked.preferred
-        warn_about_64_bit(code.fgraph, shown, static)
+        ends = code.fgraph.inputs[-len(code.data) :] if code.data else []
+        small = {v for v, of in zip(ends, code.data, strict=True) if of.small}
+        warn_about_64_bit(code.fgraph, shown, static | small)
     return JAXFunction(code.program(fixed), dynamic)
 
 

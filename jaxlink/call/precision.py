@@ -71,7 +71,8 @@ def warn_about_64_bit(
     Arguments:
         fgraph: the graph.
         labels: the names of its outputs.
-        known: inputs with values known before the call; these keep 64 bits.
+        known: inputs that are no arguments or data of the user's, or that keep 64 bits
+            because their values are known before the call.
     """
     call = _call.get()
     if jax.config.jax_enable_x64 or call is None or call.warned:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from pytensor.graph.fg import FunctionGraph
+from pytensor.scalar.basic import Pow, ScalarInnerGraphOp
 from pytensor.scan.op import Scan
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import Elemwise
@@ -66,10 +67,12 @@ def _is_literal(array: np.ndarray) -> bool:
 
 
 def _computes_with(op: Any, dtype: str) -> bool:
-    """Whether an Op neither indexes by a constant of this dtype nor shapes by it."""
-    if isinstance(op, Scan | Loop | Blockwise):
-        return dtype.startswith(("float", "complex"))
-    return isinstance(op, Elemwise | Dot)
+    """Whether an Op only computes with a constant of this dtype. Rules may read the
+    value of an exponent, and of integers that count or index."""
+    if isinstance(op, Elemwise):
+        return not isinstance(op.scalar_op, Pow | ScalarInnerGraphOp)
+    is_number = dtype.startswith(("float", "complex"))
+    return is_number and isinstance(op, Dot | Blockwise | Scan | Loop)
 
 
 def _capture(fgraph: FunctionGraph, constant: TensorConstant) -> None:

@@ -187,7 +187,7 @@ MUTATIONS: dict[str, Mutation] = {
         "jaxlink/call/identity.py",
         "return array.dtype.str, array.shape, content",
         "return array.dtype.str, array.shape",
-        ("tests/test_cache.py::test_constants_are_part_of_the_identity",),
+        ("tests/test_cache.py::test_identity_of_a_graph",),
     ),
     "stack-shares-key": Mutation(
         "jaxlink/values/streams.py",
