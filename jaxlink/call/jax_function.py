@@ -28,7 +28,7 @@ from jaxlink.errors import ArgumentError
 from jaxlink.values.runtime_checks import Checks, under_checkify
 from jaxlink.values.types import describe
 
-__all__ = ["JAXFunction", "expose_constants", "program_around", "shapes_of"]
+__all__ = ["JAXFunction", "expose_constants", "program_around"]
 
 
 class JAXFunction:
@@ -261,6 +261,14 @@ class JAXFunction:
         prepared = self._program.signature.prepare(args)
         return getattr(self._program.jitted, stage)(self._data, *prepared)
 
+    def parts_of_digest(self) -> tuple[Any, ...]:
+        """What `jaxlink.call.digest` tells functions apart by."""
+        program = self._program
+        checks = program.checks.enabled, program.checks.silent
+        types = [jax.typeof(x) for x in self._data]
+        parts = program.code.parts_of_digest()
+        return (*parts, program.static_data, checks, types, self._exposed)
+
     @property
     def __name__(self) -> str:
         return self._program.signature.name
@@ -345,14 +353,6 @@ def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> 
     types = tuple(jax.typeof(leaf) for leaf in leaves)
     x64 = bool(jax.config.jax_enable_x64)
     return PROGRAMS.get_or_make((what, structure, types, x64), make)
-
-
-def shapes_of(fn: Any, *args: Any) -> Any:
-    """What `jax.eval_shape` returns for a function that is a pytree, found at once if a
-    function of equal code was traced for such arguments before."""
-    fn = expose_constants(fn)
-    made = program_around((fn, args), "shapes", lambda: jax.eval_shape(fn, *args))
-    return jax.tree.map(lambda shape: shape, made)  # a copy, which may be changed
 
 
 @dataclass(frozen=True, eq=False)

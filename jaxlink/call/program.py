@@ -87,6 +87,20 @@ class Code:
 
         return self._programs.get_or_make((static_data, enabled, silent), make)
 
+    def parts_of_digest(self) -> tuple[Any, ...]:
+        """What `jaxlink.call.digest` tells code apart by."""
+        linker = self.linker
+        return (
+            self.fgraph,
+            self.outputs,
+            [(p.kind, p.label, p.type) for p in self.signature.parameters],
+            [(spec.static, spec.small, spec.type) for spec in self.data],
+            # Python code has no content.
+            (linker.checks_fail_at_call, linker.in_pullback, linker.host_callback),
+            self.x64,
+            None if self.outlives else object(),
+        )
+
     @property
     def holds_64_bit_data(self) -> bool:
         wide = ("float64", "int64", "uint64", "complex128")

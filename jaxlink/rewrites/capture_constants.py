@@ -3,7 +3,8 @@
 A large constant slows XLA's compilation down, and forces a recompilation when it
 changes. An argument does neither. Small constants stay while the graph is rewritten,
 because rewrites read them. Then arrays that are only computed with, such as observed
-values, become inputs too, so that graphs that differ in nothing else share a program.
+values, and those that index, such as the groups of observations, become inputs too, so
+that graphs that differ in nothing else share a program.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.scalar.basic import Pow, ScalarInnerGraphOp
 from pytensor.scan.op import Scan
@@ -18,8 +20,10 @@ from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.math import Dot
 from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorConstant
 
+from jaxlink.ops.known_range import KnownRange
 from jaxlink.ops.loop import Loop
 
 __all__ = ["capture_arrays", "capture_constants", "is_large", "take_values"]
@@ -41,14 +45,12 @@ def capture_constants(fgraph: FunctionGraph) -> None:
 
 
 def capture_arrays(fgraph: FunctionGraph) -> None:
-    """Add an input for each constant array that is only computed with."""
+    """Add an input for each constant array that is only computed or indexed with."""
     for constant in _constants(fgraph):
-        nodes = [node for node, _ in fgraph.clients[constant]]
-        is_dense = isinstance(constant.data, np.ndarray)
-        if (
-            is_dense
-            and not _is_literal(constant.data)
-            and all(_computes_with(node.op, constant.dtype) for node in nodes)
+        if isinstance(constant.data, np.ndarray) and all(
+            _indexes(node.op, i, constant)
+            or (_computes_with(node.op, constant.dtype) and not _is_literal(constant))
+            for node, i in fgraph.clients[constant]
         ):
             _capture(fgraph, constant)
 
@@ -58,9 +60,10 @@ def _constants(fgraph: FunctionGraph) -> list[TensorConstant]:
     return [var for var in dict.fromkeys(used) if isinstance(var, TensorConstant)]
 
 
-def _is_literal(array: np.ndarray) -> bool:
-    """Whether ``array`` repeats one number, which is a scalar in the program. Booleans
+def _is_literal(constant: TensorConstant) -> bool:
+    """Whether an array repeats one number, which is a scalar in the program. Booleans
     are comparisons of data, which come out the same by chance."""
+    array = constant.data
     if array.size < 2 or array.dtype.kind == "b":
         return array.size < 2
     return array.tobytes() == array.flat[0].tobytes() * array.size
@@ -75,12 +78,24 @@ def _computes_with(op: Any, dtype: str) -> bool:
     return is_number and isinstance(op, Dot | Blockwise | Scan | Loop)
 
 
+def _indexes(op: Any, operand: int, constant: TensorConstant) -> bool:
+    """Whether a constant is an array of indices of an Op that reads or writes by it."""
+    if not isinstance(op, AdvancedSubtensor | AdvancedIncSubtensor):
+        return False
+    place = operand - (1 if isinstance(op, AdvancedSubtensor) else 2)
+    is_index = constant.dtype.startswith(("int", "uint")) and constant.data.size > 1
+    return is_index and place in op.idx_list
+
+
 def _capture(fgraph: FunctionGraph, constant: TensorConstant) -> None:
-    var = TensorSharedVariable(
+    new: Variable = TensorSharedVariable(
         constant.type, constant.data, strict=True, name=constant.name
     )
-    fgraph.add_input(var)
-    fgraph.replace(constant, var, reason="capture_constants")
+    fgraph.add_input(new)
+    if any(_indexes(node.op, i, constant) for node, i in fgraph.clients[constant]):
+        low, high = int(constant.data.min()), int(constant.data.max())
+        new = KnownRange(low, high)(new)
+    fgraph.replace(constant, new, reason="capture_constants")
 
 
 def take_values(fgraph: FunctionGraph, first: int) -> list[Any]:

@@ -32,6 +32,7 @@ from pytensor.tensor.subtensor import (
 from jaxlink.dispatch.indexing.dynamic_slices import Window, first_index, known_lengths
 from jaxlink.dispatch.registry import Function, rule
 from jaxlink.errors import OutOfBoundsError
+from jaxlink.ops.known_range import KnownRange
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, cast, is_static
 from jaxlink.values.types import name_of
@@ -151,13 +152,34 @@ def _check_types(op: BaseSubtensor, node: Any) -> None:
     x, values = node.inputs[0], node.inputs[first_index(op) :]
     if any(mask.type.ndim != 1 for mask in filter(_is_mask, values)):
         return  # a mask over several dimensions shifts the dimensions after it
+    known = _known_ranges(op, node) | {
+        i: _index(var.data) for i, var in enumerate(values) if isinstance(var, Constant)
+    }
     constants = tuple(
-        _index(values[entry].data)
-        if isinstance(entry, int) and isinstance(values[entry], Constant)
-        else slice(None)
+        known.get(entry, slice(None)) if isinstance(entry, int) else slice(None)
         for entry in op.idx_list
     )
     _check_known(constants, x.type.shape, name_of(x))
+
+
+def _known_ranges(op: BaseSubtensor, node: Any) -> dict[int, np.ndarray]:
+    """The least and the greatest index of each array with a known range, by its place
+    among the indices. For checks of bounds they stand for the array."""
+    return {
+        i: np.array([var.owner.op.low, var.owner.op.high])
+        for i, var in enumerate(node.inputs[first_index(op) :])
+        if var.owner is not None and isinstance(var.owner.op, KnownRange)
+    }
+
+
+def _beyond(checked: Index, otherwise: str) -> dict[str, Any]:
+    """What JAX shall do for indices out of bounds, which cannot occur if all are known
+    and have been checked."""
+    if not _known(checked):
+        return {"mode": otherwise}
+    lows = [np.min(i, initial=0) for i in checked if not isinstance(i, slice)]
+    wrap = any(low < 0 for low in lows)
+    return {"mode": "promise_in_bounds", "wrap_negative_indices": wrap}
 
 
 # --- windows -------------------------------------------------------------------------
@@ -235,22 +257,29 @@ def _known(index: Index) -> bool:
     return all(map(is_static, index))
 
 
+@rule(KnownRange)
+def known_range(op: KnownRange, node: Any) -> Function:
+    return lambda index: index
+
+
 @rule(Subtensor, AdvancedSubtensor, static=_static_indices)
 def subtensor(op: Any, node: Any) -> Function:
     _check_types(op, node)
-    what = name_of(node.inputs[0])
+    what, ranges = name_of(node.inputs[0]), _known_ranges(op, node)
 
     def run(x: Any, *values: Any) -> Any:
         x, index = jnp.asarray(x), _bind(op.idx_list, values)
-        _check_known(index, x.shape, what)
+        bounds = [ranges.get(i, value) for i, value in enumerate(values)]
+        checked = _bind(op.idx_list, bounds)
+        _check_known(checked, x.shape, what)
         windows, inside, index = _windows(op, node, index, x.shape)
         if windows:
             x = _read_windows(x, windows)
             x = jnp.where(inside, x, nothing(x.dtype))
         if _known(index):  # it has been checked
             return x[index]
-        _check_traced(index, x.shape, what)
-        return x.at[index].get(mode="fill")
+        _check_traced(checked, x.shape, what)
+        return x.at[index].get(**_beyond(checked, "fill"))
 
     return run
 
@@ -268,7 +297,7 @@ def inc_subtensor(op: Any, node: Any) -> Function:
     _check_types(op, node)
     if writes_by_mask(op, node) and _is_mask(node.inputs[2]):
         return _write_by_mask(op)
-    what = name_of(node.inputs[0])
+    what, ranges = name_of(node.inputs[0]), _known_ranges(op, node)
     dtype = node.outputs[0].type.dtype
     sets = op.set_instead_of_inc
     once = getattr(op, "ignore_duplicates", False)
@@ -277,27 +306,30 @@ def inc_subtensor(op: Any, node: Any) -> Function:
     # In NumPy the value may have extra leading dimensions of length 1.
     extra = max(node.inputs[1].type.ndim - part_type.ndim, 0)
 
-    def write(x: Any, y: Any, index: Index) -> Any:
-        _check_traced(index, x.shape, what)
+    def write(x: Any, y: Any, index: Index, checked: Index) -> Any:
+        _check_traced(checked, x.shape, what)
         if _is_all(index, x.shape):
             # XLA aborts on x[::-1] if x is a scatter that adds to all of a constant.
             y = jnp.broadcast_to(y, x.shape)
             return y if sets else x + y
         part = x.at[index]
+        beyond = _beyond(checked, "drop") if ranges else {"mode": "drop"}
         if sets:
-            return part.set(y, mode="drop")
+            return part.set(y, **beyond)
         if x.dtype.kind == "b":  # a sum of booleans is a logical or
-            return part.max(y, mode="drop")
-        return part.set(x[index] + y, mode="drop") if once else part.add(y, mode="drop")
+            return part.max(y, **beyond)
+        return part.set(x[index] + y, **beyond) if once else part.add(y, **beyond)
 
     def run(x: Any, y: Any, *values: Any) -> Any:
         index = _bind(op.idx_list, values)
         x, y = jnp.asarray(x), cast(jnp.asarray(y), dtype)
-        _check_known(index, x.shape, what)
+        bounds = [ranges.get(i, value) for i, value in enumerate(values)]
+        checked = _bind(op.idx_list, bounds)
+        _check_known(checked, x.shape, what)
         y = y.reshape(y.shape[extra:])
         windows, inside, index = _windows(op, node, index, x.shape)
         old = _read_windows(x, windows)
-        new = write(old, y, index)
+        new = write(old, y, index, checked)
         return _write_windows(x, new, old, windows, inside) if windows else new
 
     return run

@@ -21,6 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from jaxlink.call.executables import compile_at, value_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.call.memory import budget, bytes_per_sample
 from jaxlink.errors import JaxlinkError
@@ -78,7 +79,14 @@ class Chunks:
         self._mesh = device_mesh(sharding)
         self._fn, self._key = expose_constants(fn), key
         self._call, self._hint = call, hint
-        self.outputs, each = self._cached("outputs", self._trace_outputs)
+        self.outputs, each = self._cached(
+            "outputs",
+            lambda: value_at(
+                ("outputs of a sample", call),
+                (self._fn, self._key, self._inputs(0, 1, 1)),
+                self._trace_outputs,
+            ),
+        )
         devices = self._mesh.size if self._mesh else 1
         # The sizes of chunks for which a program is compiled already.
         self._compiled_sizes: set[int] = self._cached("sizes", set)
@@ -158,13 +166,14 @@ class Chunks:
                 key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
             self._fn, self._key = _on_devices((self._fn, key), everywhere)
         options = COMPILER_OPTIONS.get(self._platform)
-        self._program = self._cached(
+        program = self._cached(
             "program",
             lambda: jax.jit(_mapped(self._call, self._mesh), compiler_options=options),
         )
         first = self._place_inputs(0, min(self.batch_size, self.samples.size))
-        # Calls of the program find what is compiled here.
-        self._program.lower(self._fn, self._key, *first).compile()
+        args = self._fn, self._key, *first
+        what = None if self._mesh else ("chunks", self._call)
+        self._program = compile_at(program, what, args, options)
         self._compiled_sizes.add(self.batch_size)
 
     def _inputs(self, start: int, stop: int, size: int) -> Any:

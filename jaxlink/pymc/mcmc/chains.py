@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlink.call.executables import compile_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
 from jaxlink.pymc.mcmc.placement import Placement
@@ -188,17 +189,19 @@ class Chains:
             return placement.mapped(partial(_advance, kernel, shapes, *limits), own)
 
         program_id = what, placement.whole
+        content = (
+            *("chains", what, kernel.identity, tuple(shapes.items())),
+            *(self._skip, self._capacity, placement.along is None),
+        )
+        outlives = kernel.identity is not None
         if program_id not in self._made:
-            identity = (
-                *("chains", what, kernel.identity, tuple(shapes.items())),
-                *(self._skip, self._capacity, placement.whole, placement.along),
-            )
-            outlives = kernel.identity is not None
+            identity = *content, placement.whole, placement.along
             self._made[program_id] = (
                 program_around(args, identity, make) if outlives else make()
             )
         # Equal arguments reuse the executable.
-        return self._made[program_id].lower(*args).compile()
+        kept = content if outlives else None
+        return compile_at(self._made[program_id], kept, args)
 
 
 def _init_state(

@@ -9,7 +9,7 @@ import numpy as np
 import pymc as pm
 from pymc.exceptions import SamplingError
 
-from jaxlink.call.jax_function import shapes_of
+from jaxlink.call.executables import shapes_of
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
 from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable

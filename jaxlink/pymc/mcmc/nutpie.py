@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlink.call.executables import compile_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.optional import load
 from jaxlink.pymc.mcmc.chains import Rows, Update
@@ -99,7 +100,7 @@ class NutpieChains:
             log_density, what, lambda: jax.jit(jax.value_and_grad(density))
         )
         # Compiled here, because nutpie's threads may have other JAX settings.
-        compiled = jitted.lower(vector, *leaves).compile()
+        compiled = compile_at(jitted, (what, log_density), (vector, *leaves))
 
         def evaluate(vector: Any) -> tuple[np.ndarray, np.ndarray]:
             logp, gradient = compiled(np.asarray(vector, dtype), *leaves)

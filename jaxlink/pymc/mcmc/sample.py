@@ -16,7 +16,7 @@ from pymc.util import get_default_varnames
 from rich.theme import Theme
 from xarray import DataTree
 
-from jaxlink.call.jax_function import shapes_of
+from jaxlink.call.executables import shapes_of
 from jaxlink.optional import load
 from jaxlink.pymc.mcmc.chains import (
     INITIAL_POSITION,

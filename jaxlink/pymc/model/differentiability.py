@@ -14,6 +14,7 @@ import pymc as pm
 from pymc.sampling import mcmc
 from pymc.step_methods import NUTS, HamiltonianMC
 
+from jaxlink.call.executables import value_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.shared.arguments import quoted
@@ -81,7 +82,13 @@ def check_gradient(
     """
     log_density = expose_constants(log_density)
     identity = "gradient", tuple(shapes.items())
-    program_around(log_density, identity, lambda: _check(log_density, shapes, instead))
+    program_around(
+        log_density,
+        identity,
+        lambda: value_at(
+            identity, log_density, lambda: _check(log_density, shapes, instead)
+        ),
+    )
 
 
 def _check(

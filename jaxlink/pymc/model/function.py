@@ -224,6 +224,10 @@ class ModelFunction:
         own = [getattr(self, f.name) for f in fields(self) if f.init]
         return ModelFunction, tuple(own)
 
+    def parts_of_digest(self) -> tuple[Any, ...]:
+        """What `jaxlink.call.digest` tells functions apart by."""
+        return self.fn, self.takes_key, self.entries, self.outputs
+
     def _describe(self) -> str:
         """The text that ``help`` shows."""
         parts = self.fn.described()

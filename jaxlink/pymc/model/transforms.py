@@ -11,7 +11,7 @@ import pymc as pm
 from pymc.util import get_default_varnames
 
 from jaxlink.call.display import type_of
-from jaxlink.call.jax_function import shapes_of
+from jaxlink.call.executables import shapes_of
 from jaxlink.pymc.model.entries import Entries
 from jaxlink.pymc.model.function import ModelFunction, compile_model, transformed_names
 from jaxlink.pymc.model.initial_point import initial_position
