@@ -11,8 +11,9 @@ job (which saves and restores the folder), in the script that starts a worker. P
 may share a folder.
 
 XLA's programs are kept, by JAX's persistent compilation cache, and so those of all JAX
-code in the process. Graphs are still rewritten and traced, which takes a small part of
-the time. Within one process, jaxlink finds the programs of equal graphs anyway: see
+code in the process. What `jaxlink.pymc` runs over samples and steps is also kept as
+executables: a new process rewrites the graph of a model, but traces and lowers nothing.
+Within one process, jaxlink finds the programs of equal graphs anyway: see
 `jaxlink.clear_cache`.
 
 A program on disk is machine code: whoever can write to the folder can run code as you.
@@ -54,8 +55,8 @@ def enable(
         folder: where to; it is created if necessary. Default: ``jaxlink`` in the user's
             cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on
             macOS, ``%LOCALAPPDATA%`` on Windows).
-        max_bytes: the largest size of the folder for this version of JAX; what was not
-            used for longest is deleted.
+        max_bytes: the largest size of XLA's programs for this version of JAX, and of
+            the executables; what was not used for longest is deleted.
 
     Returns:
         The folder of this version of JAX on this kind of machine, inside ``folder``.

@@ -20,6 +20,12 @@ from jaxlink.call.cache import PROGRAMS
 from jaxlink.call.digest import digest
 from jaxlink.call.jax_function import expose_constants, program_around
 
+# What reading a file may raise that another program has not written for us.
+_UNUSABLE = (
+    *(AttributeError, EOFError, ImportError, IndexError, TypeError, ValueError),
+    *(pickle.UnpicklingError, jax.errors.JaxRuntimeError),
+)
+
 __all__ = ["compile_at", "shapes_of", "value_at"]
 
 
@@ -126,7 +132,7 @@ def _load(path: Path, use: Callable[[Any], Any]) -> Any:
         return use(held)
     except FileNotFoundError:
         return None
-    except (pickle.UnpicklingError, EOFError, jax.errors.JaxRuntimeError, ValueError):
+    except _UNUSABLE:
         path.unlink(missing_ok=True)  # torn, or of a machine that runs other code
         return None
 
@@ -135,9 +141,9 @@ def _save(path: Path, make: Callable[[], Any]) -> None:
     """Write a file at once, so that no process ever reads a part of it."""
     try:
         content = pickle.dumps(make())
-    except (NotImplementedError, TypeError, ValueError, pickle.PicklingError):
+    except (*_UNUSABLE, NotImplementedError, pickle.PicklingError):
         return  # JAX cannot serialize this one, such as a program with callbacks
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     os.replace(file.name, path)

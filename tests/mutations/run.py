@@ -189,6 +189,27 @@ MUTATIONS: dict[str, Mutation] = {
         "return array.dtype.str, array.shape",
         ("tests/test_cache.py::test_identity_of_a_graph",),
     ),
+    "range-of-index-unchecked": Mutation(
+        "jaxlink/dispatch/indexing/subtensor.py",
+        "np.array([var.owner.op.low, var.owner.op.high])",
+        "np.array([0, 0])",
+        (
+            "tests/test_executables.py"
+            "::test_bounds_are_checked_although_indices_are_arguments",
+        ),
+    ),
+    "digest-without-parameters": Mutation(
+        "jaxlink/call/digest.py",
+        "self.add((type(op), [getattr(op, name) for name in _props(op)]))",
+        "self.add(type(op))",
+        ("tests/test_executables.py::test_digests_tell_apart",),
+    ),
+    "constants-among-leaves": Mutation(
+        "jaxlink/call/jax_function.py",
+        "n = len(fn._data) if fn._exposed else fn._program.n_leaves",
+        "n = len(fn._data)",
+        ("tests/test_cache.py::test_small_constants_are_no_leaves",),
+    ),
     "stack-shares-key": Mutation(
         "jaxlink/values/streams.py",
         "keys[np.array(rows), first.count]",

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
+from jaxlink.call.executables import compile_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.differentiability import check_gradient
@@ -80,7 +81,9 @@ class ADVIRun:
             advance, optimizer=optimizer, samples=samples, capacity=self._capacity
         )
         what = "ADVI", identity, samples, self._capacity
-        self._advance = program_around(self._log_p, what, lambda: jax.jit(steps))
+        program = program_around(self._log_p, what, lambda: jax.jit(steps))
+        args = self._log_p, self._state, self._key, jnp.asarray(1, jnp.int32)
+        self._advance = compile_at(program, what, args)
 
     @property
     def losses(self) -> np.ndarray:
