@@ -116,7 +116,7 @@ class _Content:
 
     def _text(self, value: Any) -> None:
         text = repr(value)
-        if " at 0x" in text:
+        if " at 0x" in text or "..." in text:  # an address, or a part left out
             raise _NoContentError(text)
         self._bytes(text.encode())
 
@@ -224,7 +224,8 @@ def _shape(content: _Content, value: Any) -> None:
 
 # The first kind that fits. The order matters: a bool is an int, a NamedTuple a tuple.
 _KINDS: tuple[tuple[Any, Callable[[_Content, Any], None]], ...] = (
-    (bool | int | float | complex | str | bytes | slice | Enum, _Content._text),
+    (str, lambda content, value: content._bytes(value.encode())),
+    (bool | int | float | complex | bytes | slice | Enum, _Content._text),
     (type(None) | np.dtype | jax.tree_util.PyTreeDef, _Content._text),
     (np.ndarray | np.generic, _Content._array),
     (type | FunctionType | BuiltinFunctionType | np.ufunc, _Content._named),

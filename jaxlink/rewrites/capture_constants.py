@@ -45,8 +45,10 @@ def capture_constants(fgraph: FunctionGraph) -> None:
 
 
 def capture_arrays(fgraph: FunctionGraph) -> None:
-    """Add an input for each constant array that is only computed or indexed with."""
-    for constant in _constants(fgraph):
+    """Add an input for each constant array that is only computed or indexed with. Large
+    ones, which another rewrite may have made, come before small ones."""
+    constants = _constants(fgraph)
+    for constant in sorted(constants, key=lambda one: not is_large(one.data.shape)):
         if isinstance(constant.data, np.ndarray) and all(
             _indexes(node.op, i, constant)
             or (_computes_with(node.op, constant.dtype) and not _is_literal(constant))
