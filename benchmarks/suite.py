@@ -14,8 +14,9 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -52,7 +53,7 @@ class Row:
     bound: float | None = None
 
 
-def measure_calls(quick: bool) -> list[Row]:
+def measure_calls(quick: bool, models: Sequence[str] = calls.MODELS) -> list[Row]:
     """Whole calls against PyMC's: the first, the second, one of a rebuilt model."""
     rounds = 1 if quick else 3
     big = [("prior", model) for model in ("horseshoe", "slopes", "AR(1)", "counts")]
@@ -62,7 +63,7 @@ def measure_calls(quick: bool) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for draws, cases in ((DRAWS, big), (500, small)):
-            for what, model in cases:
+            for what, model in (case for case in cases if case[1] in models):
                 named = f"{what}, {model}, {draws:,} draws"
                 sides = ["jaxlink", "PyMC"]
                 if model in numpyro_models.MODELS:
@@ -206,7 +207,7 @@ def measure_memory(quick: bool) -> list[Row]:
     for program in programs:
         memory = program.memory_analysis()
         sizes.append(memory.temp_size_in_bytes + memory.output_size_in_bytes)
-    times = medians([lambda p=p: p(keys) for p in programs], rounds=3)
+    times = medians([lambda p=p: p(keys) for p in programs], rounds=1 if quick else 3)
     name = f"GP prior, {draws:,} draws"
     over = "jax.vmap by hand"
     return [
@@ -334,6 +335,10 @@ def main() -> None:
         "--guard", action="store_true", help="only the figures that CI compares"
     )
     parser.add_argument("--save", type=Path, help="a folder for the results")
+    every = list(calls.MODELS)
+    parser.add_argument(
+        "--models", nargs="+", choices=every, default=every, help="of whole calls"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("pymc").setLevel(logging.ERROR)
@@ -342,14 +347,17 @@ def main() -> None:
         rows = measure_guard()
         console.print(as_table(rows))
         sys.exit(any(row.bound is not None and row.ratio > row.bound for row in rows))
+    parts = {**PARTS, "calls": partial(measure_calls, models=options.models)}
     for name in options.only:
-        found = PARTS[name](options.quick)
+        found = parts[name](options.quick)
         console.print(as_table(found))
         rows += found
     if options.save is not None:
         options.save.mkdir(parents=True, exist_ok=True)
         command = f"python -m benchmarks.suite --only {' '.join(options.only)}"
         command += " --quick" * options.quick
+        if options.models != every:
+            command += f" --models {' '.join(options.models)}"
         (options.save / "suite.md").write_text(as_markdown(rows, command))
         saved = {**machine(), "rows": [asdict(row) for row in rows]}
         (options.save / "suite.json").write_text(json.dumps(saved, indent=1))
