@@ -194,7 +194,10 @@ def test_an_executable_is_found_again(place):
     jaxlink.clear_cache()
     third, made = run_mapped()
     assert len(made) > 0
-    np.testing.assert_array_equal(third["draw"], first["draw"])
+    jaxlink.clear_cache()
+    fourth, _ = run_mapped()
+    for again in (third, fourth):
+        np.testing.assert_array_equal(again["draw"], first["draw"])
 
 
 def test_a_value_is_found_again(place):
@@ -262,6 +265,10 @@ def test_a_new_process_lowers_no_program(tmp_path):
     first, results = run()
     assert len(first) == 4
     assert run() == [[], results]
+    # JAX's own cache still has what a killed process left half written here.
+    for file in tmp_path.glob("programs/*/programs/*"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert [run()[1], run()[1]] == [results, results]
 
 
 def test_a_model_function_has_a_digest():

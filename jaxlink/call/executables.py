@@ -7,8 +7,8 @@ which it also turns on, needs the lowered program to find what is compiled.
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ _UNUSABLE = (
     *(AttributeError, EOFError, ImportError, IndexError, TypeError, ValueError),
     *(pickle.UnpicklingError, jax.errors.JaxRuntimeError),
 )
+
+# XLA serializes only what it has compiled itself: an executable that JAX's own cache
+# loaded would lack its code.
+_LOADED_BY_JAX: set[Path] = set()
 
 __all__ = ["compile_at", "shapes_of", "value_at"]
 
@@ -53,8 +57,12 @@ def compile_at(
         found = _load(name, lambda held: _load_executable(held, structure))
         if found is not None:
             return found
-        made = _compile(program, args)
-        _save(name, lambda: _serialized(made))
+        with _hits() as hits:
+            made = _compile(program, args)
+        if hits:
+            _LOADED_BY_JAX.add(name)
+        if name not in _LOADED_BY_JAX:
+            _save(name, lambda: _serialized(made))
         return made
 
     # The structure holds functions, which may have been linked again.
@@ -63,6 +71,22 @@ def compile_at(
 
 def _compile(program: Any, args: Any) -> Any:
     return program.lower(*args).compile()
+
+
+@contextmanager
+def _hits() -> Iterator[list[str]]:
+    """A list that receives an entry for each program that JAX's own cache gives."""
+    hits: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            hits.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield hits
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
 
 
 def _serialized(executable: Any) -> tuple[Any, Any]:

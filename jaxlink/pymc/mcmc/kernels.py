@@ -15,6 +15,7 @@ Stan's reference manual, "HMC algorithm parameters", for the schedule of the war
 """
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -200,7 +201,8 @@ def numpyro_kernel(
     check_names(options, _NUMPYRO_OPTIONS, "option of NumPyro's NUTS")
     depth = options.get("max_tree_depth", options.get("max_treedepth", 10))
     passed = {name: options[name] for name in _NUMPYRO_OPTIONS[2:] if name in options}
-    init_kernel, sample_kernel = hmc(potential_fn_gen=_potential, algo="NUTS")
+    potential = _Potential()
+    init_kernel, sample_kernel = hmc(potential_fn_gen=potential, algo="NUTS")
     ends = jnp.asarray([window.end for window in build_adaptation_schedule(tune)])
 
     def init(
@@ -222,6 +224,10 @@ def numpyro_kernel(
     def step(
         log_density: LogDensity, state: Any, key: jax.Array, t: Any
     ) -> tuple[Any, Position, Stats]:
+        if potential.log_density is None:
+            # The program of `init` was found, so NumPyro has not set itself up.
+            initial = EvaluatedPosition(state.z, state.potential_energy, state.z_grad)
+            jax.eval_shape(partial(init, log_density), initial, key)
         with jax.numpy_dtype_promotion("standard"):
             # The window follows from the number of the step, which all chains share. So
             # the branches of the warm-up stay branches when chains are mapped, and only
@@ -249,8 +255,16 @@ def numpyro_kernel(
     return Kernel(init, step)
 
 
-def _potential(log_density: LogDensity) -> LogDensity:
-    return lambda position: -log_density(position)
+class _Potential:
+    """Makes potential functions for NumPyro. NumPyro keeps the one that it gets while
+    `init` is traced, and calls it while `step` is traced. So all of them use the log
+    density of the last trace: those of others are tracers that are gone."""
+
+    log_density: LogDensity | None = None
+
+    def __call__(self, log_density: LogDensity) -> LogDensity:
+        self.log_density = log_density
+        return lambda position: -self.log_density(position)  # type: ignore[misc]
 
 
 def _strong(tree: Any) -> Any:
