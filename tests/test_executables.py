@@ -104,6 +104,13 @@ def test_settings_of_jax_count():
     assert digest(1) == before
 
 
+def test_flags_of_xla_count(monkeypatch):
+    before = digest(1)
+    flags = os.environ.get("XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_cpu_enable_fast_math=true")
+    assert digest(1) not in (before, None)
+
+
 class Doubled(Op):
     __props__ = ()
     itypes = otypes = (pt.dvector,)
@@ -120,12 +127,14 @@ def of_an_own_op():
 
 def of_an_override():
     x = pt.vector("x")
-    op = OpFromGraph([x], [x.sum()], pullback=lambda inputs, outputs, g: [2 * g[0] * x])
+    twice = lambda inputs, outputs, g: [2 * g[0] * pt.ones_like(inputs[0])]  # noqa: E731
+    op = OpFromGraph([x], [x.sum()], pullback=twice)
     return jaxlink.function([x], op(x))
 
 
 WITHOUT_CONTENT = {
     "rule of the user": of_an_own_op,
+    "gradient of the user": of_an_override,
     "closure": lambda: jaxlink.function(
         [(x := pt.vector("x", shape=(3,)))], wrap_jax(lambda x: x * len(VALUES))(x)
     ),
@@ -215,6 +224,15 @@ def test_executables_are_bounded(place):
     value_at("last", (), lambda: "x" * 100_000)
     assert len(list((place / "programs").iterdir())) == 2
     assert value_at("last", (), lambda: pytest.fail("made again")) == "x" * 100_000
+
+
+def test_a_full_disk_ends_no_run(place, monkeypatch):
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.warns(UserWarning, match="could not keep an executable: No space"):
+        assert value_at("full", (), lambda: 3) == 3
 
 
 def test_what_cannot_be_serialized_runs(place):

@@ -12,7 +12,7 @@ import pytest
 from arviz_stats import ess
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxlink.pymc.mcmc.kernels import KERNELS, EvaluatedPosition
+from jaxlink.pymc.mcmc.kernels import KERNELS, EvaluatedPosition, make_kernel
 from jaxlink.pymc.mcmc.progress import MCMCProgress
 from jaxlink.pymc.mcmc.sample import sample
 
@@ -260,3 +260,32 @@ def test_nutpie_is_interrupted(gaussian, monkeypatch):
 def test_nutpie_says_which_option_it_does_not_know(gaussian):
     with pytest.raises(AttributeError, match="maxdepht"):
         run(gaussian, nuts_sampler="nutpie", nuts={"maxdepht": 3})
+
+
+def test_numpyro_keeps_no_trace_of_its_set_up():
+    """Its heuristic calls the log density in a step. If the program of the set-up was
+    found in a cache, a step is traced without one."""
+    kernels = [
+        make_kernel("numpyro", 5, 0.8, {"find_heuristic_step_size": True})
+        for _ in range(2)
+    ]
+    key, x = jax.random.key(1), jnp.array([1.0, -0.5])
+
+    def density(scale):
+        return lambda position: -(scale * position["x"] ** 2).sum()
+
+    def init(scale):
+        logp, slope = jax.value_and_grad(density(scale))({"x": x})
+        return kernels[0].init(
+            density(scale), EvaluatedPosition({"x": x}, logp, slope), key
+        )
+
+    state = jax.jit(init)(2.0)
+    first, second = (
+        jax.jit(lambda scale, state, k=k: k.step(density(scale), state, key, 0))(
+            2.0, state
+        )
+        for k in kernels
+    )
+    jax.tree.map(np.testing.assert_array_equal, first[1:], second[1:])
+    assert np.isfinite(first[1]["x"]).all()

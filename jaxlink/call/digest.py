@@ -7,6 +7,7 @@ source may change from one process to the next, closures, and objects of unknown
 """
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -74,19 +75,19 @@ def _environment() -> Any:
         for name in _VERSIONED
         if name in sys.modules
     }
-    backend = jax.devices()[0]
-    return settings, versions, _own_source(), backend.platform, backend.device_kind
+    flags = os.environ.get("XLA_FLAGS", "")
+    device = jax.devices()[0]
+    kind = device.platform, device.device_kind
+    return settings, flags, versions, _own_source(), kind
 
 
 @cache
 def _own_source() -> str:
-    """Changes whenever a file of jaxlink does, also while its version stays."""
+    """The source of jaxlink: it changes while the version stays, and is installed
+    again, elsewhere, in each run of a CI job."""
     root = Path(__file__).parents[1]
-    stamp = hashlib.blake2b(digest_size=16)
-    for path in sorted(root.rglob("*.py")):
-        status = path.stat()
-        stamp.update(f"{path} {status.st_size} {status.st_mtime_ns}".encode())
-    return stamp.hexdigest()
+    files = sorted(root.rglob("*.py"))
+    return _digest_of([(str(f.relative_to(root)), f.read_bytes()) for f in files])
 
 
 class _Content:
@@ -225,7 +226,8 @@ def _shape(content: _Content, value: Any) -> None:
 # The first kind that fits. The order matters: a bool is an int, a NamedTuple a tuple.
 _KINDS: tuple[tuple[Any, Callable[[_Content, Any], None]], ...] = (
     (str, lambda content, value: content._bytes(value.encode())),
-    (bool | int | float | complex | bytes | slice | Enum, _Content._text),
+    (bytes, _Content._bytes),
+    (bool | int | float | complex | slice | Enum, _Content._text),
     (type(None) | np.dtype | jax.tree_util.PyTreeDef, _Content._text),
     (np.ndarray | np.generic, _Content._array),
     (type | FunctionType | BuiltinFunctionType | np.ufunc, _Content._named),

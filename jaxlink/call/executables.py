@@ -7,6 +7,7 @@ which it also turns on, needs the lowered program to find what is compiled.
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ _UNUSABLE = (
 
 # XLA serializes only what it has compiled itself: an executable that JAX's own cache
 # loaded would lack its code.
-_LOADED_BY_JAX: set[Path] = set()
+_LOADED_BY_JAX: set[str] = set()
 
 __all__ = ["compile_at", "shapes_of", "value_at"]
 
@@ -60,8 +61,8 @@ def compile_at(
         with _hits() as hits:
             made = _compile(program, args)
         if hits:
-            _LOADED_BY_JAX.add(name)
-        if name not in _LOADED_BY_JAX:
+            _LOADED_BY_JAX.add(name.stem)
+        if name.stem not in _LOADED_BY_JAX:
             _save(name, lambda: _serialized(made))
         return made
 
@@ -154,7 +155,7 @@ def _load(path: Path, use: Callable[[Any], Any]) -> Any:
             held = pickle.load(file)
         os.utime(path)
         return use(held)
-    except FileNotFoundError:
+    except OSError:  # usually there is no such file
         return None
     except _UNUSABLE:
         path.unlink(missing_ok=True)  # torn, or of a machine that runs other code
@@ -167,11 +168,16 @@ def _save(path: Path, make: Callable[[], Any]) -> None:
         content = pickle.dumps(make())
     except (*_UNUSABLE, NotImplementedError, pickle.PicklingError):
         return  # JAX cannot serialize this one, such as a program with callbacks
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.replace(file.name, path)
-    _bound(path.parent)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        os.replace(file.name, path)
+        _bound(path.parent)
+    except OSError as error:  # such as a full disk, which must not end a run
+        warnings.warn(
+            f"jaxlink.cache could not keep an executable: {error}", stacklevel=2
+        )
 
 
 def _bound(folder: Path) -> None:

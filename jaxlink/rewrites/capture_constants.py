@@ -23,6 +23,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorConstant
 
+from jaxlink.dispatch.indexing.dynamic_slices import first_index
 from jaxlink.ops.known_range import KnownRange
 from jaxlink.ops.loop import Loop
 
@@ -84,7 +85,7 @@ def _indexes(op: Any, operand: int, constant: TensorConstant) -> bool:
     """Whether a constant is an array of indices of an Op that reads or writes by it."""
     if not isinstance(op, AdvancedSubtensor | AdvancedIncSubtensor):
         return False
-    place = operand - (1 if isinstance(op, AdvancedSubtensor) else 2)
+    place = operand - first_index(op)
     is_index = constant.dtype.startswith(("int", "uint")) and constant.data.size > 1
     return is_index and place in op.idx_list
 

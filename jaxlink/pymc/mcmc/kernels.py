@@ -224,7 +224,7 @@ def numpyro_kernel(
     def step(
         log_density: LogDensity, state: Any, key: jax.Array, t: Any
     ) -> tuple[Any, Position, Stats]:
-        if potential.log_density is None:
+        if not potential.traced:
             # The program of `init` was found, so NumPyro has not set itself up.
             initial = EvaluatedPosition(state.z, state.potential_energy, state.z_grad)
             jax.eval_shape(partial(init, log_density), initial, key)
@@ -260,11 +260,12 @@ class _Potential:
     `init` is traced, and calls it while `step` is traced. So all of them use the log
     density of the last trace: those of others are tracers that are gone."""
 
-    log_density: LogDensity | None = None
+    def __init__(self) -> None:
+        self.traced: list[LogDensity] = []
 
     def __call__(self, log_density: LogDensity) -> LogDensity:
-        self.log_density = log_density
-        return lambda position: -self.log_density(position)  # type: ignore[misc]
+        self.traced = [log_density]
+        return lambda position: -self.traced[0](position)
 
 
 def _strong(tree: Any) -> Any:
