@@ -254,6 +254,7 @@ def measure_guard() -> list[Row]:
     works = {
         "density": (functions.density(examples["slopes"]), 4.0, 2.0),
         "draw": (functions.draw(examples["AR(1)"]), 4.0, 2.0),
+        "matrix": (functions.draw(examples["GP"]), 4.0, 0.5),
         "loop": (functions.loop_draw(99), 0.8, 2.5),
     }
     for name, (work, *bounds) in works.items():

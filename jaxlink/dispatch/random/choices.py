@@ -11,6 +11,7 @@ import pytensor.tensor.random.basic as ptr
 from jax import Array
 
 from jaxlink.dispatch.random.registry import symbolic_sampler
+from jaxlink.numerics.linalg.matrices import computed_once
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import require
 from jaxlink.numerics.random.discrete import gumbel_mode, probabilities
@@ -114,7 +115,7 @@ def multivariate_normal(op: ptr.MvNormalRV) -> Callable[..., Array]:
     message = f"LinAlgError: the covariance of a draw of `{op.name}` is not {wanted}."
 
     def draw(key: Array, shape: Shape, dtype: Any, mean: Array, cov: Array) -> Array:
-        root = factor(cov)
+        root = factor(computed_once(cov))
         check(lambda: ~jnp.isnan(root).any(), message)
         z = jax.random.normal(key, (*shape, mean.shape[-1]), dtype)
         return mean + jnp.einsum("...ij,...j->...i", root, z)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from jaxlink.numerics.linalg.matrices import computed_once
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.gamma import log_gamma
 from jaxlink.values.runtime_checks import check
@@ -100,7 +101,8 @@ def conditional_autoregression(
     # On some graphs the matrix is positive definite even outside alpha's domain.
     strength = jnp.where(jnp.abs(strength) < 1, strength, jnp.nan)
     scale = jnp.where(jnp.isfinite(scale), scale, jnp.nan)
-    factor = jnp.linalg.cholesky(scale * (jnp.diag(w.sum(axis=0)) - strength * w))
+    precision = scale * (jnp.diag(w.sum(axis=0)) - strength * w)
+    factor = jnp.linalg.cholesky(computed_once(precision))
     check(
         lambda: ~jnp.isnan(factor).any(),
         "the precision of a `car` draw is not positive definite, or alpha is not "
