@@ -10,8 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
-__all__ = ["PROGRAMS", "Cache", "clear_cache"]
+__all__ = ["PROGRAMS", "Cache", "clear_cache", "kept_with"]
 
 MAX_ENTRIES = 256
 MAX_BYTES = 512 * 2**20
@@ -81,6 +82,23 @@ class Cache:
 
 PROGRAMS = Cache(MAX_ENTRIES, MAX_BYTES)
 
+_OF_OWNERS: WeakKeyDictionary[Any, Cache] = WeakKeyDictionary()
+_OF_ONE_OWNER = 16
+
+
+def kept_with[T](owner: Any, key: Hashable, make: Callable[[], T]) -> T:
+    """What ``make`` returned for an equal ``key`` of this owner before, or returns now.
+
+    It is forgotten with the owner, which it must not refer to. Without a hash of the
+    key, nothing is kept.
+    """
+    try:
+        hash(key)
+    except TypeError:
+        return make()
+    own = _OF_OWNERS.setdefault(owner, Cache(_OF_ONE_OWNER))
+    return own.get_or_make(key, make)
+
 
 def clear_cache() -> None:
     """Forget all compiled programs that no function holds any more.
@@ -94,3 +112,4 @@ def clear_cache() -> None:
         >>> jaxlink.clear_cache()
     """
     PROGRAMS.clear()
+    _OF_OWNERS.clear()

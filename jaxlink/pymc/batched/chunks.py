@@ -1,17 +1,22 @@
 """Map a function over many samples, a chunk at a time.
 
-One compiled program serves all chunks; the last one is padded. While a chunk is
-computed, the previous one is copied to the host, so the device holds at most two
-chunks, however many samples there are. The key of a sample is
+One compiled program serves all chunks; the last one is padded. On a CPU each core
+computes a chunk of its own, since XLA leaves all but one core idle where arrays are
+small. On other devices, while a chunk is computed, the previous one is copied to the
+host. So there are only a few chunks at a time, however many samples. The key of a
+sample is
 ``fold_in(fold_in(key, chain), draw)``: `samples.fold_in_data` takes the numbers from
 the labels of the sample dimensions, in the order of the dimensions. So the same key
 gives the same draws for any chunk size, any number of devices, and chains in any order.
 """
 
 import math
+import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -35,6 +40,8 @@ COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
 
 # (function, key, values of one sample) -> the results to keep
 Call = Callable[[Any, Any, dict[str, Any]], Mapping[str, Any]]
+# (index of the first sample, the results of a chunk on the host)
+Chunk = tuple[int, dict[str, np.ndarray]]
 # (first column, column after the last, arrays of shape (*others, columns, ...))
 OnBlock = Callable[[int, int, dict[str, np.ndarray]], None]
 
@@ -88,6 +95,7 @@ class Chunks:
             ),
         )
         devices = self._mesh.size if self._mesh else 1
+        self._size_is_given = batch_size is not None
         # The sizes of chunks for which a program is compiled already.
         self._compiled_sizes: set[int] = self._cached("sizes", set)
         if batch_size is None:
@@ -193,22 +201,47 @@ class Chunks:
         along = PartitionSpec(self._mesh.axis_names[0])
         return _on_devices(inputs, NamedSharding(self._mesh, along))
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def __iter__(self) -> Iterator[Chunk]:
         """Yield the index of the first sample of each chunk, and its results on the
-        host."""
+        host, in order."""
         self.compile()
-        waiting: tuple[int, int, dict[str, jax.Array]] | None = None
-        for start in range(0, self.samples.size, self.batch_size):
-            stop = min(start + self.batch_size, self.samples.size)
-            out = self._program(self._fn, self._key, *self._place_inputs(start, stop))
-            for array in out.values():
-                if array.is_fully_addressable:
-                    array.copy_to_host_async()
-            if waiting is not None:
-                yield _fetch(*waiting)
-            waiting = start, stop, out
-        if waiting is not None:
-            yield _fetch(*waiting)
+        cores = self._cores
+        pool = ThreadPoolExecutor(cores)
+        pending: deque[Callable[[], Chunk]] = deque()
+        try:
+            for start in range(0, self.samples.size, self.batch_size):
+                stop = min(start + self.batch_size, self.samples.size)
+                # In the caller's thread, as a new one may have other JAX settings.
+                inputs = self._place_inputs(start, stop)
+                if cores > 1:
+                    pending.append(pool.submit(self._run, start, stop, inputs).result)
+                else:
+                    pending.append(self._dispatch(start, stop, inputs))
+                if len(pending) > cores:
+                    yield pending.popleft()()
+            while pending:
+                yield pending.popleft()()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @property
+    def _cores(self) -> int:
+        """How many chunks are computed at a time. With a size of chunks that the user
+        chose to save memory, it is one."""
+        if self._mesh is not None or self._platform != "cpu" or self._size_is_given:
+            return 1
+        return min(os.cpu_count() or 1, -(-self.samples.size // self.batch_size))
+
+    def _run(self, start: int, stop: int, inputs: Any) -> Chunk:
+        return self._dispatch(start, stop, inputs)()
+
+    def _dispatch(self, start: int, stop: int, inputs: Any) -> Callable[[], Chunk]:
+        """Start a chunk, and return what waits for its results."""
+        out = self._program(self._fn, self._key, *inputs)
+        for array in out.values():
+            if array.is_fully_addressable:
+                array.copy_to_host_async()
+        return partial(_fetch, start, stop, out)
 
 
 def evaluate(
@@ -319,9 +352,7 @@ def _on_devices(tree: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(place, tree)
 
 
-def _fetch(
-    start: int, stop: int, out: Mapping[str, jax.Array]
-) -> tuple[int, dict[str, np.ndarray]]:
+def _fetch(start: int, stop: int, out: Mapping[str, jax.Array]) -> Chunk:
     return start, {name: _on_host(x)[: stop - start] for name, x in out.items()}
 
 

@@ -1,15 +1,18 @@
 """Log densities of a model, as functions of a position in unconstrained space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import pymc as pm
+from pymc.logprob.abstract import _icdf, _logccdf, _logcdf, _logprob
 from pymc.logprob.utils import local_remove_check_parameter
 from pytensor import config
 from pytensor.graph.basic import Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import dfs_rewriter
+from pytensor.graph.traversal import io_toposort
 
+from jaxlink.call.cache import kept_with
 from jaxlink.pymc.model.function import ModelFunction, compile_model
 from jaxlink.pymc.shared.arguments import check_names
 from jaxlink.pymc.shared.context import resolve_model
@@ -143,11 +146,14 @@ def _density(
     jacobian: bool = False,
     sum: bool = False,
 ) -> ModelFunction:
-    logps = model.logp(list(terms.values()), jacobian=jacobian, sum=sum)
-    if sum:  # PyMC's sum of no terms is an int8
-        logps = [logps if terms else logps.astype(config.floatX)]
-    if not model.check_bounds:
-        logps = _without_checks(logps)
+    def make() -> list[Variable]:
+        logps = model.logp(list(terms.values()), jacobian=jacobian, sum=sum)
+        if sum:  # PyMC's sum of no terms is an int8
+            logps = [logps if terms else logps.astype(config.floatX)]
+        return logps if model.check_bounds else _without_checks(logps)
+
+    identity = tuple(terms.values()), jacobian, sum, _parts(model)
+    logps = kept_with(model, identity, make)
     return compile_model(
         model,
         {var.name: var for var in model.value_vars},
@@ -156,6 +162,18 @@ def _density(
         argument="position",
         host_callback=host_callback,
     )
+
+
+def _parts(model: pm.Model) -> Hashable:
+    """All that PyMC makes a log density of, which is half the time of a second call if
+    it is made again. Models can be changed, by new variables or in place."""
+    variables = [*model.basic_RVs, *model.potentials]
+    values = [model.rvs_to_values[rv] for rv in model.basic_RVs]
+    transforms = [model.rvs_to_transforms.get(rv) for rv in model.basic_RVs]
+    nodes = [(node, *node.inputs) for node in io_toposort([], variables + values)]
+    rules = [tuple(f.registry.items()) for f in (_logprob, _logcdf, _logccdf, _icdf)]
+    parts = *variables, *values, *transforms, *nodes, *rules
+    return parts, model.check_bounds, config.floatX
 
 
 def _without_checks(outputs: Sequence[Variable]) -> list[Variable]:
