@@ -23,7 +23,7 @@ __all__ = ["MODELS", "WHAT", "compare_calls"]
 
 MODELS = (
     *("horseshoe", "slopes", "GP", "AR(1)", "GARCH", "counts", "two_poissons"),
-    "eight_schools",
+    *("eight_schools", "scalars"),
 )
 WHAT = ("prior", "posterior", "likelihood", "sample")
 SIDES = ("jaxlink", "PyMC", "nutpie", "NumPyro")
@@ -189,7 +189,7 @@ def main() -> None:
     examples = {e.name: e.build for e in (make() for make in models.EXAMPLES)}
     built = examples | {
         name: getattr(models, name)
-        for name in ("counts", "two_poissons", "eight_schools")
+        for name in ("counts", "two_poissons", "eight_schools", "scalars")
     }
     build = built[options.model]
     call = _call(options.model, options.what, options.side, options.draws)

@@ -93,11 +93,17 @@ def loop_draw(size: int) -> Sides:
             out[f"y_{i}"] = mu + tau * jax.random.normal(keys[3 * i + 2])
         return out
 
+    def results_only(key: Any) -> dict[str, Any]:
+        """One array of draws, handed out as scalars."""
+        drawn = jax.random.normal(key, (size,))
+        return {var.name: drawn[i] for i, var in enumerate(model.basic_RVs)}
+
     return Sides(
         f"{size} scalars, draw",
         {
             "jaxlink": lambda: jax.jit(jaxlink.pymc.prior(model)),
             "by hand": lambda: jax.jit(by_hand),
+            "handing out": lambda: jax.jit(results_only),
         },
         (jax.random.key(1),),
     )
@@ -117,6 +123,12 @@ def loop_density(size: int) -> Sides:
             total += norm.logpdf(i / size, mu, tau)
         return total
 
+    def arguments_only(position: dict[str, Any]) -> Any:
+        """The sum of the squares of all scalars, and its slopes."""
+        together = jnp.stack(list(position.values()))
+        slopes = 2 * together
+        return (together**2).sum(), {n: slopes[i] for i, n in enumerate(position)}
+
     return Sides(
         f"{size} scalars, density",
         {
@@ -124,6 +136,7 @@ def loop_density(size: int) -> Sides:
                 jax.value_and_grad(jaxlink.pymc.logdensity(model))
             ),
             "by hand": lambda: jax.jit(jax.value_and_grad(by_hand)),
+            "handing out": lambda: jax.jit(arguments_only),
         },
         (position,),
     )

@@ -328,3 +328,8 @@ def loop(size: int) -> pm.Model:
             tau = pm.HalfNormal(f"tau_{i}", 1)
             pm.Normal(f"y_{i}", mu, tau, observed=i / size)
     return model
+
+
+def scalars() -> pm.Model:
+    """A hundred scalar variables to sample, and fifty that are observed."""
+    return loop(150)

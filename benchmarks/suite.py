@@ -29,7 +29,13 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import jaxlink.pymc  # noqa: E402
-from benchmarks import breakdown, calls, functions, numpyro_models  # noqa: E402
+from benchmarks import (  # noqa: E402
+    breakdown,
+    calls,
+    functions,
+    models,
+    numpyro_models,
+)
 from benchmarks.harness import medians  # noqa: E402
 
 DRAWS = 10_000
@@ -105,14 +111,16 @@ def measure_nuts(quick: bool) -> list[Row]:
     """`sample` against PyMC's own and nutpie: 4 chains of 500 + 500 steps."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for model in ("slopes", "eight_schools"):
+        for model in ("slopes", "eight_schools", "scalars"):
+            sides = ["jaxlink", "PyMC", "nutpie"]
+            sides += ["NumPyro"] * (model in numpyro_models.MODELS)
             for filled in (False, True):
                 times = calls.compare_calls(
                     *(model, "sample", Path(folder) / str(filled)),
                     draws=500,
                     rounds=1 if quick else 3,
                     filled=filled,
-                    sides=("jaxlink", "PyMC", "nutpie", "NumPyro"),
+                    sides=tuple(sides),
                 )
                 ours = times["jaxlink"]
                 names = {"first": "first call, caches filled"}
@@ -123,7 +131,7 @@ def measure_nuts(quick: bool) -> list[Row]:
                         *("NUTS", f"{model}: {name}", side),
                         *(ours[key] / times[side][key], 1.0),
                     )
-                    for side in ("PyMC", "nutpie", "NumPyro")
+                    for side in sides[1:]
                     for key, name in names.items()
                 ]
     return rows
@@ -172,28 +180,58 @@ def measure_loops(quick: bool) -> list[Row]:
     rows = []
     for size in sizes:
         for work in (functions.loop_draw(size), functions.loop_density(size)):
-            first, run = functions.compare(work, compiles=1, runs=50)["by hand"]
             bounds = (0.05, 0.1) if "draw" in work.name else (0.3, 0.5)
-            rows.append(
-                Row("loop", f"{work.name}: first result", "by hand", first, bounds[0])
-            )
-            rows.append(
-                Row("loop", f"{work.name}: one call", "by hand", run, bounds[1])
-            )
+            found = functions.compare(work, compiles=1, runs=50)
+            for side, ratios in found.items():
+                for what, ratio, bound in zip(
+                    ("first result", "one call"), ratios, bounds, strict=True
+                ):
+                    aim = bound if side == "by hand" else None
+                    rows.append(Row("loop", f"{work.name}: {what}", side, ratio, aim))
     return rows
 
 
 def measure_growth(quick: bool) -> list[Row]:
-    """How the time to a first result grows with the number of scalar variables."""
-    small, large = (30, 300) if quick else (99, 999)
+    """How times grow: with the number of scalar variables, of steps and of draws."""
     rows = []
-    for make in (functions.loop_draw, functions.loop_density):
-        times = [functions.first_result(make(size), 1) for size in (small, large)]
-        what = f"{'draw' if make is functions.loop_draw else 'density'}: first result"
-        over = f"{small} variables"
-        rows.append(
-            Row("growth", f"{large} variables, {what}", over, times[1] / times[0], 15.0)
+    small, large = (30, 300) if quick else (99, 999)
+    for name, make in (
+        ("draw", functions.loop_draw),
+        ("density", functions.loop_density),
+    ):
+        few, many = (functions.first_result(make(size), 1) for size in (small, large))
+        what, over = f"{large} variables, {name}: first result", f"{small} variables"
+        rows.append(Row("growth", what, over, many / few, 15.0))
+
+    small, large = (100, 1_000) if quick else (100, 10_000)
+    for name, work in (
+        ("AR(1), draw", lambda steps: functions.draw(models.autoregression(steps))),
+        ("GARCH, density", lambda steps: functions.density(models.garch(steps))),
+    ):
+        works = [work(steps) for steps in (small, large)]
+        first = [functions.first_result(one, 3) for one in works]
+        programs = [one.make["jaxlink"]() for one in works]
+        runs = medians(
+            [lambda f=f, w=w: f(*w.args) for f, w in zip(programs, works, strict=True)],
+            rounds=50,
         )
+        for what, (few, many) in (("first result", first), ("one call", runs)):
+            named = f"{large:,} steps, {name}: {what}"
+            rows.append(Row("growth", named, f"{small} steps", many / few))
+
+    small, large = (1_000, 10_000) if quick else (1_000, 100_000)
+    model = models.slopes().build()
+    few, many = medians(
+        [
+            lambda draws=draws: jaxlink.pymc.sample_prior_predictive(
+                draws, model, random_seed=1, progressbar=False
+            )
+            for draws in (small, large)
+        ],
+        rounds=3,
+    )
+    what = f"{large:,} draws, slopes, prior: second call"
+    rows.append(Row("growth", what, f"{small:,} draws", many / few, large / small))
     return rows
 
 

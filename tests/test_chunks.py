@@ -2,6 +2,7 @@
 they take, and what is left when they are interrupted."""
 
 import signal
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -336,7 +337,70 @@ def test_device_holds_two_chunks_at_most():
     assert of_chunk <= max(held) <= 2.1 * of_chunk
 
 
+@pytest.fixture
+def many_chunks(monkeypatch):
+    """Three cores, and chunks of two samples."""
+    monkeypatch.setattr(memory, "CPU_BYTES", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+
+
+@pytest.mark.usefixtures("many_chunks")
+def test_cores_compute_chunks_at_the_same_time(reference):
+    """In order, with the same bits, and only a few at a time."""
+    meet, started = threading.Barrier(3, timeout=60), []
+
+    def wait(x):
+        started.append(threading.get_ident())
+        if len(started) <= 3:
+            meet.wait()
+        return np.asarray(x)
+
+    def waiting(key, draw):
+        out = noisy(key, draw)
+        same = jax.ShapeDtypeStruct((), out["count"].dtype)
+        together = jax.pure_callback(
+            wait, same, out["count"], vmap_method="broadcast_all"
+        )
+        return out | {"count": together}
+
+    ahead = []
+    chunks = chunked(grid(), waiting)
+    assert chunks.batch_size == 1
+    [(_, _, arrays)], _ = results(chunks, advance=lambda _: ahead.append(len(started)))
+    assert_same(arrays, reference)
+    assert len(set(started)) >= 3
+    # Three chunks run while one is handed over, and one waits.
+    assert all(now - done <= 5 for done, now in enumerate(ahead))
+
+
+@pytest.mark.usefixtures("many_chunks")
+def test_errors_on_other_cores_end_the_run():
+    def fail(x):
+        raise ValueError(f"no number {x}")
+
+    def failing(key, draw):
+        same = jax.ShapeDtypeStruct((), np.float64)
+        return {
+            "x": jax.pure_callback(
+                fail, same, draw["scale"], vmap_method="broadcast_all"
+            )
+        }
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no number"):
+        results(chunked(grid(), failing))
+    assert threading.active_count() < 20
+
+
 # Interrupts
+
+
+@pytest.mark.usefixtures("many_chunks")
+def test_interrupts_while_other_cores_compute(reference):
+    blocks, columns = results(chunked(grid()), 1, interrupt_after(7))
+    assert columns == 2
+    [first, second] = [arrays for _, _, arrays in blocks]
+    joined = {name: np.concatenate([first[name], second[name]], 1) for name in first}
+    assert_same(joined, {name: x[:, :2] for name, x in reference.items()})
 
 
 def interrupt_after(chunks):

@@ -456,3 +456,83 @@ def test_seeds():
         resolve_key(None, True)
     with pytest.raises(jaxlink.KeyArgumentError):
         resolve_key(3)
+
+
+# What is kept with a model
+
+
+@pytest.fixture
+def densities_made(monkeypatch):
+    """The number of log densities that PyMC has made, as the length of a list."""
+    made, logp = [], pm.Model.logp
+
+    def counted(model, *args, **kwargs):
+        made.append(model)
+        return logp(model, *args, **kwargs)
+
+    monkeypatch.setattr(pm.Model, "logp", counted)
+    return made
+
+
+def line():
+    with pm.Model() as model:
+        slope = pm.Normal("slope")
+        pm.Normal("y", slope * np.arange(3.0), observed=[0.0, 1.5, 2.0])
+    return model
+
+
+def test_pymc_makes_a_density_once(densities_made):
+    model = line()
+    first, second = jp.logdensity(model), jp.logdensity(model)
+    assert len(densities_made) == 1
+    position = model.initial_point()
+    assert first(position) == second(position)
+    jp.logdensity(model, jacobian=False)
+    jp.logdensity(model, ["y"])
+    assert len(densities_made) == 3
+    jaxlink.clear_cache()
+    jp.logdensity(model)
+    assert len(densities_made) == 4
+
+
+def test_a_changed_model_gets_its_own_density(densities_made):
+    with pm.Model() as model:
+        x = pm.HalfNormal("x")
+    at = {"x_log__": np.array(0.5)}
+
+    def value():
+        return float(jp.logdensity(model)(at))
+
+    def expected():
+        return float(model.compile_logp()(at))
+
+    before = value()
+    with model:
+        pm.Potential("more", -x)
+    assert value() == pytest.approx(expected()) != before
+    potential = model.potentials[0]
+    before = value()
+    potential.owner.inputs[0] = 2 * x
+    assert value() == pytest.approx(expected()) != before
+    before = value()
+    model.rvs_to_transforms[x] = pm.distributions.transforms.Interval(0, 10)
+    assert value() == pytest.approx(expected()) != before
+    before = value()
+    model.check_bounds = False
+    assert value() == before
+    # Without the calls of the reference.
+    assert len(densities_made) - 3 == 5
+
+
+def test_a_density_whose_rule_changes_is_made_again(densities_made):
+    from pymc.logprob.abstract import _logprob
+
+    model = line()
+    jp.logdensity(model)
+    before = _logprob.registry[pm.Normal.rv_type]
+    try:
+        _logprob.register(pm.Normal.rv_type, lambda *args, **kwargs: before(*args))
+        jp.logdensity(model)
+    finally:
+        _logprob.register(pm.Normal.rv_type, before)
+    assert len(densities_made) == 2

@@ -94,6 +94,7 @@ def test_correlated_gaussian(gaussian, sampler):
     [
         ("blackjax", {"is_mass_matrix_diagonal": False}),
         ("numpyro", {"dense_mass": True}),
+        ("numpyro", {"dense_mass": [("a", "b")]}),
         ("nutpie", {"adaptation": "low_rank"}),
         ("blackjax", {"divergence_threshold": 500, "initial_step_size": 0.1}),
         ("numpyro", {"find_heuristic_step_size": True}),

@@ -5,6 +5,7 @@ import logging
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pymc.dims as pmd
@@ -15,6 +16,7 @@ from pymc.exceptions import SamplingError
 from walk import SCALE, SETTINGS, walk, walked
 
 from jaxlink.pymc.mcmc import sample as mcmc
+from jaxlink.pymc.mcmc.kernels import Kernel
 from jaxlink.pymc.mcmc.progress import MCMCProgress
 from jaxlink.pymc.mcmc.sample import sample
 from jaxlink.pymc.model.density import logdensity
@@ -56,6 +58,38 @@ def same(one, other, chains=slice(None)):
     for group in ("posterior", "sample_stats"):
         for name, values in one[group].data_vars.items():
             np.testing.assert_array_equal(values, other[group][name][chains])
+
+
+def test_kernels_move_one_vector(monkeypatch, model):
+    """In the order of the names, so that a mass matrix of the user has one too."""
+    moved = []
+
+    def still(*settings):
+        kernel = walk(*settings)
+
+        def init(log_density, start, key):
+            moved.append(start)
+            return kernel.init(log_density, start._replace(position={}), key), start
+
+        def step(log_density, state, key, t):
+            state, start = state
+            _, _, stats = kernel.step(lambda _: log_density(start[0]), state, key, t)
+            return (state, start), start.position + jnp.arange(5.0), stats
+
+        return Kernel(init, step)
+
+    monkeypatch.setitem(mcmc.KERNELS, "blackjax", still)
+    density = logdensity(model)
+    tree = walked(2, model=model)["posterior"].isel(chain=0, draw=0)
+    position = {
+        "mu": tree["mu"].values,
+        "tau_log__": np.log(tree["tau"].values) - 1,
+        "theta": tree["theta"].values - [2, 3, 4],
+    }
+    [start] = moved
+    assert start.position.shape == start.gradient.shape == (5,)
+    lp = walked(2, model=model)["sample_stats"]["lp"][0, 0]
+    np.testing.assert_allclose(lp, density(position), rtol=1e-12)
 
 
 def test_tree_is_what_pymc_returns(model):

@@ -52,6 +52,9 @@ FAMILIES = {
     "half cauchy": lambda i: rng().halfcauchy(0.0, 1.0 + i)[1],
     "uniform": lambda i: rng().uniform(-i, 1.0 + i)[1],
     "exponential": lambda i: rng().exponential(1.0 + i)[1],
+    "sizes of variables": lambda i: rng().uniform(
+        -1.0, i, size=rng().normal(i, 1.0, size=(3,))[1].shape
+    )[1],
     "32 bits": lambda i: rng().normal(np.float32(i), np.float32(2), dtype="float32")[1],
 }
 

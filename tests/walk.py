@@ -34,7 +34,7 @@ def walk(tune, target_accept, options):
         }
         return state, state, stats
 
-    return Kernel(init, step)
+    return Kernel(init, step, by_name=True)
 
 
 # A quiet run.

@@ -16,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -28,6 +29,7 @@ from pytensor.scalar.basic import ScalarOp
 from pytensor.scan.op import Scan
 from pytensor.tensor.random.op import RandomVariable
 
+from jaxlink.call.program import Code
 from jaxlink.dispatch.random.registry import find_row
 from jaxlink.dispatch.registry import find_rule
 
@@ -40,6 +42,8 @@ _VERSIONED = (
 )
 # Settings of JAX that change no program.
 _IRRELEVANT = ("cache", "log", "traceback", "profil", "pdb", "dump", "check_tracer")
+
+_OF_CODE: WeakKeyDictionary[Code, str] = WeakKeyDictionary()
 
 
 class _NoContentError(Exception):
@@ -104,7 +108,9 @@ class _Content:
             if isinstance(value, known):
                 how(self, value)
                 return
-        if hasattr(value, "parts_of_digest"):
+        if isinstance(value, Code):
+            self._bytes(_digest_of_code(value).encode())
+        elif hasattr(value, "parts_of_digest"):
             self.add((kind, *value.parts_of_digest()))
         elif is_dataclass(value):
             self.add((kind, *(getattr(value, f.name) for f in fields(value))))
@@ -200,6 +206,13 @@ class _Content:
 
     def _type(self, type_: Type) -> None:
         self.add((type(type_), [getattr(type_, name) for name in _props(type_)]))
+
+
+def _digest_of_code(code: Code) -> str:
+    """Kept with the code, which never changes: it is most of the work."""
+    if code not in _OF_CODE:
+        _OF_CODE[code] = _digest_of(code.parts_of_digest())
+    return _OF_CODE[code]
 
 
 def _digest_of(value: Any) -> str:

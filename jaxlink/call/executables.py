@@ -31,7 +31,7 @@ _UNUSABLE = (
 # loaded would lack its code.
 _LOADED_BY_JAX: set[str] = set()
 
-__all__ = ["compile_at", "shapes_of", "value_at"]
+__all__ = ["compile_at", "run_at", "shapes_of", "value_at"]
 
 
 def compile_at(
@@ -68,6 +68,18 @@ def compile_at(
 
     # The structure holds functions, which may have been linked again.
     return PROGRAMS.get_or_make((name, structure), make)
+
+
+def run_at(program: Any, what: Any, *args: Any) -> Any:
+    """What a jitted function returns. If executables are kept, this one is too.
+
+    Arguments:
+        program, what: as for `compile_at`.
+        args: its arguments.
+    """
+    if _name((what, {}), args) is None:
+        return program(*args)
+    return compile_at(program, what, args)(*args)
 
 
 def _compile(program: Any, args: Any) -> Any:

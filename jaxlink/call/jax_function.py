@@ -266,8 +266,7 @@ class JAXFunction:
         program = self._program
         checks = program.checks.enabled, program.checks.silent
         types = [jax.typeof(x) for x in self._data]
-        parts = program.code.parts_of_digest()
-        return (*parts, program.static_data, checks, types, self._exposed)
+        return program.code, program.static_data, checks, types, self._exposed
 
     @property
     def __name__(self) -> str:

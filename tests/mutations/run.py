@@ -243,14 +243,14 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "chains-share-key": Mutation(
         "jaxlink/pymc/mcmc/chains.py",
-        "jnp.arange(chains, dtype=np.uint32)",
-        "jnp.zeros(chains, dtype=np.uint32)",
+        "key, jnp.arange(chains))",
+        "key, 0 * jnp.arange(chains))",
         ("tests/test_pymc_sample.py::test_same_key_same_draws",),
     ),
     "starts-and-steps-share-key": Mutation(
         "jaxlink/pymc/mcmc/chains.py",
-        "return fold_in(own, purpose)",
-        "return fold_in(own, 0 * purpose)",
+        "{purpose: fold_in(own, purpose) for",
+        "{purpose: fold_in(own, 0 * purpose) for",
         ("tests/test_pymc_sample.py::test_draws_are_the_values_at_the_positions",),
     ),
 }

@@ -34,7 +34,7 @@ class RunOptions(TypedDict, total=False):
 
     Arguments:
         batch_size: how many samples are computed at a time; default: what an estimate
-            of their memory allows (`jaxlink.call.memory`).
+            of their memory allows (`jaxlink.call.memory`), on each core of a CPU.
         progressbar: whether to show a progress bar; default: True.
         progressbar_theme: a rich theme for it.
         sharding: the devices over which samples are divided; default: one device. Only

@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.call.executables import compile_at
+from jaxlink.call.executables import compile_at, run_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
 from jaxlink.pymc.mcmc.placement import Placement
+from jaxlink.pymc.model.transforms import Ravel
 
 __all__ = ["INITIAL_POSITION", "STEPPING", "Chains", "Rows", "Update", "chain_keys"]
 
@@ -32,18 +33,24 @@ INITIAL_POSITION, STEPPING, TUNING = range(3)
 # The target length of a call, in seconds. Ctrl-C and the progress bar wait this long.
 CALL = 0.25
 
+# from one form of a position to another
+Form = Callable[[Any], Any]
 Rows = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 # The signature of `MCMCProgress.update`.
 Update = Callable[[int, Any, Mapping[str, Any]], None]
 
 
-def chain_keys(key: jax.Array, chains: int, purpose: int) -> jax.Array:
-    """The keys of all chains for a purpose, shape ``(chains,)``."""
+def chain_keys(key: jax.Array, chains: int) -> dict[int, jax.Array]:
+    """The keys of all chains by purpose, each of shape ``(chains,)``."""
+    return run_at(_chain_keys, ("keys of chains", chains), key, jnp.arange(chains))
+
+
+@jax.jit
+def _chain_keys(key: jax.Array, numbers: jax.Array) -> dict[int, jax.Array]:
     fold_in = jax.vmap(jax.random.fold_in, (0, None))
-    own = jax.vmap(jax.random.fold_in, (None, 0))(
-        key, jnp.arange(chains, dtype=np.uint32)
-    )
-    return fold_in(own, purpose)
+    own = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+    purposes = INITIAL_POSITION, STEPPING, TUNING
+    return {purpose: fold_in(own, purpose) for purpose in purposes}
 
 
 class Chains:
@@ -56,7 +63,7 @@ class Chains:
         log_density: a callable pytree, from a position to its log density.
         values: a callable pytree, from a position to the values to keep.
         shapes: the shapes of the entries of a position.
-        key: the key of the run.
+        keys: the keys of the chains, as `chain_keys` returns them.
         placements: where the chains run.
         steps: the number of steps of each chain.
         skip: the number of initial steps that are not kept.
@@ -71,7 +78,7 @@ class Chains:
         log_density: Any,
         values: Any,
         shapes: Shapes,
-        key: jax.Array,
+        keys: Mapping[int, jax.Array],
         placements: Sequence[Placement],
         *,
         steps: int,
@@ -83,11 +90,8 @@ class Chains:
         self._threads = min(len(placements), cores or os.cpu_count() or 1)
         self._kernel, self._shapes, self._skip = kernel, shapes, skip
         self._made: dict[Any, Any] = {}
-        chains = placements[-1].chains.stop
-        to_tune = chain_keys(key, chains, TUNING)
-        to_step = chain_keys(key, chains, STEPPING)
         self._keys = [
-            (placement.take(to_tune), placement.take(to_step))
+            (placement.take(keys[TUNING]), placement.take(keys[STEPPING]))
             for placement in placements
         ]
         both = expose_constants((log_density, values))
@@ -211,11 +215,11 @@ def _init_state(
     position: Any,
     key: jax.Array,
 ) -> tuple[Any, jax.Array, Any]:
-    density = _wide(log_density, shapes)
-    position = {name: x.astype(float) for name, x in position.items()}
-    logp, gradient = jax.value_and_grad(density)(position)
-    initial = EvaluatedPosition(position, logp, gradient)
-    return kernel.init(density, initial, key), logp, gradient
+    moved, named = _forms(kernel, shapes)
+    density, start = _density(log_density, named), moved(position)
+    logp, gradient = jax.value_and_grad(density)(start)
+    state = kernel.init(density, EvaluatedPosition(start, logp, gradient), key)
+    return state, logp, named(gradient)
 
 
 def _advance(
@@ -232,15 +236,17 @@ def _advance(
 ) -> tuple[Any, Any]:
     """Make ``count`` steps of one chain, from step ``first`` on. The results have
     length ``capacity``, and are filled up to ``count``."""
-    density = _wide(log_density, shapes)
+    _, named = _forms(kernel, shapes)
+    density = _density(log_density, named)
     kept = jax.eval_shape(values, shapes)
 
+    @jax.jit  # so that it is traced only once
     def step(t: jax.Array, state: Any) -> tuple[Any, Any]:
         key_of_step = jax.random.fold_in(key, t)
         state, position, stats = kernel.step(density, state, key_of_step, t)
         drawn = jax.lax.cond(
             t >= skip,
-            lambda: values(_narrow(position, shapes)),
+            lambda: values(named(position)),
             lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), kept),
         )
         return state, (drawn, stats)
@@ -256,10 +262,25 @@ def _advance(
     return out
 
 
-def _narrow(position: Mapping[str, Any], shapes: Shapes) -> dict[str, jax.Array]:
-    return {name: position[name].astype(shapes[name].dtype) for name in shapes}
+def _forms(kernel: Kernel, shapes: Shapes) -> tuple[Form, Form]:
+    """From a position to what the kernel moves, in JAX's default float type, and back.
+
+    It is one vector: a kernel has many copies of a position, and XLA would compile each
+    for each variable. Options that name variables need them.
+    """
+    if not kernel.by_name:
+        flat = Ravel(dict(sorted(shapes.items())))
+        return lambda position: flat.ravel(position).astype(float), flat.unravel
+
+    def moved(position: Any) -> Any:
+        return {name: x.astype(float) for name, x in position.items()}
+
+    def named(moved: Any) -> Any:
+        return {name: moved[name].astype(x.dtype) for name, x in shapes.items()}
+
+    return moved, named
 
 
-def _wide(log_density: Any, shapes: Shapes) -> Callable[[Any], jax.Array]:
-    """The density as a function of positions in JAX's default float type."""
-    return lambda position: log_density(_narrow(position, shapes)).astype(float)
+def _density(log_density: Any, named: Form) -> Callable[[Any], jax.Array]:
+    """The density of what the kernel moves, in JAX's default float type."""
+    return lambda moved: log_density(named(moved)).astype(float)

@@ -9,7 +9,8 @@ import numpy as np
 import pymc as pm
 from pymc.exceptions import SamplingError
 
-from jaxlink.call.executables import shapes_of
+from jaxlink.call.executables import run_at, shapes_of
+from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
 from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable
@@ -81,9 +82,16 @@ class InitialPositions:
                 )
         return position
 
-    def position(self, chain: int, key: jax.Array) -> Position:
-        """An initial position of a chain."""
-        return jax.device_get(self._of_chains[chain](key))
+    def position(self, chain: int, keys: jax.Array, attempt: int) -> Position:
+        """An initial position of a chain. Each attempt has a key of its own."""
+        args = expose_constants(self._of_chains[chain]), keys, chain, attempt
+        draw = program_around(args[:1], "initial position", lambda: jax.jit(_draw))
+        return jax.device_get(run_at(draw, "initial position", *args))
+
+
+def _draw(start: Any, keys: jax.Array, chain: Any, attempt: Any) -> dict[str, Any]:
+    position: dict[str, Any] = start(jax.random.fold_in(keys[chain], attempt))
+    return position
 
 
 def find_initial_states(
@@ -118,8 +126,7 @@ def find_initial_states(
     unusable = list(range(chains))
     for attempt in range(retries + 1):
         for chain in unusable:
-            key = jax.random.fold_in(keys[chain], attempt)
-            positions[chain] = initial.position(chain, key)
+            positions[chain] = initial.position(chain, keys, attempt)
         stacked = {
             name: np.stack([position[name] for position in positions])
             for name in initial.shapes

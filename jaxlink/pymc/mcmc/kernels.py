@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
-Position = Mapping[str, jax.Array]
+# a vector, or a dict of arrays by name
+Position = Any
 LogDensity = Callable[[Position], jax.Array]
 Stats = dict[str, jax.Array]
 
@@ -57,11 +58,13 @@ class Kernel(NamedTuple):
             from 0, the first step of the warm-up.
         identity: equal for kernels that do the same; ``None`` if a program of this one
             must not outlive its run.
+        by_name: whether it moves a dict of arrays by name, and not one vector.
     """
 
     init: Callable[[LogDensity, EvaluatedPosition, jax.Array], Any]
     step: Callable[[LogDensity, Any, jax.Array, Any], tuple[Any, Position, Stats]]
     identity: Hashable | None = None
+    by_name: bool = False
 
 
 # --- BlackJAX ---
@@ -252,7 +255,8 @@ def numpyro_kernel(
             }
         return after, after.z, stats
 
-    return Kernel(init, step)
+    by_name = isinstance(passed.get("dense_mass"), list)
+    return Kernel(init, step, by_name=by_name)
 
 
 class _Potential:

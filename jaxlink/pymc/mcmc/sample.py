@@ -269,13 +269,14 @@ def sample(
     skip = tune if discard_tuned_samples else 0
     counts = {"chains": chains, "tune": tune, "draws": draws}
     drawn = Draws(kept, skip=skip, **counts)
+    keys = chain_keys(run_key, chains)
     sampler: Chains | NutpieChains
     if nuts_sampler == "nutpie":
         sampler = NutpieChains(
             density,
             values,
             Ravel(initial.shapes),
-            chain_keys(run_key, chains, STEPPING),
+            keys[STEPPING],
             tune=tune,
             draws=draws,
             skip=0 if records else skip,
@@ -290,7 +291,7 @@ def sample(
             density,
             values,
             initial.shapes,
-            run_key,
+            keys,
             placements(chains, mesh, vectorized),
             steps=tune + draws,
             skip=0 if records else skip,
@@ -309,9 +310,10 @@ def sample(
                 f"Only {draws} samples per chain. Reliable r-hat and ESS diagnostics "
                 "require longer chains for accurate estimate."
             )
-        keys = chain_keys(run_key, chains, INITIAL_POSITION)
         retries *= settings.jitter
-        states = find_initial_states(model, initial, keys, retries, sampler.init_states)
+        states = find_initial_states(
+            model, initial, keys[INITIAL_POSITION], retries, sampler.init_states
+        )
         began = time.perf_counter()
         with progress.display:
             _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)

@@ -36,6 +36,7 @@ from jaxlink.dispatch.random.registry import find_row
 __all__ = [
     "FEWEST",
     "find_groups",
+    "known_size",
     "operands_of",
     "shared_operands",
     "stacked_check_of",
@@ -94,6 +95,8 @@ def find_groups(
             inputs[i] if i in shared else color_of(node.op, same.get(var, var))
             for i, var in enumerate(operands_of(node))
         ]
+        if (size := known_size(node)) is not None:
+            operands[1] = size
         types = tuple(out.type for out in node.outputs)
         key = node.op, tuple(operands), types, height
         number = numbers.setdefault(key, len(numbers))
@@ -213,6 +216,15 @@ def shared_operands(node: Any) -> set[int] | None:
     if len(node.outputs) > 1 or out.type.dtype.startswith(("int", "uint")):
         return None
     return set() if all(map(_is_small, [*operands_of(node), out])) else None
+
+
+def known_size(node: Any) -> tuple[int, ...] | None:
+    """The size of a draw, if it is given as a variable and its type says what it is."""
+    op = node.op
+    if not isinstance(op, RandomVariable) or isinstance(node.inputs[1], Constant):
+        return None
+    shape = node.outputs[1].type.shape
+    return tuple(shape[: len(shape) - op.ndim_supp])
 
 
 def operands_of(node: Any) -> list[Variable]:

@@ -22,6 +22,7 @@ from pytensor.tensor.random.op import RandomVariable
 from jaxlink.ops.stacked import Part, Stack, StackedDraws, Whole
 from jaxlink.rewrites.stacking.groups import (
     FEWEST,
+    known_size,
     operands_of,
     shared_operands,
     stacked_check_of,
@@ -73,6 +74,8 @@ class Stacks:
             (size, _), *operands = [
                 self._joined(nodes, i, shared) for i in range(1, len(core.inputs))
             ]
+            if (known := known_size(core)) is not None:
+                size = pt.constant(np.array(known, np.int64))
             op = StackedDraws(core, count, [is_mapped for _, is_mapped in operands])
             streams = [self._current(node.inputs[0]) for node in nodes]
             parameters = [var for var, _ in operands]
