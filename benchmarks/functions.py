@@ -14,7 +14,13 @@ from jax.scipy.stats import norm
 import jaxlink.pymc
 from benchmarks import numpyro_models
 from benchmarks.harness import forget, medians
-from benchmarks.models import EXAMPLES, Example, half_normal, loop
+from benchmarks.models import (
+    EXAMPLES,
+    Example,
+    autoregression_at_once,
+    half_normal,
+    loop,
+)
 
 __all__ = [
     "EXAMPLES",
@@ -77,6 +83,8 @@ def draw(example: Example) -> Sides:
     }
     if example.name in numpyro_models.MODELS:
         make["NumPyro"] = lambda: jax.jit(numpyro_models.draw(example.name))
+    if example.name == "AR(1)":
+        make["an associative scan"] = lambda: jax.jit(autoregression_at_once)
     return Sides(example.name, make, (jax.random.key(1),))
 
 

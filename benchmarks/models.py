@@ -233,6 +233,24 @@ def autoregression(steps: int = 1000) -> Example:
     return Example("AR(1)", build, density, draw)
 
 
+def autoregression_at_once(key: Any, steps: int = 1000) -> dict[str, Any]:
+    """The draw of `autoregression` without a loop: the steps, which are affine in the
+    series, are composed by `jax.lax.associative_scan`."""
+    keys = random.split(key, 4)
+    rho = 0.5 * random.normal(keys[0])
+    sigma = jnp.abs(random.normal(keys[1]))
+    start = random.normal(keys[2])
+    shocks = sigma * random.normal(keys[3], (steps - 1,))
+
+    def compose(first: Any, then: Any) -> Any:
+        return first[0] * then[0], then[0] * first[1] + then[1]
+
+    slopes, sums = jax.lax.associative_scan(
+        compose, (jnp.full(steps - 1, rho), shocks)
+    )
+    return {"rho": rho, "sigma": sigma, "y": jnp.append(start, slopes * start + sums)}
+
+
 def garch(steps: int = 1000) -> Example:
     """GARCH(1, 1): a Scan for the density."""
     y = np.random.default_rng(4).normal(size=steps)

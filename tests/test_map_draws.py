@@ -7,6 +7,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from compilation import compilations
+from jax.extend.core import jaxprs_in_params
 
 import jaxlink
 import jaxlink.pymc as jlpm
@@ -97,3 +98,24 @@ def test_errors():
         jaxlink.map_draws(fn, KEYS, jnp.zeros(4), batch_size=0)
     with pytest.raises(jaxlink.ArgumentError, match="missing argument `mu`"):
         jaxlink.map_draws(fn, KEYS)
+
+
+def test_what_does_not_depend_on_the_draw_is_computed_once():
+    """A fixed covariance is factorized once, not for each key."""
+    root, mean = pt.matrix("root", shape=(3, 3)), pt.vector("mean", shape=(3,))
+    generator = pt.random.shared_rng(seed=1)
+    x = generator.multivariate_normal(mean, root @ root.T)[1]
+    fn = jaxlink.function([root, mean], x)
+    mapped = jax.vmap(fn, (0, None, None))
+    jaxpr = jax.make_jaxpr(mapped)(KEYS, jnp.eye(3), jnp.zeros(3))
+    factorized = []
+
+    def walk(jaxpr):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name == "cholesky":
+                factorized.append(eqn.invars[0].aval.shape)
+            for inner in jaxprs_in_params(eqn.params):
+                walk(inner)
+
+    walk(jaxpr.jaxpr)
+    assert factorized == [(3, 3)]

@@ -33,14 +33,23 @@ class RootStreams(Op):
     """The random generators of a function, from its key. Output *i* is root *i*.
 
     ``draws[i]`` is the number of draws along root *i* that the graph fixes; their keys
-    are computed in one batch. ``types[i]`` is the generator's PyTensor type.
+    are computed in one batch. ``standard[i]`` has an entry for each of the first of
+    them: ``None``, or the Op, the dtype and the shape of a draw whose standard draw can
+    be made with the others. The shape may be the index of an operand that holds it.
+    ``types[i]`` is the generator's PyTensor type. The operands are the key, and shapes.
     """
 
-    __props__ = ("draws", "types")
+    __props__ = ("draws", "standard", "types")
 
-    def __init__(self, types: Sequence[RandomType], draws: Sequence[int] | None = None):
+    def __init__(
+        self,
+        types: Sequence[RandomType],
+        draws: Sequence[int] | None = None,
+        standard: Sequence[tuple[Any, ...]] | None = None,
+    ):
         self.types = tuple(types)
         self.draws = tuple(draws or (0,) * len(self.types))
+        self.standard = tuple(standard or ((),) * len(self.types))
 
     def make_node(self, *inputs: Variable) -> Apply:
         return Apply(self, list(inputs), [type_() for type_ in self.types])

@@ -11,13 +11,16 @@ is not a root.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import DefaultGeneratorMakerOp, RandomVariable
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.type_other import NoneTypeT
 
+from jaxlink.dispatch.random.standard_draws import draws_along
 from jaxlink.errors import UnsupportedOpError
 from jaxlink.ops.stacked import StackedDraws
 from jaxlink.ops.streams import PRNGKeyType, RootStreams
@@ -69,15 +72,42 @@ def collapse_to_key(fgraph: FunctionGraph, roots: Sequence[Variable]) -> None:
 
 
 def count_draws(fgraph: FunctionGraph) -> None:
-    """Tell `RootStreams` how many draws the graph makes along each root outside loops
-    and branches, so that their keys can be computed in one batch."""
+    """Tell `RootStreams` which draws the graph makes along each root outside loops and
+    branches, so that their keys, and their standard draws, can be made together."""
     for node in fgraph.toposort():
-        if isinstance(node.op, RootStreams):
-            draws = [_longest_chain(fgraph, out) for out in node.outputs]
-            counted = RootStreams(node.op.types, draws)(*node.inputs, return_list=True)
-            fgraph.replace_all(
-                zip(node.outputs, counted, strict=True), reason="count_draws"
-            )
+        if not isinstance(node.op, RootStreams):
+            continue
+        draws = [_longest_chain(fgraph, out) for out in node.outputs]
+        sizes: list[Variable] = []
+        along = [draws_along(fgraph, out) for out in node.outputs]
+        standard = None
+        if sum(one is not None for some in along for one in some) > 1:
+            standard = [
+                tuple(_standard_draw(one, sizes) for one in some) for some in along
+            ]
+        op = RootStreams(node.op.types, draws, standard)
+        counted = op(*node.inputs, *sizes, return_list=True)
+        fgraph.replace_all(
+            zip(node.outputs, counted, strict=True), reason="count_draws"
+        )
+
+
+def _standard_draw(node: Apply | None, sizes: list[Variable]) -> Any:
+    """The entry of a draw in `RootStreams`. ``sizes`` receives its size, if that says
+    its shape and does not depend on other draws."""
+    if node is None:
+        return None
+    size, out = node.inputs[1], node.outputs[1].type
+    if None not in out.shape:
+        return node.op, out.dtype, out.shape
+    if isinstance(size.type, NoneTypeT) or _is_random(size):
+        return None
+    sizes.append(size)
+    return node.op, out.dtype, len(sizes)
+
+
+def _is_random(var: Variable) -> bool:
+    return any(isinstance(one.type, RandomType) for one in ancestors([var]))
 
 
 def _longest_chain(fgraph: FunctionGraph, rng: Variable) -> int:

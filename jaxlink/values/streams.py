@@ -44,7 +44,8 @@ class Stream:
             scalar inside a loop.
         raw: whether the caller passed a raw ``uint32`` key, and so gets one back.
         ahead: the keys of the first draws, if they were computed ahead in a batch.
-        drawn: for the next draws, the standard draws that were made ahead of a loop.
+        drawn: for the next draws, the standard draws that were made ahead; ``None``
+            where there is none.
     """
 
     key: jax.Array

@@ -24,7 +24,7 @@ from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
-from jaxlink.numerics.random.continuous import LocationScale
+from jaxlink.numerics.random.continuous import FromStandard
 from jaxlink.ops.distributions import WithoutDerivative
 from jaxlink.values.static import as_literal, canonical
 from jaxlink.values.streams import Stream
@@ -58,8 +58,8 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
                 for parameter, n in zip(parameters, op.ndims_params, strict=True)
             )
         given = _cast(dtype, parameters, static) if row.cast else parameters
-        if isinstance(draw, LocationScale) and _is_drawn(stream, shape):
-            value = draw.scaled(stream.drawn[0], *given)
+        if isinstance(draw, FromStandard) and _is_drawn(stream, shape):
+            value = draw.transform(stream.drawn[0], *given)
             return stream.next(), jnp.asarray(value, dtype)
 
         def of_parameters(key: Any, *parameters: Any) -> Any:
@@ -76,7 +76,7 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
 
 
 def _is_drawn(stream: Stream, shape: tuple[int, ...]) -> bool:
-    """Whether the standard draw was made ahead of the loop."""
+    """Whether the standard draw was made ahead."""
     return bool(stream.drawn) and getattr(stream.drawn[0], "shape", None) == shape
 
 

@@ -1,18 +1,50 @@
 """A function's single key, and the streams in which its random generators start."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxlink.dispatch.registry import Function, rule
+from jaxlink.dispatch.random.standard_draws import (
+    StandardDraw,
+    standard_of,
+    with_standard_draws,
+)
+from jaxlink.dispatch.registry import Function, Linked, rule
 from jaxlink.ops.streams import RootStreams, Streams, StreamStates
 from jaxlink.values.streams import KeysAhead, Stream, root_streams
+from jaxlink.values.symbolic_sizes import is_symbolic
 
 
-@rule(RootStreams)
-def streams_of_key(op: RootStreams, node: Any) -> Function:
-    return lambda stream: tuple(root_streams(stream, op.draws))
+@rule(RootStreams, inner=True)
+def streams_of_key(op: RootStreams, node: Any, link: Any) -> Linked:
+    del link
+    planned = [
+        [entry and (standard_of(entry[0]), *entry[1:]) for entry in along]
+        for along in op.standard
+    ]
+
+    def run(*operands: Any) -> tuple[Stream, ...]:
+        streams = root_streams(operands[0], op.draws)
+        draws = [[_known(entry, operands) for entry in along] for along in planned]
+        return tuple(with_standard_draws(streams, draws))
+
+    return Linked(run, preferred=tuple(range(1, len(node.inputs))))
+
+
+def _known(entry: Any, operands: Sequence[Any]) -> StandardDraw | None:
+    """The draw of an entry, if its shape is known."""
+    if entry is None or entry[0] is None:
+        return None
+    standard, dtype, shape = entry
+    if isinstance(shape, int):
+        shape = operands[shape]
+        if not isinstance(shape, np.ndarray) or is_symbolic(shape):
+            return None
+        shape = tuple(shape.tolist())
+    return StandardDraw(standard, shape, dtype)
 
 
 @rule(Streams)

@@ -49,66 +49,85 @@ def _half_cauchy(key: Array, shape: Shape, dtype: Any) -> Array:
     return jnp.where(upper, 1 / tangent, tangent)
 
 
-def _half_normal(key: Array, shape: Shape, dtype: Any) -> Array:
-    return jnp.abs(jax.random.normal(key, shape, dtype))
-
-
 def _gumbel(key: Array, shape: Shape, dtype: Any) -> Array:
     return -jnp.log(standard_exponential(key, shape, dtype))
 
 
 @dataclass(frozen=True)
-class LocationScale:
-    """The sampler of loc + scale * standard."""
+class FromStandard:
+    """The sampler of a standard draw that the parameters transform.
+
+    Attributes:
+        standard: ``(key, shape, dtype) -> draws``. It reads random bits once, as many
+            numbers as it returns.
+        transform: ``(standard draws, *parameters) -> draws``.
+    """
 
     standard: Callable[..., Array]
+    transform: Callable[..., Array]
 
     def __call__(
-        self, key: Array, shape: Shape, dtype: Any, loc: Array, scale: Array
+        self, key: Array, shape: Shape, dtype: Any, *parameters: Array
     ) -> Array:
-        return self.scaled(self.standard(key, shape, dtype), loc, scale)
-
-    def scaled(self, drawn: Array, loc: Array, scale: Array) -> Array:
-        """The draw, given a standard draw."""
-        return loc + non_negative(scale) * drawn
+        return self.transform(self.standard(key, shape, dtype), *parameters)
 
 
-normal = LocationScale(jax.random.normal)
-half_normal = LocationScale(_half_normal)
-cauchy = LocationScale(_symmetric(lambda tail: -1 / jnp.tan(np.pi * tail)))
-half_cauchy = LocationScale(_half_cauchy)
-gumbel = LocationScale(_gumbel)
-laplace = LocationScale(_symmetric(lambda tail: jnp.log(2 * tail)))
-logistic = LocationScale(_symmetric(lambda tail: jnp.log(tail) - jnp.log1p(-tail)))
+def _moved(drawn: Array, loc: Array, scale: Array) -> Array:
+    return loc + non_negative(scale) * drawn
 
 
-# --- quantile functions --------------------------------------------------------------
+def _upwards(drawn: Array, loc: Array, scale: Array) -> Array:
+    return _moved(jnp.abs(drawn), loc, scale)
 
 
-def uniform(key: Array, shape: Shape, dtype: Any, low: Array, high: Array) -> Array:
-    draw = jax.random.uniform(key, shape, dtype, low, high)
+normal = FromStandard(jax.random.normal, _moved)
+half_normal = FromStandard(jax.random.normal, _upwards)
+cauchy = FromStandard(_symmetric(lambda tail: -1 / jnp.tan(np.pi * tail)), _moved)
+half_cauchy = FromStandard(_half_cauchy, _moved)
+gumbel = FromStandard(_gumbel, _moved)
+laplace = FromStandard(_symmetric(lambda tail: jnp.log(2 * tail)), _moved)
+logistic = FromStandard(
+    _symmetric(lambda tail: jnp.log(tail) - jnp.log1p(-tail)), _moved
+)
+
+
+# --- a standard draw, transformed in other ways --------------------------------------
+
+
+def _between(drawn: Array, low: Array, high: Array) -> Array:
+    # As `jax.random.uniform` does it.
     width = high - low
+    draw = jnp.maximum(low, drawn * width + low)
     return jnp.where((width >= 0) & (width < jnp.inf), draw, jnp.nan)
 
 
-def lognormal(key: Array, shape: Shape, dtype: Any, mean: Array, sigma: Array) -> Array:
-    return jnp.exp(mean + non_negative(sigma) * jax.random.normal(key, shape, dtype))
+def _exponential_of_moved(drawn: Array, mean: Array, sigma: Array) -> Array:
+    return jnp.exp(_moved(drawn, mean, sigma))
 
 
-def exponential(key: Array, shape: Shape, dtype: Any, scale: Array) -> Array:
-    return non_negative(scale) * jax.random.exponential(key, shape, dtype)
+def _scaled(drawn: Array, scale: Array) -> Array:
+    return non_negative(scale) * drawn
 
 
-def weibull(key: Array, shape: Shape, dtype: Any, k: Array) -> Array:
+def _weibull(drawn: Array, k: Array) -> Array:
     # PyTensor's Weibull has no scale: P(X > x) = exp(-x**k). For k = 0 NumPy draws 0.
-    draw = standard_exponential(key, shape, dtype) ** (1 / jnp.where(k == 0, 1, k))
+    draw = drawn ** (1 / jnp.where(k == 0, 1, k))
     return jnp.where(k == 0, 0, jnp.where(k > 0, draw, jnp.nan))
 
 
-def pareto(key: Array, shape: Shape, dtype: Any, b: Array, scale: Array) -> Array:
+def _pareto(drawn: Array, b: Array, scale: Array) -> Array:
     # Not divided by b, because XLA rounds a division differently under vmap.
-    power = standard_exponential(key, shape, dtype) * (1 / positive(b))
-    return non_negative(scale) * jnp.exp(power)
+    return non_negative(scale) * jnp.exp(drawn * (1 / positive(b)))
+
+
+uniform = FromStandard(jax.random.uniform, _between)
+lognormal = FromStandard(jax.random.normal, _exponential_of_moved)
+exponential = FromStandard(jax.random.exponential, _scaled)
+weibull = FromStandard(standard_exponential, _weibull)
+pareto = FromStandard(standard_exponential, _pareto)
+
+
+# --- quantile functions --------------------------------------------------------------
 
 
 def truncexpon(
