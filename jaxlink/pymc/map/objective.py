@@ -1,14 +1,15 @@
 """The negative log density of a model as a function of a NumPy vector, for SciPy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 
+from jaxlink.call.executables import compile_at
 from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.transforms import Ravel
@@ -71,12 +72,12 @@ class Objective:
         self._bar, self.precision = bar, 0.0
         self.restart(position)
 
-        what = tuple(self.flat.shapes.items()), tuple(self._is_discrete.tolist())
-        self._programs: _Programs = program_around(
-            self._density, ("find_MAP", *what), self._compile
-        )
+        entries = tuple(self.flat.shapes.items()), tuple(self._is_discrete.tolist())
+        self._what = "find_MAP", *entries
+        self._programs = program_around(self._density, self._what, self._make_programs)
+        self._executables: dict[str, Callable[..., Any]] = {}
 
-    def _compile(self) -> "_Programs":
+    def _make_programs(self) -> dict[str, Any]:
         """The functions that SciPy calls. The density is an argument, so that they hold
         no data."""
         unravel = partial(_unravel, self.flat, self._is_discrete)
@@ -85,10 +86,22 @@ class Objective:
             return -density({**fixed, **unravel(x)})
 
         def product(x: jax.Array, p: jax.Array, *args: Any) -> jax.Array:
+            """The Hessian times a vector."""
             return jax.jvp(lambda x: jax.grad(loss)(x, *args), (x,), (p,))[1]
 
         both = jax.value_and_grad(loss)
-        return _Programs(jax.jit(loss), jax.jit(both), jax.jit(product))
+        return {
+            "value": jax.jit(loss),
+            "value_and_gradient": jax.jit(both),
+            "product": jax.jit(product),
+        }
+
+    def _run(self, name: str, *vectors: np.ndarray) -> Any:
+        args = *map(jnp.asarray, vectors), self._density, self._fixed
+        if name not in self._executables:
+            what = name, *self._what
+            self._executables[name] = compile_at(self._programs[name], what, args)
+        return self._executables[name](*args)
 
     def restart(self, position: Mapping[str, Any]) -> None:
         """Restart at another position."""
@@ -114,20 +127,18 @@ class Objective:
 
     def value(self, x: np.ndarray) -> float:
         """The negative log density."""
-        return self._reached(x, self._programs.value(x, self._density, self._fixed))
+        return self._reached(x, self._run("value", x))
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The negative log density, and its gradient."""
-        value, out = self._programs.value_and_gradient(x, self._density, self._fixed)
+        value, out = self._run("value_and_gradient", x)
         gradient = np.asarray(out, float)
         norm = f", |grad| = {np.linalg.norm(gradient):.2g}"
         return self._reached(x, value, norm), gradient
 
     def hessp(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
         """The Hessian of the negative log density, times a vector."""
-        return np.asarray(
-            self._programs.product(x, p, self._density, self._fixed), float
-        )
+        return np.asarray(self._run("product", x, p), float)
 
     def hess(self, x: np.ndarray) -> np.ndarray:
         """The Hessian, a column at a time: all at once would need more memory."""
@@ -139,14 +150,6 @@ class Objective:
             self.best, self.best_value = np.array(x), value
         self._bar(1, f"logp = {-value:,.8g}{more}")
         return np.inf if np.isnan(value) else value
-
-
-class _Programs(NamedTuple):
-    """Jitted functions of a vector, the density and the fixed entries."""
-
-    value: Any
-    value_and_gradient: Any
-    product: Any
 
 
 def _unravel(
