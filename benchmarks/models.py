@@ -245,9 +245,7 @@ def autoregression_at_once(key: Any, steps: int = 1000) -> dict[str, Any]:
     def compose(first: Any, then: Any) -> Any:
         return first[0] * then[0], then[0] * first[1] + then[1]
 
-    slopes, sums = jax.lax.associative_scan(
-        compose, (jnp.full(steps - 1, rho), shocks)
-    )
+    slopes, sums = jax.lax.associative_scan(compose, (jnp.full(steps - 1, rho), shocks))
     return {"rho": rho, "sigma": sigma, "y": jnp.append(start, slopes * start + sums)}
 
 

@@ -89,11 +89,11 @@ _OF_ONE_OWNER = 16
 def kept_with[T](owner: Any, key: Hashable, make: Callable[[], T]) -> T:
     """What ``make`` returned for an equal ``key`` of this owner before, or returns now.
 
-    It is forgotten with the owner, which it must not refer to. Without a hash of the
-    key, nothing is kept.
+    It is forgotten with the owner, which it must not refer to. Nothing is kept if the
+    owner or the key has no hash.
     """
     try:
-        hash(key)
+        hash((owner, key))
     except TypeError:
         return make()
     own = _OF_OWNERS.setdefault(owner, Cache(_OF_ONE_OWNER))

@@ -43,7 +43,8 @@ _VERSIONED = (
 # Settings of JAX that change no program.
 _IRRELEVANT = ("cache", "log", "traceback", "profil", "pdb", "dump", "check_tracer")
 
-_OF_CODE: WeakKeyDictionary[Code, str] = WeakKeyDictionary()
+# ``None``: the code has no content.
+_OF_CODE: WeakKeyDictionary[Code, str | None] = WeakKeyDictionary()
 
 
 class _NoContentError(Exception):
@@ -211,8 +212,12 @@ class _Content:
 def _digest_of_code(code: Code) -> str:
     """Kept with the code, which never changes: it is most of the work."""
     if code not in _OF_CODE:
+        _OF_CODE[code] = None
         _OF_CODE[code] = _digest_of(code.parts_of_digest())
-    return _OF_CODE[code]
+    found = _OF_CODE[code]
+    if found is None:
+        raise _NoContentError(code)
+    return found
 
 
 def _digest_of(value: Any) -> str:

@@ -18,8 +18,8 @@ def computed_once(x: Any) -> Any:
 
     XLA fuses what computes a matrix with what reads it, and computes each element again
     for the transpose, in code that LLVM no longer optimizes: numbers that are the same
-    for all elements are computed anew for each. Draws of a Gaussian process were eight
-    times slower.
+    for all elements are computed anew for each. In draws of a Gaussian process that
+    takes most of the time (`python -m benchmarks.suite --only draw`).
     """
     return lax.optimization_barrier(x)
 
