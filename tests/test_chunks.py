@@ -373,6 +373,13 @@ def test_cores_compute_chunks_at_the_same_time(reference):
     assert all(now - done <= 5 for done, now in enumerate(ahead))
 
 
+def test_large_chunks_are_computed_one_by_one(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert memory.cores_for(memory.CPU_BYTES) == 64
+    assert memory.cores_for(memory.ALL_CORES_BYTES // 3) == 3
+    assert memory.cores_for(2 * memory.ALL_CORES_BYTES) == 1
+
+
 @pytest.mark.usefixtures("many_chunks")
 def test_errors_on_other_cores_end_the_run():
     def fail(x):

@@ -7,7 +7,7 @@ from typing import Any
 
 from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 
-__all__ = ["budget", "bytes_per_sample", "check_memory", "format_bytes"]
+__all__ = ["budget", "bytes_per_sample", "check_memory", "cores_for", "format_bytes"]
 
 # What a chunk may take on one device. An accelerator is fast when it is full. A CPU is
 # fast when a chunk fits its cache, and where draws take different numbers of rounds:
@@ -15,11 +15,18 @@ __all__ = ["budget", "bytes_per_sample", "check_memory", "format_bytes"]
 # chunks of this size (`python -m benchmarks.predictive` prints it).
 ACCELERATOR_BYTES = 256 * 2**20
 CPU_BYTES = 8 * 2**20
+# What the chunks that all cores of a CPU compute at the same time may take together.
+ALL_CORES_BYTES = 2**30
 
 
 def budget(platform: str) -> int:
     """How many bytes a chunk may take on a device of this platform."""
     return CPU_BYTES if platform == "cpu" else ACCELERATOR_BYTES
+
+
+def cores_for(nbytes: int) -> int:
+    """How many cores of a CPU may each compute a chunk of ``nbytes`` at a time."""
+    return max(1, min(os.cpu_count() or 1, ALL_CORES_BYTES // nbytes))
 
 
 def bytes_per_sample(jaxpr: Jaxpr, varies: Sequence[bool]) -> int:

@@ -3,7 +3,8 @@
 Many draws transform a standard draw by their parameters: ``loc + scale * z``. So all
 standard draws of a graph can be made together, from one generation of random bits. That
 compiles faster, and gives the same bits: number *j* of a draw comes from the hash of
-its key and *j*, whatever else is drawn (`jax.random` with `jax_threefry_partitionable`).
+its key and *j*, whatever else is drawn (with `jax_threefry_partitionable`, JAX's
+default).
 
 Salmon, Moraes, Dror, Shaw (2011). Parallel random numbers: as easy as 1, 2, 3.
 """

@@ -11,7 +11,6 @@ gives the same draws for any chunk size, any number of devices, and chains in an
 """
 
 import math
-import os
 import signal
 import threading
 from collections import deque
@@ -28,7 +27,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxlink.call.executables import compile_at, value_at
 from jaxlink.call.jax_function import expose_constants, program_around
-from jaxlink.call.memory import budget, bytes_per_sample
+from jaxlink.call.memory import budget, bytes_per_sample, cores_for
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.batched.samples import Samples, grid_indices
 from jaxlink.pymc.shared.arguments import check_batch_size, device_mesh
@@ -86,7 +85,7 @@ class Chunks:
         self._mesh = device_mesh(sharding)
         self._fn, self._key = expose_constants(fn), key
         self._call, self._hint = call, hint
-        self.outputs, each = self._cached(
+        self.outputs, self._each = self._cached(
             "outputs",
             lambda: value_at(
                 ("outputs of a sample", call),
@@ -99,7 +98,7 @@ class Chunks:
         # The sizes of chunks for which a program is compiled already.
         self._compiled_sizes: set[int] = self._cached("sizes", set)
         if batch_size is None:
-            largest = devices * max(1, budget(self._platform) // each)
+            largest = devices * max(1, budget(self._platform) // self._each)
             batch_size = _choose_size(samples.size, largest, self._compiled_sizes)
         self.batch_size = -(-batch_size // devices) * devices
         # XLA multiplies a single vector in another way than several, which changes
@@ -230,7 +229,8 @@ class Chunks:
         chose to save memory, it is one."""
         if self._mesh is not None or self._platform != "cpu" or self._size_is_given:
             return 1
-        return min(os.cpu_count() or 1, -(-self.samples.size // self.batch_size))
+        chunks = -(-self.samples.size // self.batch_size)
+        return min(chunks, cores_for(self.batch_size * self._each))
 
     def _run(self, start: int, stop: int, inputs: Any) -> Chunk:
         return self._dispatch(start, stop, inputs)()
