@@ -1,13 +1,14 @@
 """jaxlink compiles a PyTensor graph, and so a PyMC model, to a plain JAX function.
 
-The names in ``__all__`` here, in `jaxlink.cache` and in `jaxlink.pymc` are public. All
-other modules are internal and may change in any release.
+The names in ``__all__`` here, in `jaxlink.cache`, `jaxlink.pjax` and `jaxlink.pymc` are
+public. All other modules are internal and may change in any release.
 """
 
 import os as _os
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
-from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from jaxlink.call.cache import clear_cache
 from jaxlink.call.jax_function import JAXFunction
@@ -21,15 +22,21 @@ from jaxlink.errors import (
     DynamicShapeError,
     JaxlinkError,
     KeyArgumentError,
+    MisplacedDrawError,
     MissingInputError,
     OutOfBoundsError,
     PrecisionError,
     PrecisionWarning,
     RuleError,
     StaticArgumentError,
+    UnseededDrawError,
+    UnsupportedConstructError,
     UnsupportedOpError,
 )
 from jaxlink.mode.linker import MODE
+
+if _TYPE_CHECKING:
+    from jaxlink.sampling.seed import seed
 
 __version__ = _version("jaxlink")
 
@@ -42,28 +49,34 @@ __all__ = [
     "JaxlinkError",
     "KeyArgumentError",
     "Linked",
+    "MisplacedDrawError",
     "MissingInputError",
     "OutOfBoundsError",
     "PrecisionError",
     "PrecisionWarning",
     "RuleError",
     "StaticArgumentError",
+    "UnseededDrawError",
+    "UnsupportedConstructError",
     "UnsupportedOpError",
     "clear_cache",
     "function",
     "map_draws",
     "rule",
     "sampler",
+    "seed",
 ]
 
 
-_MODULES = ("cache", "pymc")
+_MODULES = ("cache", "pjax", "pymc")
 
 
-def __getattr__(name: str) -> _ModuleType:
+def __getattr__(name: str) -> _Any:
     """Load a public module on first use."""
     if name in _MODULES:
         return _import_module(f"jaxlink.{name}")
+    if name == "seed":
+        return _import_module("jaxlink.pjax").seed
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,12 +8,15 @@ __all__ = [
     "DynamicShapeError",
     "JaxlinkError",
     "KeyArgumentError",
+    "MisplacedDrawError",
     "MissingInputError",
     "OutOfBoundsError",
     "PrecisionError",
     "PrecisionWarning",
     "RuleError",
     "StaticArgumentError",
+    "UnseededDrawError",
+    "UnsupportedConstructError",
     "UnsupportedOpError",
 ]
 
@@ -66,6 +69,18 @@ class BranchShapeError(ArgumentError):
 
 class KeyArgumentError(ArgumentError):
     """The PRNG key is missing, or another value is in its place."""
+
+
+class UnseededDrawError(JaxlinkError, TypeError):
+    """A draw has no key, where a key would be baked into a compiled program."""
+
+
+class MisplacedDrawError(UnseededDrawError):
+    """JAX would move a draw out of its loop, or make it again, for a gradient."""
+
+
+class UnsupportedConstructError(JaxlinkError, NotImplementedError):
+    """A draw is in a place where it cannot be given a key, or a value."""
 
 
 class StaticArgumentError(ArgumentError):

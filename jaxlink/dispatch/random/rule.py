@@ -16,6 +16,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.random.registry import (
     IMPROPER,
+    Row,
     find_row,
     no_derivative,
     reason_against,
@@ -44,10 +45,8 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
     row = find_row(op)
     if row is None:
         raise no_sampler(op, node)
-    draw = row.draw(op) if row.reads_op else row.draw
     out_dtype = node.outputs[1].type.dtype
-    guarded = not row.differentiable and out_dtype.startswith("float")
-    static = row.static_parameters(op)
+    draw = keyed(op, row, out_dtype)
 
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
         dtype = canonical(out_dtype)
@@ -57,22 +56,31 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
                 parameter if n else as_literal(parameter)
                 for parameter, n in zip(parameters, op.ndims_params, strict=True)
             )
-        given = _cast(dtype, parameters, static) if row.cast else parameters
+        given = cast_parameters(op, row, dtype, parameters)
         if isinstance(draw, FromStandard) and _is_drawn(stream, shape):
             value = draw.transform(stream.drawn[0], *given)
             return stream.next(), jnp.asarray(value, dtype)
-
-        def of_parameters(key: Any, *parameters: Any) -> Any:
-            return draw(key, shape, dtype, *parameters)
-
-        if guarded:
-            of_parameters = undifferentiable(
-                of_parameters, ArgumentError, no_derivative(op.name)
-            )
-        value = of_parameters(stream.draw_key(), *given)
+        value = draw(stream.draw_key(), shape, dtype, *given)
         return stream.next(), jnp.asarray(value, dtype)
 
     return run
+
+
+def keyed(op: RandomVariable, row: Row, out_dtype: str) -> Function:
+    """``(key, shape, dtype, *parameters) -> draw``, by a row's sampler."""
+    draw = row.draw(op) if row.reads_op else row.draw
+    if row.differentiable or not out_dtype.startswith("float"):
+        return draw
+
+    def guarded(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
+        def of_parameters(key: Any, *parameters: Any) -> Any:
+            return draw(key, shape, dtype, *parameters)
+
+        message = no_derivative(op.name)
+        of_parameters = undifferentiable(of_parameters, ArgumentError, message)
+        return of_parameters(key, *parameters)
+
+    return guarded
 
 
 def _is_drawn(stream: Stream, shape: tuple[int, ...]) -> bool:
@@ -114,16 +122,21 @@ def _batch_shape(
     return shape
 
 
-def _cast(
-    dtype: np.dtype, parameters: Sequence[Any], static: Sequence[int]
-) -> list[Any]:
-    """Parameters in a float dtype: the draw's own, or else the widest, as in PyTensor,
+def cast_parameters(
+    op: RandomVariable, row: Row, dtype: np.dtype, parameters: Sequence[Any]
+) -> Sequence[Any]:
+    """Parameters as a row's sampler takes them, for draws of this dtype.
+
+    Most take floats: of the draw's own dtype, or else the widest, as in PyTensor,
     because float32 has no odd numbers above 2**24.
 
     A draw that is not a float has no derivative. Its sampler may loop until all draws
     are accepted, and JAX raises if it has to differentiate such a loop in reverse. So
     the gradient is stopped here.
     """
+    if not row.cast:
+        return parameters
+    static = row.static_parameters(op)
     floating = jnp.issubdtype(dtype, jnp.floating)
     wanted = dtype if floating else canonical(np.float64)
     cast = [

@@ -1,0 +1,63 @@
+"""How a draw is kept in its loop.
+
+If JAX differentiates a scan, it evaluates what does not change from step to step once,
+before the loop; a draw without operands would then be the same in all steps. JAX never
+takes a `jax.Ref` for a constant, so what depends on one stays where it is. While `seed`
+traces, each draw has a Ref as its first operand. Nobody reads it, and `seed` drops it.
+
+Two things cannot close over a Ref: ``shard_map``, and a ``cond`` whose predicate
+``vmap`` has mapped. JAX refuses the latter; `seed` then finds out which draws are in
+that cond, and traces again with these left alone. `jaxlink.sampling.derivatives` still
+keeps them in their loop, or refuses.
+"""
+
+from collections.abc import Set
+from contextlib import AbstractContextManager
+from threading import Thread
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["ANY_LINE", "anchor", "anchoring", "is_anchor", "lines_left_alone"]
+
+# Left alone, it stands for all lines.
+ANY_LINE = "any line"
+
+# None while nobody seeds, or else the lines of draws that get no Ref. A user context is
+# part of the key of JAX's caches, so a trace without the Ref does not serve `seed`.
+_left_alone = jax.make_user_context(None)
+_ref: list[Any] = []
+
+
+def anchoring(left_alone: Set[str]) -> AbstractContextManager[Any]:
+    """The context in which draws get a Ref, except those at these lines."""
+    return _left_alone(frozenset(left_alone))
+
+
+def lines_left_alone() -> frozenset[str] | None:
+    return _left_alone.value
+
+
+def anchor(where: str) -> list[Any]:
+    """The Ref for a draw at this line, if it gets one."""
+    alone = _left_alone.value
+    if alone is None or alone & {where, ANY_LINE}:
+        return []
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        return []
+    if not _ref:
+        # In a thread of its own, where no transformation is running.
+        thread = Thread(target=_make_ref)
+        thread.start()
+        thread.join()
+    return [_ref[0]]
+
+
+def _make_ref() -> None:
+    _ref.append(jax.new_ref(jnp.uint32(0)))
+
+
+def is_anchor(value: Any) -> bool:
+    """Whether a constant of a program is the Ref."""
+    return bool(_ref) and value is _ref[0]

@@ -1,0 +1,119 @@
+"""All that `jaxlink.sampling` knows about JAX's own code: six names of functions.
+
+JAX has no public way to say that a draw must not be moved or repeated, nor to ask what
+a transformation is about to do. So we look for these functions on the Python stack.
+They are never imported. ``tests/test_pjax_internals.py`` has the smallest program that
+needs each name, and fails with the name if JAX renames the function.
+
+What public API would make them unnecessary: an effect that keeps an equation in its
+loop under partial evaluation (the first four), a user's axis of ``vmap`` that can be
+told from the columns of a Jacobian (the sixth), and ``jax.Ref`` as an operand of a
+``cond`` that was mapped (the fifth).
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import jax
+
+__all__ = [
+    "conds_of_traceback",
+    "is_hoisting",
+    "is_jacobian",
+    "is_repeating_while",
+    "moves_whole_while",
+    "users_line",
+]
+
+# Moves what does not change from step to step out of a scan that is differentiated.
+HOISTS = "_scan_known_hoisting"
+# The same, for a scan in a checkpoint; it calls partial_eval_jaxpr_nounits to decide.
+HOISTS_IN_CHECKPOINT = "_scan_partial_eval_custom"
+DECIDES = "partial_eval_jaxpr_nounits"
+# Moves a while loop as a whole if none of its operands is unknown.
+MOVES_WHILE = "_while_partial_eval"
+# Runs a while loop in a checkpoint again.
+REPEATS_WHILE = "_while_partial_eval_custom"
+# Maps a cond.
+MAPS_COND = "_cond_batching_rule"
+# Maps a jvp over the columns of a Jacobian: jax.jacfwd, and so jax.hessian.
+JACOBIAN = "jacfun"
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_JAX = os.path.dirname(jax.__file__) + os.sep
+_JAXLIB = _JAX.replace(f"{os.sep}jax{os.sep}", f"{os.sep}jaxlib{os.sep}")
+# Between the rule of a draw and the vmap that maps it, if nothing else is in between.
+_FRAMES_TO_JACOBIAN = 6
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def users_line() -> str:
+    """The line that draws, as ``file:line (function)``: the first that is neither JAX's
+    nor ours. (JAX's own record of the line is empty when it traces a custom rule
+    late.)"""
+    for frame in _frames():
+        file = frame.f_code.co_filename
+        if not file.startswith((_OURS, _JAX, _JAXLIB, "<frozen")):
+            return f"{file}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+    return "an unknown line"
+
+
+def is_hoisting() -> bool:
+    """Whether JAX is moving what does not change from step to step out of a scan."""
+    for frame in _frames():
+        name, caller = frame.f_code.co_name, frame.f_back
+        caller_name = caller.f_code.co_name if caller is not None else ""
+        if name == HOISTS or (name, caller_name) == (DECIDES, HOISTS_IN_CHECKPOINT):
+            return True
+    return False
+
+
+def moves_whole_while() -> bool:
+    """Whether JAX moves a while loop whatever it finds inside: it has no operands."""
+    return any(
+        frame.f_code.co_name == MOVES_WHILE and not any(frame.f_locals["unknowns"])
+        for frame in _frames()
+    )
+
+
+def is_repeating_while() -> bool:
+    """Whether JAX is about to run a while loop again, in the backward pass."""
+    return any(frame.f_code.co_name == REPEATS_WHILE for frame in _frames())
+
+
+def is_jacobian(axis_data: Any) -> bool:
+    """Whether the lanes of ``axis_data`` are the columns of a Jacobian. They are all of
+    one draw: `jax.jacfwd` demands that the primal output is the same in all of them."""
+    knows_axis = [
+        frame
+        for frame in _frames()
+        if any(value is axis_data for value in frame.f_locals.values())
+    ]
+    frame: FrameType | None = knows_axis[-1] if knows_axis else None
+    for _ in range(_FRAMES_TO_JACOBIAN):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == JACOBIAN:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def conds_of_traceback(error: BaseException) -> list[Any]:
+    """The branches of the conds that JAX was mapping when it raised ``error``."""
+    found, traceback = [], error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name == MAPS_COND:
+            found += frame.f_locals["branches"]
+        traceback = traceback.tb_next
+    return found

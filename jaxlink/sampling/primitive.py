@@ -1,0 +1,132 @@
+"""`sample_p`: the primitive that means "draw from this sampler".
+
+Its operands are the sampler's parameters; its one static parameter is the `Site`. Its
+abstract value is known without a key. `jaxlink.sampling.seed` gives it one.
+"""
+
+import itertools
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive, take_current_trace
+from jax.interpreters import mlir
+
+from jaxlink.errors import MisplacedDrawError, UnseededDrawError
+from jaxlink.sampling import in_loops, jax_internals
+from jaxlink.sampling.keys import WORDS, from_words, to_words
+from jaxlink.sampling.sampler import DrawFunction
+from jaxlink.sampling.site import Site
+from jaxlink.sampling.source import next_key
+
+__all__ = ["moved", "sample", "sample_p", "vary"]
+
+_UIDS = itertools.count()
+
+
+def sample(
+    sampler: DrawFunction,
+    parameters: tuple[Any, ...],
+    static: dict[str, Hashable],
+    name: str | None = None,
+) -> Any:
+    """Draw from a sampler. Its key comes from `seed`, or eagerly from the process."""
+    recipe, leaves = sampler.recipe(parameters, static)
+    where = jax_internals.users_line()
+    ref = in_loops.anchor(where)
+    if not (ref or leaves):
+        # JAX evaluates at once what has no operand.
+        ref = [np.uint32(0)]
+    mapped = ((),) * len(leaves)
+    site = Site(recipe, name, where, next(_UIDS), mapped, anchored=bool(ref))
+    outs = sample_p.bind(*ref, *vary(leaves), site=site)
+    structure = recipe.structure(site.of_lane(leaves))
+    return jax.tree.unflatten(structure, outs)
+
+
+class SamplePrimitive(Primitive):
+    multiple_results = True
+
+    def bind(self, *args: Any, **params: Any) -> Any:
+        # While JAX moves work out of a scan, it evaluates the program again. Only the
+        # trace that decides what to move may see a draw then: it leaves it in the loop.
+        if jax_internals.is_hoisting():
+            with take_current_trace() as trace:
+                deciding = type(trace).__name__ == "JaxprTrace"
+            if not deciding:
+                raise moved(params["site"])
+        return super().bind(*args, **params)  # type: ignore[no-untyped-call]
+
+
+sample_p = SamplePrimitive("sample")
+
+
+@sample_p.def_abstract_eval
+def _abstract_eval(*operands: Any, site: Site) -> list[Any]:
+    _, _, parameters = site.split(operands)
+    lane = site.recipe.shapes(site.of_lane(parameters))
+    outs = [
+        jax.core.ShapedArray((*site.lanes, *x.shape), x.dtype, weak_type=x.weak_type)
+        for x in lane
+    ]
+    if site.key == "saves":
+        outs.append(jax.core.ShapedArray((WORDS,), np.dtype(np.uint32)))
+    if _manual_axes():
+        zeros = jax.make_jaxpr(
+            lambda: vary([jnp.zeros(x.shape, x.dtype) for x in outs])
+        )
+        return zeros().out_avals
+    return outs
+
+
+@sample_p.def_impl
+def _eager(*operands: Any, site: Site) -> list[Any]:
+    _, words, parameters = site.split(operands)
+    if site.key == "reuses":
+        return site.jitted_draw(from_words(words[0], "threefry2x32"), parameters)
+    key = next_key()
+    outs = site.jitted_draw(key, parameters)
+    return [*outs, to_words(key)] if site.key == "saves" else outs
+
+
+def _lower(ctx: Any, *operands: Any, site: Site) -> Any:
+    del ctx, operands
+    raise UnseededDrawError(
+        f"a draw of `{site.sampler}` has no key. It is drawn at {site.where}, in a "
+        "function that JAX compiles (jit, scan, cond, ...). A compiled function "
+        "repeats itself, so a key must not be baked into it, or every call would "
+        "return the same numbers. Write jaxlink.seed(fn)(key, ...), and compile that."
+    )
+
+
+mlir.register_lowering(sample_p, _lower)
+
+
+def moved(site: Site) -> MisplacedDrawError:
+    """The error for a draw that JAX would make once instead of at each step."""
+    return MisplacedDrawError(
+        f"a draw of `{site.sampler}`, at {site.where}, is in a loop that JAX "
+        "differentiates. JAX moves what does not change from step to step out of the "
+        "loop, and would make the draw once for all steps. Differentiate the seeded "
+        "function instead: jax.grad(jaxlink.seed(fn), argnums=1)(key, ...)."
+    )
+
+
+def _manual_axes() -> Any:
+    return jax.sharding.get_abstract_mesh().manual_axes
+
+
+def vary(values: Sequence[Any]) -> Sequence[Any]:
+    """In ``shard_map``: as values that vary over its axes, as draws do."""
+    axes = _manual_axes()
+    if not axes:
+        return values
+
+    def cast(x: Any) -> Any:
+        varying = jax.typeof(x).manual_axis_type.varying
+        new = tuple(axis for axis in axes if axis not in varying)
+        return jax.lax.pcast(x, new, to="varying") if new else x
+
+    return [cast(jnp.asarray(x)) for x in values]

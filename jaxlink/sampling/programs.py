@@ -1,0 +1,137 @@
+"""Reading a jaxpr: which of its equations draw, and how many positions they take."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from jax.extend.core import Literal, jaxprs_in_params
+
+from jaxlink.sampling.keys import Count
+from jaxlink.sampling.primitive import sample_p
+
+__all__ = [
+    "INNER",
+    "SCOPES",
+    "count",
+    "count_of",
+    "draws_with_own_key",
+    "forward_rule",
+    "is_ref",
+    "jvp_rule",
+    "lines",
+    "must_interpret",
+]
+
+# Primitives whose draws are numbered in the scope around them, and their program.
+INNER = {
+    "jit": "jaxpr",
+    "remat2": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "eval_jaxpr": "call_jaxpr",
+}
+# Primitives that take one position, and are scopes of their own. `shard_map` has no
+# public primitive, so all are known by name.
+SCOPES = ("scan", "while", "cond", "shard_map")
+
+
+def _remembered[T](fn: Callable[[Any], T]) -> Callable[[Any], T]:
+    """``fn`` of a jaxpr, remembered while the jaxpr lives."""
+    known: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+
+    def call(jaxpr: Any) -> T:
+        if jaxpr not in known:
+            known[jaxpr] = fn(jaxpr)
+        return known[jaxpr]
+
+    return call
+
+
+def is_ref(var: Any) -> bool:
+    return not isinstance(var, Literal) and hasattr(var.aval, "inner_aval")
+
+
+@_remembered
+def count(jaxpr: Any) -> Count:
+    """How many positions the draws of a program take."""
+    total = Count()
+    for eqn in jaxpr.eqns:
+        total = total.plus(count_of(eqn))
+    return total
+
+
+def count_of(eqn: Any) -> Count:
+    name, params = eqn.primitive.name, eqn.params
+    if eqn.primitive is sample_p:
+        return Count(int(params["site"].key in ("fresh", "saves")))
+    if name in INNER:
+        return count(params[INNER[name]])
+    if name == "custom_vjp_call":
+        primal = count(params["call_jaxpr"])
+        if not eqn.invars:  # nothing to differentiate
+            return primal
+        rule = count(forward_rule(params))
+        return Count(max(primal.draws, rule.draws), 1 + max(primal.rules, rule.rules))
+    inside = [count(jaxpr) for jaxpr in jaxprs_in_params(params)]
+    draws = any(any(each) for each in inside)
+    if name == "custom_jvp_call" and draws:
+        inside.append(count(jvp_rule(params)[0]))
+        return Count(*map(max, zip(*inside, strict=True)))
+    return Count(int(draws))
+
+
+@_remembered
+def _must_interpret(jaxpr: Any) -> bool:
+    refs = any(map(is_ref, (*jaxpr.constvars, *jaxpr.invars)))
+    return refs or any(map(must_interpret, jaxpr.eqns))
+
+
+def must_interpret(eqn: Any) -> bool:
+    """Whether an equation draws, has a Ref to be dropped, or has a rule that may draw.
+
+    The bwd rule of a custom_vjp is unknown before it is called."""
+    if eqn.primitive is sample_p or eqn.primitive.name == "custom_vjp_call":
+        return True
+    return any(map(_must_interpret, jaxprs_in_params(eqn.params)))
+
+
+@_remembered
+def draws_with_own_key(jaxpr: Any) -> dict[int, Any]:
+    """The sites of a program that take a position, by the number of their call."""
+    found: dict[int, Any] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is sample_p and count_of(eqn).draws:
+            found[eqn.params["site"].uid] = eqn.params["site"]
+        for inner in jaxprs_in_params(eqn.params):
+            found |= draws_with_own_key(inner)
+    return found
+
+
+def lines(jaxpr: Any) -> set[str]:
+    """The lines of all draws of a program."""
+    found: set[str] = set()
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is sample_p:
+            found.add(eqn.params["site"].where)
+        for inner in jaxprs_in_params(eqn.params):
+            found |= lines(inner)
+    return found
+
+
+def n_operands(params: Any) -> int:
+    """The number of operands of a custom_jvp or custom_vjp, besides its constants."""
+    return len(params["call_jaxpr"].invars) - params["num_consts"]
+
+
+def jvp_rule(params: Any, zeros: Sequence[bool] | None = None) -> tuple[Any, Any]:
+    """The jvp rule of a custom_jvp as a program, and which out-tangents are zero, given
+    which tangents are."""
+    zeros = zeros or [False] * n_operands(params)
+    jaxpr, consts, out_zeros = params["jvp_jaxpr_fun"].call_wrapped(*zeros)
+    return jaxpr.with_consts(consts), out_zeros
+
+
+def forward_rule(params: Any, perturbed: Sequence[bool] | None = None) -> Any:
+    """The fwd rule of a custom_vjp as a program, given which operands are perturbed."""
+    perturbed = perturbed or [False] * n_operands(params)
+    jaxpr, consts = params["fwd_jaxpr_thunk"].call_wrapped(*perturbed)
+    return jaxpr.with_consts(consts)

@@ -1,0 +1,105 @@
+"""A sample site: a draw of a program, in as many lanes as ``vmap`` gave it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxlink.sampling.keys import fold_in_each
+from jaxlink.sampling.sampler import Recipe
+
+__all__ = ["Site"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A draw of a program.
+
+    Attributes:
+        recipe: what one lane draws.
+        name: the user's name for the draw, or None.
+        where: the user's line.
+        uid: the call's number. Copies that JAX makes of the draw have the same.
+        lanes: how many lanes ``vmap`` gave it, outermost first.
+        mapped: for each parameter, which of the lanes' axes it has, in front.
+        anchored: whether the first operand is not a parameter, but the Ref of
+            `jaxlink.sampling.in_loops`, or stands in for it.
+        key: where the key comes from: "fresh" (`seed` gives it), "stream" (of a stream,
+            whose words and count are operands), or "reuses" (its words are an operand).
+            With "saves" it is fresh, and its words are also an output.
+    """
+
+    recipe: Recipe
+    name: str | None
+    where: str
+    uid: int
+    mapped: tuple[tuple[bool, ...], ...]
+    lanes: tuple[int, ...] = ()
+    anchored: bool = False
+    key: Literal["fresh", "saves", "reuses", "stream"] = "fresh"
+
+    def __repr__(self) -> str:
+        named = "" if self.name is None else f" {self.name}"
+        lanes = f" lanes={self.lanes}" if self.lanes else ""
+        how = "" if self.key in ("fresh", "stream") else f" {self.key} its key"
+        return self.sampler + "'" * len(self.recipe.jvps) + named + lanes + how
+
+    @property
+    def sampler(self) -> str:
+        return self.recipe.sampler.name
+
+    def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """The Ref, the words of keys, and the parameters, among the operands."""
+        n_words = {"reuses": 1, "stream": 2}.get(self.key, 0)
+        i = int(self.anchored)
+        j = i + n_words
+        return list(operands[:i]), list(operands[i:j]), list(operands[j:])
+
+    def with_lane(self, size: int, mapped: Sequence[bool]) -> "Site":
+        """With a new outermost axis of lanes; ``mapped``: which parameters have it."""
+        pairs = zip(mapped, self.mapped, strict=True)
+        masks = tuple((new, *old) for new, old in pairs)
+        return replace(self, lanes=(size, *self.lanes), mapped=masks)
+
+    def of_lane(self, parameters: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+        """What a lane sees of each parameter."""
+        return [
+            jax.ShapeDtypeStruct(
+                np.shape(x)[sum(axes) :], x.dtype, weak_type=_weak_type(x)
+            )
+            for x, axes in zip(parameters, self.mapped, strict=True)
+        ]
+
+    def over_lanes(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """``fn(things of a lane, *parameters)``, mapped over all lanes."""
+        for level in reversed(range(len(self.lanes))):
+            axes = (0, *(0 if mask[level] else None for mask in self.mapped))
+            fn = jax.vmap(fn, in_axes=axes, axis_size=self.lanes[level])
+        return fn
+
+    def draw(self, key: jax.Array, parameters: Sequence[Any]) -> list[Any]:
+        """Draw from a key. Lane i folds in i, the outermost lane first."""
+
+        def of_lanes(key: Any, lanes: tuple[int, ...]) -> Any:
+            if not lanes:
+                return key
+            each = fold_in_each(key, lanes[0])
+            return jax.vmap(lambda key: of_lanes(key, lanes[1:]))(each)
+
+        return list(
+            self.over_lanes(self.recipe)(of_lanes(key, self.lanes), *parameters)
+        )
+
+    def jitted_draw(self, key: jax.Array, parameters: Sequence[Any]) -> list[Any]:
+        """`draw`, compiled once for all sites that draw the same."""
+        alike = replace(self, where="", uid=0, name=None, key="fresh")
+        known = self.recipe.sampler.traced
+        if alike not in known:
+            known[alike] = jax.jit(lambda key, *p: alike.draw(key, p))
+        return known[alike](key, *parameters)
+
+
+def _weak_type(x: Any) -> bool:
+    return bool(getattr(getattr(x, "aval", x), "weak_type", False))
