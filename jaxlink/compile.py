@@ -18,6 +18,7 @@ from jaxlink.call.graph_spec import (
     Givens,
     GraphSpec,
     read_graph_spec,
+    refuse_generators,
     refuse_updates,
 )
 from jaxlink.call.identity import graph_identity
@@ -45,6 +46,7 @@ def function(
     givens: Givens | None = None,
     rngs: Sequence[Variable] | None = None,
     name: str | None = None,
+    key: bool = True,
     on_unused_input: Literal["raise", "warn", "ignore"] = "raise",
     host_callback: bool = False,
     stack: bool = True,
@@ -74,6 +76,10 @@ def function(
             must contain every generator of the graph; any other generator just takes
             up a number.
         name: the function's ``__name__``. The default is the first output's name.
+        key: if False, the function takes no key, and its draws are those of a program
+            in the style of `jaxlink.pjax`. ``jaxlink.seed`` of it is the function that
+            takes a key, bit for bit. Called outside of any program, it draws anew each
+            time.
         on_unused_input: what to do if no output depends on an input.
         host_callback: run Ops without a rule in Python, through `jax.pure_callback`.
             This is slow, but works under ``jit``, ``vmap`` and, if the Op has a
@@ -123,8 +129,16 @@ def function(
         raise TypeError(f"host_callback must be True or False, not {host_callback!r}.")
     if not isinstance(stack, bool):
         raise TypeError(f"stack must be True or False, not {stack!r}.")
+    if not isinstance(key, bool):
+        raise TypeError(
+            f"key must be True or False, not {key!r}. The key itself is the first "
+            "argument of the function that is returned."
+        )
     spec = read_graph_spec(inputs, outputs, givens, rngs, on_unused_input)
-    return compile_graph(spec, name, Linker(rewrite_inner, host_callback), stack)
+    if not key:
+        refuse_generators(spec)
+    compiled = compile_graph(spec, name, Linker(rewrite_inner, host_callback), stack)
+    return compiled if key else compiled.without_key()
 
 
 def compile_graph(

@@ -24,7 +24,7 @@ import jaxlink
 import jaxlink.pymc as jlpm
 from jaxlink.call.cache import PROGRAMS, Cache
 from jaxlink.call.identity import graph_identity
-from jaxlink.call.jax_function import expose_constants
+from jaxlink.call.program_around import expose_constants
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 import jaxlink.cache
 from jaxlink.call.cache import PROGRAMS
 from jaxlink.call.digest import digest
-from jaxlink.call.jax_function import expose_constants, program_around
+from jaxlink.call.program_around import expose_constants, program_around
 
 # What reading a file may raise that another program has not written for us.
 _UNUSABLE = (

@@ -70,6 +70,18 @@ def refuse_updates(updates: Any) -> None:
     )
 
 
+def refuse_generators(spec: GraphSpec) -> None:
+    """Raise if a function without a key would return one."""
+    returned = [var for var in spec.outputs if isinstance(var.type, RandomType)]
+    if spec.roots and returned:
+        names = ", ".join(map(name_of, returned))
+        raise UnsupportedOpError(
+            f"{names} is a random generator, and a function that is compiled with "
+            "key=False has no key to return for it. Leave it out of the outputs, or "
+            "compile with key=True."
+        )
+
+
 def _as_inputs(inputs: Any) -> list[Variable]:
     if isinstance(inputs, Variable) or not isinstance(inputs, Sequence):
         raise TypeError(

@@ -5,7 +5,8 @@ Two objects share the work. A `Program` is code: the linked graph and its ``jax.
 the program at each call. So new data of the same shape reuses the compiled code, and
 every JAX pytree operation works on the data. Small constants of the graph are passed in
 the same way, so that graphs that differ only in these share a program. They are no
-leaves of the pytree, unless a program around functions needs them (`expose_constants`).
+leaves of the pytree, unless a program around functions needs them
+(`jaxlink.call.program_around`).
 
 Argument checks cost a correct call nothing: they run while JAX traces, and JAX traces
 again whenever the number, types or shapes of the arguments change.
@@ -14,21 +15,36 @@ again whenever the number, types or shapes of the arguments change.
 import difflib
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 from pytensor.graph.fg import FunctionGraph
 
-from jaxlink.call.cache import PROGRAMS
 from jaxlink.call.display import OwnDoc, leaves_doc, sections, type_of, with_data
+from jaxlink.call.keyless import key_of_call
 from jaxlink.call.program import Program
 from jaxlink.call.serialize import pack, unpack
+from jaxlink.call.signature import Signature
 from jaxlink.errors import ArgumentError
+from jaxlink.sampling.unseeded import unseeded_key
 from jaxlink.values.runtime_checks import Checks, under_checkify
 from jaxlink.values.types import describe
 
-__all__ = ["JAXFunction", "expose_constants", "program_around"]
+__all__ = ["Form", "JAXFunction"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a function shows its program.
+
+    Attributes:
+        exposed: whether small constants are leaves, for a program around it.
+        keyless: whether it was compiled with ``key=False``.
+    """
+
+    exposed: bool = False
+    keyless: bool = False
 
 
 class JAXFunction:
@@ -48,19 +64,25 @@ class JAXFunction:
         [2.0, 4.0]
     """
 
-    __doc__ = OwnDoc(__doc__, lambda fn: sections(str(fn._program), fn.described()))
-    __slots__ = ("__weakref__", "_call", "_data", "_exposed", "_program")
+    __doc__ = OwnDoc(__doc__, lambda fn: sections(fn._shown, fn.described()))
+    __slots__ = ("__weakref__", "_call", "_data", "_form", "_program", "_signature")
     _call: Callable[..., Any]
     _data: tuple[Any, ...]
-    _exposed: bool
+    _form: Form
     _program: Program
+    _signature: Signature
 
-    def __init__(self, program: Program, data: tuple[Any, ...], exposed: bool = False):
+    def __init__(self, program: Program, data: tuple[Any, ...], form: Form = Form()):
         self._program = program
         self._data = data
-        self._exposed = exposed
-        prepared = program.signature.is_prepared
-        self._call = self._call_prepared if prepared else program.jitted
+        self._form = form
+        signature = program.signature
+        self._signature = signature.without_key() if form.keyless else signature
+        self._call = program.jitted
+        if form.keyless:
+            self._call = self._call_without_key
+        elif signature.is_prepared:
+            self._call = self._call_prepared
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs.
@@ -91,23 +113,29 @@ class JAXFunction:
             # our checks run. All other errors pass unchanged.
             if isinstance(error, ArgumentError):
                 raise
-            if (reason := self._program.signature.explain(args)) is None:
+            if (reason := self._signature.explain(args)) is None:
                 raise
             raise reason from error
 
     def _call_prepared(self, data: Sequence[Any], *args: Any) -> Any:
         return self._program.jitted(data, *self._program.signature.prepare(args))
 
+    def _call_without_key(self, data: Sequence[Any], *args: Any) -> Any:
+        self._signature.check_count(args)
+        return self._call_prepared(data, key_of_call(), *args)
+
     def _needs_checks(self, out: Any, args: Sequence[Any]) -> bool:
         if isinstance(out, jax.Array) and not isinstance(out, jax.core.Tracer):
             return False  # the usual case, and this runs at each call
+        if self._form.keyless:
+            return False  # `jaxlink.seed` traces it too
         return under_checkify(out, (self._data, args))
 
     def _positional(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Any, ...]:
         """The arguments by position, those in ``kwargs`` included."""
-        signature = self._program.signature
+        signature = self._signature
         if len(args) > len(signature.parameters):
             signature.check_count(args)
         labels = [parameter.label for parameter in signature.parameters]
@@ -191,7 +219,7 @@ class JAXFunction:
                     spec.capture(self.__name__, new[spec.name]) if given else old
                 )
         changed = program.with_static_data(tuple(new_static))
-        return JAXFunction(changed, tuple(new_dynamic), self._exposed)
+        return JAXFunction(changed, tuple(new_dynamic), self._form)
 
     @property
     def checked(self) -> "JAXFunction":
@@ -216,7 +244,14 @@ class JAXFunction:
             'AssertionError: x > 0, please'
         """
         program = self._program.with_checks(Checks(enabled=True))
-        return JAXFunction(program, self._data, self._exposed)
+        return JAXFunction(program, self._data, self._form)
+
+    def without_key(self) -> "JAXFunction":
+        """This function as ``jaxlink.function(..., key=False)`` returns it."""
+        takes_key = [p.kind for p in self._signature.parameters[:1]] == ["key"]
+        if not takes_key:
+            return self
+        return JAXFunction(self._program, self._data, replace(self._form, keyless=True))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -243,7 +278,7 @@ class JAXFunction:
     @property
     def static_argnums(self) -> tuple[int, ...]:
         """Positions of the arguments that fix shapes, for an outer ``jax.jit``."""
-        return self._program.signature.static
+        return self._signature.static
 
     def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
         """The function's jaxpr for these arguments (arrays or
@@ -258,6 +293,8 @@ class JAXFunction:
 
     def _stage(self, stage: str, args: Any, kwargs: Any) -> Any:
         args = self._positional(args, kwargs) if kwargs else args
+        if self._form.keyless:
+            args = unseeded_key(), *args
         prepared = self._program.signature.prepare(args)
         return getattr(self._program.jitted, stage)(self._data, *prepared)
 
@@ -266,7 +303,7 @@ class JAXFunction:
         program = self._program
         checks = program.checks.enabled, program.checks.silent
         types = [jax.typeof(x) for x in self._data]
-        return program.code, program.static_data, checks, types, self._exposed
+        return program.code, program.static_data, checks, types, self._form
 
     @property
     def __name__(self) -> str:
@@ -274,7 +311,7 @@ class JAXFunction:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        parameters = self._program.signature.parameters
+        parameters = self._signature.parameters
         unnamed = [i for i, p in enumerate(parameters) if p.name != p.label]
         last_unnamed = max(unnamed, default=-1)
         return inspect.Signature(
@@ -297,19 +334,23 @@ class JAXFunction:
             pairs = zip(program.outputs.labels, outs, strict=True)
             outs = [f"{label}: {out}" for label, out in pairs]
         return {
-            "Arguments": list(map(str, program.signature.parameters)),
+            "Arguments": list(map(str, self._signature.parameters)),
             "Returns": outs,
             "Data": [f"{label}: {type_of(x)}" for label, x in self.data.items()],
         }
 
     def __repr__(self) -> str:
-        return f"JAXFunction {self._program}{with_data(self.leaves)}"
+        return f"JAXFunction {self._shown}{with_data(self.leaves)}"
+
+    @property
+    def _shown(self) -> str:
+        return f"{self._signature} -> {self._program.returns}"
 
     def __pdoc__(self, **kwargs: Any) -> Any:
-        return leaves_doc(f"JAXFunction {self._program}", self.leaves, kwargs)
+        return leaves_doc(f"JAXFunction {self._shown}", self.leaves, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JAXFunction, (self._program, self._data, self._exposed)
+        return JAXFunction, (self._program, self._data, self._form)
 
     # It is immutable, so a copy is the function itself.
     def __copy__(self) -> "JAXFunction":
@@ -317,41 +358,6 @@ class JAXFunction:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "JAXFunction":
         return self
-
-
-def expose_constants[T](functions: T) -> T:
-    """Functions whose small constants are leaves too, so that a program around them
-    serves equal functions with other constants.
-
-    Arguments:
-        functions: a pytree of functions, and of other things that are pytrees.
-    """
-
-    def expose(x: Any) -> Any:
-        return JAXFunction(x._program, x._data, True) if _is_function(x) else x
-
-    return jax.tree.map(expose, functions, is_leaf=_is_function)
-
-
-def _is_function(x: Any) -> bool:
-    return isinstance(x, JAXFunction)
-
-
-def program_around[T](functions: Any, what: Hashable, make: Callable[[], T]) -> T:
-    """What was compiled around functions of equal code, or else is made now.
-
-    Arguments:
-        functions: a pytree of functions, and of other things that are pytrees.
-        what: tells apart what is compiled around the same functions.
-        make: compiles it, so that it holds no data of these functions.
-    """
-    whole = jax.tree.leaves(functions, is_leaf=_is_function)
-    if not all(x._program.code.outlives for x in whole if _is_function(x)):
-        return make()
-    leaves, structure = jax.tree.flatten(functions)
-    types = tuple(jax.typeof(leaf) for leaf in leaves)
-    x64 = bool(jax.config.jax_enable_x64)
-    return PROGRAMS.get_or_make((what, structure, types, x64), make)
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,8 +379,8 @@ class _Hidden:
 
 
 def _split(fn: JAXFunction) -> tuple[tuple[Any, ...], Hashable]:
-    n = len(fn._data) if fn._exposed else fn._program.n_leaves
-    return fn._data[:n], (fn._program, fn._exposed, _Hidden(fn._data[n:]))
+    n = len(fn._data) if fn._form.exposed else fn._program.n_leaves
+    return fn._data[:n], (fn._program, fn._form, _Hidden(fn._data[n:]))
 
 
 def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Hashable]:
@@ -385,8 +391,8 @@ def _flatten(fn: JAXFunction) -> tuple[list[tuple[Any, Any]], Hashable]:
 
 
 def _unflatten(rest: Any, leaves: Iterable[Any]) -> JAXFunction:
-    program, exposed, hidden = rest
-    return JAXFunction(program, (*leaves, *hidden.values), exposed)
+    program, form, hidden = rest
+    return JAXFunction(program, (*leaves, *hidden.values), form)
 
 
 jax.tree_util.register_pytree_with_keys(JAXFunction, _flatten, _unflatten, _split)

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.call.memory import budget, bytes_per_sample
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.errors import ArgumentError
 
 __all__ = ["map_draws"]

@@ -184,16 +184,16 @@ class Program:
     def _which_checks(self) -> dict[str, bool]:
         return {"enabled": self.checks.enabled, "silent": self.checks.silent}
 
-    def __str__(self) -> str:
+    @property
+    def returns(self) -> str:
+        """What it returns, for people."""
         outs = [describe(var.type) for var in self.fgraph.outputs]
         if self.outputs.form == "one":
-            returns = outs[0]
-        else:
-            pairs = zip(self.outputs.labels, outs, strict=True)
-            returns = ", ".join(f"{label}: {out}" for label, out in pairs)
-            opening, closing = "{}" if self.outputs.form == "dict" else "()"
-            returns = f"{opening}{returns}{closing}"
-        return f"{self.signature} -> {returns}"
+            return outs[0]
+        pairs = zip(self.outputs.labels, outs, strict=True)
+        returns = ", ".join(f"{label}: {out}" for label, out in pairs)
+        opening, closing = "{}" if self.outputs.form == "dict" else "()"
+        return f"{opening}{returns}{closing}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _program_again, (self.code, self.static_data, self._which_checks)

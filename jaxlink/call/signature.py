@@ -112,14 +112,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of the function ``name``."""
+    """The parameters of the function ``name``. It is ``keyless`` if it is random, but
+    takes no key."""
 
     name: str
     parameters: tuple[Parameter, ...]
+    keyless: bool = False
 
     @property
     def static(self) -> tuple[int, ...]:
         return tuple(i for i, p in enumerate(self.parameters) if p.kind == "static")
+
+    def without_key(self) -> "Signature":
+        """The signature of the function that was compiled with ``key=False``."""
+        return Signature(self.name, self.parameters[1:], keyless=True)
 
     @property
     def is_prepared(self) -> bool:
@@ -141,10 +147,13 @@ class Signature:
                 f"{self}."
             )
         if not takes_key and len(args) == len(self.parameters) + 1 and is_key(args[0]):
-            raise ArgumentError(
-                f"{self.name}() takes no key, because the graph is not random: omit "
-                f"the first argument. It takes {self}."
+            why = (
+                "was compiled with key=False: write jaxlink.seed(fn)(key, ...)"
+                if self.keyless
+                else "takes no key, because the graph is not random: omit the first "
+                "argument"
             )
+            raise ArgumentError(f"{self.name}() {why}. It takes {self}.")
         if too_few:
             raise self.missing(self.parameters[len(args) :])
         raise ArgumentError(

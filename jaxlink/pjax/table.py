@@ -13,9 +13,8 @@ from pytensor.tensor.random.op import RandomVariable
 from jaxlink import dispatch as dispatch  # registers all rows
 from jaxlink.dispatch.random.registry import find_row
 from jaxlink.dispatch.random.rule import cast_parameters, keyed
+from jaxlink.dispatch.random.sites import draw_at_site, site_sampler
 from jaxlink.errors import ArgumentError
-from jaxlink.sampling.primitive import sample
-from jaxlink.sampling.sampler import DrawFunction
 from jaxlink.values.static import canonical
 
 __all__ = ["TABLE", "table_sampler"]
@@ -134,31 +133,23 @@ def table_sampler(name: str) -> Callable[..., Any]:
     assert row is not None, name
     integral = not str(op.dtype).startswith("float")
     draw = keyed(op, row, "int64" if integral else "float64")
-    static_at = set(row.static_parameters(op))
+    static_at = row.static_parameters(op)
 
-    def fn(key: Any, *parameters: Any, shape: Any, dtype: Any, fixed: Any) -> Any:
-        given = iter(parameters)
-        known = dict(fixed)
-        each = [
-            known[i] if i in known else next(given)
-            for i in range(len(entry.parameters))
-        ]
+    def broadcast(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
         batches = [
             np.shape(x)[: np.ndim(x) - ndim]
-            for x, ndim in zip(each, op.ndims_params, strict=True)
+            for x, ndim in zip(parameters, op.ndims_params, strict=True)
         ]
         implied = jnp.broadcast_shapes(*batches)
-        if shape is None:
-            shape = implied
-        elif jnp.broadcast_shapes(implied, shape) != shape:
+        shape = implied if shape is None else shape
+        if jnp.broadcast_shapes(implied, shape) != shape:
             raise ArgumentError(
                 f"shape={shape} of a draw of `{name}` does not fit its parameters, "
                 f"whose batch shapes are {', '.join(map(str, batches))}."
             )
-        each = list(cast_parameters(op, row, dtype, each))
-        return jnp.asarray(draw(key, shape, dtype, *each), dtype)
+        return draw(key, shape, dtype, *cast_parameters(op, row, dtype, parameters))
 
-    sampler = DrawFunction(name, fn)
+    sampler = site_sampler(op, broadcast)
     signature = _signature(entry)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -171,13 +162,13 @@ def table_sampler(name: str) -> Callable[..., Any]:
             shape = (int(shape),) if np.ndim(shape) == 0 else tuple(map(int, shape))
         if dtype is None:
             dtype = "int64" if integral else "float64"
-        each = list(values.values())
-        fixed = tuple((i, np.asarray(each[i]).item()) for i in sorted(static_at))
-        parameters = tuple(
-            jnp.asarray(x) for i, x in enumerate(each) if i not in static_at
-        )
-        static = {"shape": shape, "dtype": canonical(np.dtype(dtype)), "fixed": fixed}
-        return sample(sampler, parameters, static, label)
+        # What fixes a shape is static; everything else is an operand.
+        parameters = [
+            np.asarray(x) if i in static_at else jnp.asarray(x)
+            for i, x in enumerate(values.values())
+        ]
+        dtype = canonical(np.dtype(dtype))
+        return draw_at_site(sampler, shape, dtype, parameters, label)
 
     call.__name__ = call.__qualname__ = name
     call.__module__ = "jaxlink.pjax"

@@ -21,6 +21,7 @@ from jaxlink.sampling.keys import Count
 from jaxlink.sampling.primitive import sample_p
 from jaxlink.sampling.programs import INNER, count, count_of, lines, must_interpret
 from jaxlink.sampling.site import Site
+from jaxlink.sampling.unseeded import roots_p
 
 __all__ = ["REF", "Interpreter", "without_refs"]
 
@@ -78,6 +79,10 @@ class Interpreter(ABC):
         self, site: Site, feeds: Any, operands: Sequence[Any]
     ) -> tuple[list[Any], list[Any]]:
         """The outputs of a draw, and its reports."""
+
+    @abstractmethod
+    def roots(self, n: int, feeds: Any) -> jax.Array:
+        """The roots of the streams of a function that was compiled without a key."""
 
     @abstractmethod
     def steps(self, feed: Any, length: int) -> Any:
@@ -138,6 +143,8 @@ class Interpreter(ABC):
         name = eqn.primitive.name
         if eqn.primitive is sample_p:
             return self.draw(eqn.params["site"], feeds, operands)
+        if eqn.primitive is roots_p:
+            return [self.roots(eqn.params["site"].n, feeds)], []
         if name in INNER:
             return self.transparent(eqn, feeds, operands)
         if name == "scan":

@@ -1,4 +1,4 @@
-"""All that `jaxlink.sampling` knows about JAX's own code: six names of functions.
+"""All that jaxlink knows about JAX's own code: names of functions and of two traces.
 
 JAX has no public way to say that a draw must not be moved or repeated, nor to ask what
 a transformation is about to do. So we look for these functions on the Python stack.
@@ -18,9 +18,12 @@ from types import FrameType
 from typing import Any
 
 import jax
+from jax.extend.core import take_current_trace
 
 __all__ = [
     "conds_of_traceback",
+    "is_deciding",
+    "is_eager",
     "is_hoisting",
     "is_jacobian",
     "is_repeating_while",
@@ -33,6 +36,7 @@ HOISTS = "_scan_known_hoisting"
 # The same, for a scan in a checkpoint; it calls partial_eval_jaxpr_nounits to decide.
 HOISTS_IN_CHECKPOINT = "_scan_partial_eval_custom"
 DECIDES = "partial_eval_jaxpr_nounits"
+DECIDING = "JaxprTrace"
 # Moves a while loop as a whole if none of its operands is unknown.
 MOVES_WHILE = "_while_partial_eval"
 # Runs a while loop in a checkpoint again.
@@ -45,6 +49,8 @@ JACOBIAN = "jacfun"
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _JAX = os.path.dirname(jax.__file__) + os.sep
 _JAXLIB = _JAX.replace(f"{os.sep}jax{os.sep}", f"{os.sep}jaxlib{os.sep}")
+# Evaluates at once: no transformation is running.
+EAGER = "EvalTrace"
 # Between the rule of a draw and the vmap that maps it, if nothing else is in between.
 _FRAMES_TO_JACOBIAN = 6
 
@@ -65,6 +71,18 @@ def users_line() -> str:
         if not file.startswith((_OURS, _JAX, _JAXLIB, "<frozen")):
             return f"{file}:{frame.f_lineno} ({frame.f_code.co_qualname})"
     return "an unknown line"
+
+
+def is_eager() -> bool:
+    """Whether no transformation is running."""
+    with take_current_trace() as trace:
+        return type(trace).__name__ == EAGER
+
+
+def is_deciding() -> bool:
+    """Whether the trace that is running decides what JAX moves."""
+    with take_current_trace() as trace:
+        return type(trace).__name__ == DECIDING
 
 
 def is_hoisting() -> bool:

@@ -5,13 +5,13 @@ abstract value is known without a key. `jaxlink.sampling.seed` gives it one.
 """
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive, take_current_trace
+from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from jaxlink.errors import MisplacedDrawError, UnseededDrawError
@@ -23,44 +23,53 @@ from jaxlink.sampling.source import next_key
 
 __all__ = ["moved", "sample", "sample_p", "vary"]
 
-_UIDS = itertools.count()
+UIDS = itertools.count()
 
 
 def sample(
     sampler: DrawFunction,
     parameters: tuple[Any, ...],
-    static: dict[str, Hashable],
+    static: Mapping[str, Hashable],
     name: str | None = None,
+    stream_key: jax.Array | None = None,
 ) -> Any:
-    """Draw from a sampler. Its key comes from `seed`, or eagerly from the process."""
+    """Draw from a sampler. Its key comes from `seed`, or eagerly from the process. Or
+    it is ``stream_key``, which stands for one (`jaxlink.sampling.unseeded`)."""
     recipe, leaves = sampler.recipe(parameters, static)
     where = jax_internals.users_line()
     ref = in_loops.anchor(where)
     if not (ref or leaves):
         # JAX evaluates at once what has no operand.
         ref = [np.uint32(0)]
-    mapped = ((),) * len(leaves)
-    site = Site(recipe, name, where, next(_UIDS), mapped, anchored=bool(ref))
-    outs = sample_p.bind(*ref, *vary(leaves), site=site)
+    key = [] if stream_key is None else [stream_key]
+    site = Site(
+        recipe,
+        name,
+        where,
+        next(UIDS),
+        mapped=((),) * len(leaves),
+        anchored=bool(ref),
+        key="stream" if key else "fresh",
+    )
+    outs = sample_p.bind(*ref, *key, *vary(leaves), site=site)
     structure = recipe.structure(site.of_lane(leaves))
     return jax.tree.unflatten(structure, outs)
 
 
-class SamplePrimitive(Primitive):
+class DrawingPrimitive(Primitive):
+    """A primitive that must stay in its loop."""
+
     multiple_results = True
 
     def bind(self, *args: Any, **params: Any) -> Any:
         # While JAX moves work out of a scan, it evaluates the program again. Only the
         # trace that decides what to move may see a draw then: it leaves it in the loop.
-        if jax_internals.is_hoisting():
-            with take_current_trace() as trace:
-                deciding = type(trace).__name__ == "JaxprTrace"
-            if not deciding:
-                raise moved(params["site"])
+        if jax_internals.is_hoisting() and not jax_internals.is_deciding():
+            raise moved(params["site"])
         return super().bind(*args, **params)  # type: ignore[no-untyped-call]
 
 
-sample_p = SamplePrimitive("sample")
+sample_p = DrawingPrimitive("sample")
 
 
 @sample_p.def_abstract_eval
@@ -104,7 +113,7 @@ def _lower(ctx: Any, *operands: Any, site: Site) -> Any:
 mlir.register_lowering(sample_p, _lower)
 
 
-def moved(site: Site) -> MisplacedDrawError:
+def moved(site: Any) -> MisplacedDrawError:
     """The error for a draw that JAX would make once instead of at each step."""
     return MisplacedDrawError(
         f"a draw of `{site.sampler}`, at {site.where}, is in a loop that JAX "

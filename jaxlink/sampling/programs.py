@@ -8,6 +8,7 @@ from jax.extend.core import Literal, jaxprs_in_params
 
 from jaxlink.sampling.keys import Count
 from jaxlink.sampling.primitive import sample_p
+from jaxlink.sampling.unseeded import is_unseeded, roots_p
 
 __all__ = [
     "INNER",
@@ -63,6 +64,8 @@ def count_of(eqn: Any) -> Count:
     name, params = eqn.primitive.name, eqn.params
     if eqn.primitive is sample_p:
         return Count(int(params["site"].key in ("fresh", "saves")))
+    if eqn.primitive is roots_p:
+        return Count(params["site"].n)
     if name in INNER:
         return count(params[INNER[name]])
     if name == "custom_vjp_call":
@@ -81,15 +84,17 @@ def count_of(eqn: Any) -> Count:
 
 @_remembered
 def _must_interpret(jaxpr: Any) -> bool:
-    refs = any(map(is_ref, (*jaxpr.constvars, *jaxpr.invars)))
-    return refs or any(map(must_interpret, jaxpr.eqns))
+    given = *jaxpr.constvars, *jaxpr.invars
+    if any(is_ref(var) or is_unseeded(var.aval) for var in given):
+        return True
+    return any(map(must_interpret, jaxpr.eqns))
 
 
 def must_interpret(eqn: Any) -> bool:
-    """Whether an equation draws, has a Ref to be dropped, or has a rule that may draw.
+    """Whether an equation draws, or may draw, or has a Ref or keys that stand for none.
 
     The bwd rule of a custom_vjp is unknown before it is called."""
-    if eqn.primitive is sample_p or eqn.primitive.name == "custom_vjp_call":
+    if eqn.primitive in (sample_p, roots_p) or eqn.primitive.name == "custom_vjp_call":
         return True
     return any(map(_must_interpret, jaxprs_in_params(eqn.params)))
 
@@ -99,7 +104,7 @@ def draws_with_own_key(jaxpr: Any) -> dict[int, Any]:
     """The sites of a program that take a position, by the number of their call."""
     found: dict[int, Any] = {}
     for eqn in jaxpr.eqns:
-        if eqn.primitive is sample_p and count_of(eqn).draws:
+        if eqn.primitive in (sample_p, roots_p) and count_of(eqn).draws:
             found[eqn.params["site"].uid] = eqn.params["site"]
         for inner in jaxprs_in_params(eqn.params):
             found |= draws_with_own_key(inner)

@@ -1,6 +1,6 @@
 """A sampler, and what one lane of a program draws from it."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,15 +26,17 @@ class DrawFunction:
         name: what a printed program and errors call it.
         fn: the function.
         logpdf: its log density, ``logpdf(draw, *parameters, **static)``, or None.
+        origin: the PyTensor random variable that it draws, if it draws one.
     """
 
     name: str
     fn: Callable[..., Any]
     logpdf: Callable[..., Any] | None = None
+    origin: Any = None
     traced: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def recipe(
-        self, parameters: tuple[Any, ...], static: dict[str, Hashable]
+        self, parameters: tuple[Any, ...], static: Mapping[str, Hashable]
     ) -> tuple["Recipe", list[jax.Array]]:
         """What to draw, and its parameters as operands."""
         leaves, tree = jax.tree.flatten(parameters)
@@ -44,7 +46,7 @@ class DrawFunction:
         except TypeError:
             raise ArgumentError(
                 f"the keyword arguments of the sampler `{self.name}` are static, so "
-                f"they must be hashable, but they are {static}. Pass arrays as "
+                f"they must be hashable, but they are {dict(static)}. Pass arrays as "
                 "positional arguments, and shapes as tuples."
             ) from None
         return Recipe(self, tree, names), list(map(jnp.asarray, leaves))

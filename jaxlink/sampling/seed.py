@@ -67,10 +67,15 @@ class Seeding(Interpreter):
         _, words, parameters = site.split(operands)
         if site.key == "reuses":
             return site.draw(from_words(words[0], self.impl), parameters), []
+        if site.key == "stream":
+            return site.draw(words[0], parameters), []
         self.seen[site.uid] = site
         key = jax.random.fold_in(feeds.draws[0], 0)
         saved = [to_words(key)] if site.key == "saves" else []
         return [*site.draw(key, parameters), *saved], []
+
+    def roots(self, n: int, feeds: Streams) -> Any:
+        return feeds.draws
 
     def process(
         self, eqn: Any, feeds: Any, operands: list[Any]

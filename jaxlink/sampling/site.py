@@ -26,9 +26,9 @@ class Site:
         mapped: for each parameter, which of the lanes' axes it has, in front.
         anchored: whether the first operand is not a parameter, but the Ref of
             `jaxlink.sampling.in_loops`, or stands in for it.
-        key: where the key comes from: "fresh" (`seed` gives it), "stream" (of a stream,
-            whose words and count are operands), or "reuses" (its words are an operand).
-            With "saves" it is fresh, and its words are also an output.
+        key: where the key comes from: "fresh" (`seed` gives it), "stream" (it is an
+            operand), or "reuses" (its words are an operand). With "saves" it is fresh,
+            and its words are also an output.
     """
 
     recipe: Recipe
@@ -51,10 +51,9 @@ class Site:
         return self.recipe.sampler.name
 
     def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-        """The Ref, the words of keys, and the parameters, among the operands."""
-        n_words = {"reuses": 1, "stream": 2}.get(self.key, 0)
+        """The Ref, the key or its words, and the parameters, among the operands."""
         i = int(self.anchored)
-        j = i + n_words
+        j = i + int(self.key in ("reuses", "stream"))
         return list(operands[:i]), list(operands[i:j]), list(operands[j:])
 
     def with_lane(self, size: int, mapped: Sequence[bool]) -> "Site":

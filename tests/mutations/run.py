@@ -206,7 +206,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "constants-among-leaves": Mutation(
         "jaxlink/call/jax_function.py",
-        "n = len(fn._data) if fn._exposed else fn._program.n_leaves",
+        "n = len(fn._data) if fn._form.exposed else fn._program.n_leaves",
         "n = len(fn._data)",
         ("tests/test_cache.py::test_small_constants_are_no_leaves",),
     ),

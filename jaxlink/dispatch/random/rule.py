@@ -21,12 +21,14 @@ from jaxlink.dispatch.random.registry import (
     no_derivative,
     reason_against,
 )
+from jaxlink.dispatch.random.sites import draw_at_site, site_sampler
 from jaxlink.dispatch.registry import Function, rule
 from jaxlink.dispatch.scalar.elemwise import check_broadcast
 from jaxlink.errors import ArgumentError, UnsupportedOpError
 from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.numerics.random.continuous import FromStandard
 from jaxlink.ops.distributions import WithoutDerivative
+from jaxlink.sampling.unseeded import is_unseeded
 from jaxlink.values.static import as_literal, canonical
 from jaxlink.values.streams import Stream
 from jaxlink.values.symbolic_sizes import as_length
@@ -47,6 +49,8 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
         raise no_sampler(op, node)
     out_dtype = node.outputs[1].type.dtype
     draw = keyed(op, row, out_dtype)
+    sampler = site_sampler(op, draw)
+    name = node.outputs[1].name
 
     def run(stream: Stream, size: Any, *parameters: Any) -> tuple[Stream, jax.Array]:
         dtype = canonical(out_dtype)
@@ -60,7 +64,11 @@ def random_variable(op: RandomVariable, node: Apply) -> Function:
         if isinstance(draw, FromStandard) and _is_drawn(stream, shape):
             value = draw.transform(stream.drawn[0], *given)
             return stream.next(), jnp.asarray(value, dtype)
-        value = draw(stream.draw_key(), shape, dtype, *given)
+        key = stream.draw_key()
+        if is_unseeded(key):
+            value = draw_at_site(sampler, shape, dtype, given, name, key)
+            return stream.next(), value
+        value = draw(key, shape, dtype, *given)
         return stream.next(), jnp.asarray(value, dtype)
 
     return run

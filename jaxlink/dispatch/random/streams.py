@@ -14,6 +14,7 @@ from jaxlink.dispatch.random.standard_draws import (
 )
 from jaxlink.dispatch.registry import Function, Linked, rule
 from jaxlink.ops.streams import RootStreams, Streams, StreamStates
+from jaxlink.sampling.unseeded import is_unseeded, unseeded_roots
 from jaxlink.values.streams import KeysAhead, Stream, root_streams
 from jaxlink.values.symbolic_sizes import is_symbolic
 
@@ -27,6 +28,9 @@ def streams_of_key(op: RootStreams, node: Any, link: Any) -> Linked:
     ]
 
     def run(*operands: Any) -> tuple[Stream, ...]:
+        key = operands[0].key
+        if is_unseeded(key):
+            return tuple(map(Stream, unseeded_roots(key, len(op.draws))))
         streams = root_streams(operands[0], op.draws)
         draws = [[_known(entry, operands) for entry in along] for along in planned]
         return tuple(with_standard_draws(streams, draws))

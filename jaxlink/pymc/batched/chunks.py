@@ -26,8 +26,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxlink.call.executables import compile_at, value_at
-from jaxlink.call.jax_function import expose_constants, program_around
 from jaxlink.call.memory import budget, bytes_per_sample, cores_for
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.batched.samples import Samples, grid_indices
 from jaxlink.pymc.shared.arguments import check_batch_size, device_mesh

@@ -10,7 +10,7 @@ import numpy as np
 import pymc as pm
 
 from jaxlink.call.executables import compile_at
-from jaxlink.call.jax_function import expose_constants, program_around
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.pymc.model.density import logdensity
 from jaxlink.pymc.model.transforms import Ravel
 from jaxlink.pymc.shared.arguments import quoted

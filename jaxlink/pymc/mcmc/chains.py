@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.call.executables import compile_at, run_at
-from jaxlink.call.jax_function import expose_constants, program_around
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.pymc.mcmc.kernels import EvaluatedPosition, Kernel, Shapes
 from jaxlink.pymc.mcmc.placement import Placement
 from jaxlink.pymc.model.transforms import Ravel

@@ -10,7 +10,7 @@ import pymc as pm
 from pymc.exceptions import SamplingError
 
 from jaxlink.call.executables import run_at, shapes_of
-from jaxlink.call.jax_function import expose_constants, program_around
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.initial_point import initial_position
 from jaxlink.pymc.model.nonfinite import format_position, is_usable, why_unusable

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxlink.call.executables import compile_at
-from jaxlink.call.jax_function import expose_constants, program_around
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.optional import load
 from jaxlink.pymc.mcmc.chains import Rows, Update
 from jaxlink.pymc.model.transforms import Ravel

@@ -15,7 +15,7 @@ from pymc.sampling import mcmc
 from pymc.step_methods import NUTS, HamiltonianMC
 
 from jaxlink.call.executables import value_at
-from jaxlink.call.jax_function import expose_constants, program_around
+from jaxlink.call.program_around import expose_constants, program_around
 from jaxlink.errors import JaxlinkError
 from jaxlink.pymc.shared.arguments import quoted
 

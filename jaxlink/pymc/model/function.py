@@ -256,6 +256,7 @@ def compile_model(
     argument: str | None = None,
     takes_key: bool = False,
     further: Iterable[str] = (),
+    key: bool = True,
     host_callback: bool = False,
 ) -> ModelFunction:
     """Compile a graph over a model to a `ModelFunction`.
@@ -268,6 +269,7 @@ def compile_model(
         argument: what the dict argument is called, if there is one.
         takes_key: whether a key comes first even if the graph is not random.
         further: names that the dict argument may hold too.
+        key: see `jaxlink.function`.
         host_callback: see `jaxlink.function`.
     """
     named = {"": outputs} if isinstance(outputs, Variable) else dict(outputs)
@@ -279,13 +281,14 @@ def compile_model(
             form[""] if isinstance(outputs, Variable) else form,
             rngs=_generators(model, graph, list(inputs.values())),
             name=name,
+            key=key,
             on_unused_input="ignore",
             host_callback=host_callback,
         )
     is_random = len(fn.__signature__.parameters) > len(inputs)
     return ModelFunction(
         fn,
-        takes_key or is_random,
+        (takes_key and key) or is_random,
         None if argument is None else _entries(model, argument, inputs, further),
         None if isinstance(outputs, Variable) else tuple(named),
         ModelData.of(model),

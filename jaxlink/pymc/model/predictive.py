@@ -21,6 +21,7 @@ def prior(
     model: pm.Model | None = None,
     var_names: Sequence[str] | None = None,
     *,
+    key: bool = True,
     host_callback: bool = False,
 ) -> ModelFunction:
     """Draws from the prior and the prior predictive distribution.
@@ -33,6 +34,7 @@ def prior(
         model: default: the model on the context stack.
         var_names: the variables to return; default: all random variables, including
             observed ones (as draws, not as data), and deterministics.
+        key: if False, it takes no key: see `jaxlink.function`.
         host_callback: see `jaxlink.function`.
 
     Returns:
@@ -68,6 +70,7 @@ def prior(
         _outputs(model, var_names),
         name="prior",
         takes_key=True,
+        key=key,
         host_callback=host_callback,
     )
 
@@ -81,6 +84,7 @@ def posterior_predictive(
     given: Collection[str] | None = None,
     constant_data: Mapping[str, Any] | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
+    key: bool = True,
     host_callback: bool = False,
 ) -> ModelFunction:
     """Draw from a model, given the values of some of its variables.
@@ -99,6 +103,7 @@ def posterior_predictive(
         given: names of the variables in a draw; default: the free random variables.
         constant_data, coords: the model's data and coordinates, by name, at the time of
             the draws, if they may have changed since; default: the current ones.
+        key: if False, it takes no key: see `jaxlink.function`.
         host_callback: see `jaxlink.function`.
 
     Returns:
@@ -155,6 +160,7 @@ def posterior_predictive(
         name="posterior_predictive",
         argument="draw",
         takes_key=True,
+        key=key,
         further=all_names,
         host_callback=host_callback,
     )

@@ -1,0 +1,161 @@
+"""The key of a function that was compiled without one.
+
+A compiled graph draws along streams of a key. Without a key, it gets an array of an own
+key type, which nothing can draw from. `roots_p` makes the roots of its streams, and
+takes as many positions of the program as there are roots, so that root i is what it is
+with a key. `seed` puts real keys in their place; all that folds numbers into them stays
+as it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.random import define_prng_impl
+from jax.interpreters import ad, batching, mlir
+from jax.interpreters import partial_eval as pe
+
+from jaxlink.errors import UnseededDrawError
+from jaxlink.sampling import in_loops, jax_internals
+from jaxlink.sampling.primitive import UIDS, DrawingPrimitive, moved
+
+__all__ = ["is_unseeded", "roots_p", "unseeded_key", "unseeded_roots"]
+
+_NAME = "jaxlink_unseeded"
+
+
+def is_unseeded(value: Any) -> bool:
+    """Whether a value consists of keys that stand for none."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return False
+    return dtype == _dtype()
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The roots of the streams of a compiled function.
+
+    Attributes:
+        n: how many there are.
+        where: the user's line.
+        uid: the call's number, as in `jaxlink.sampling.site.Site`.
+    """
+
+    n: int
+    where: str
+    uid: int
+    sampler = "a function compiled with key=False"
+
+
+@cache
+def _dtype() -> Any:
+    return jax.eval_shape(unseeded_key).dtype
+
+
+def unseeded_key() -> jax.Array:
+    """A key that stands for none."""
+    return jax.random.wrap_key_data(jnp.zeros(1, np.uint32), impl=_impl())
+
+
+def unseeded_roots(key: jax.Array, n: int) -> list[jax.Array]:
+    """The roots of the streams of such a key."""
+    where = jax_internals.users_line()
+    ref = in_loops.anchor(where)
+    (roots,) = roots_p.bind(*ref, key, site=Roots(n, where, next(UIDS)))
+    return [roots[i] for i in range(n)]
+
+
+@cache
+def _impl() -> Any:
+    def fold_in(key: jax.Array, data: int) -> jax.Array:
+        del data
+        return key
+
+    def refuse(*args: Any) -> NoReturn:
+        raise UnseededDrawError(
+            "a draw has no key, in a function that was compiled with key=False. Write "
+            "jaxlink.seed(fn)(key, ...), and compile that."
+        )
+
+    return define_prng_impl(
+        key_shape=(1,),
+        seed=refuse,
+        split=refuse,
+        random_bits=refuse,
+        fold_in=fold_in,
+        name=_NAME,
+        tag="unseeded",
+    )
+
+
+roots_p = DrawingPrimitive("unseeded_roots")
+
+
+@roots_p.def_abstract_eval
+def _abstract_eval(*operands: Any, site: Roots) -> list[Any]:
+    del operands
+    return [jax.core.ShapedArray((site.n,), _dtype())]
+
+
+@roots_p.def_impl
+def _eager(*operands: Any, site: Roots) -> list[Any]:
+    return [jnp.broadcast_to(operands[-1], (site.n,))]
+
+
+mlir.register_lowering(roots_p, mlir.lower_fun(_eager, multiple_results=True))
+
+
+def _batch(
+    axis_data: Any, operands: Sequence[Any], dims: Sequence[Any], *, site: Roots
+) -> tuple[list[Any], list[Any]]:
+    # The lanes belong to the draws.
+    del axis_data
+    key, d = operands[-1], dims[-1]
+    key = key if d is None else jax.lax.index_in_dim(key, 0, d, keepdims=False)
+    return roots_p.bind(*operands[:-1], key, site=site), [None]
+
+
+batching.fancy_primitive_batchers[roots_p] = _batch
+
+
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, site: Roots
+) -> tuple[list[Any], list[Any]]:
+    del tangents
+    (roots,) = roots_p.bind(*primals, site=site)
+    aval = jax.core.ShapedArray(roots.shape, jax.dtypes.float0)
+    return [roots], [ad.Zero(aval)]
+
+
+ad.primitive_jvps[roots_p] = _jvp
+
+
+def _partial_eval(trace: Any, *tracers: Any, site: Roots) -> Any:
+    if jax_internals.is_hoisting():
+        if jax_internals.moves_whole_while():
+            raise moved(site)
+        tracers = tuple(trace.instantiate_const(t) for t in tracers)
+    return trace.default_process_primitive(roots_p, tracers, {"site": site})
+
+
+pe.custom_partial_eval_rules[roots_p] = _partial_eval
+
+
+def _in_checkpoint(
+    saveable: Any, unknown: Sequence[bool], available: Sequence[bool], eqn: Any
+) -> Any:
+    """The keys are saved: made again, they would be those of other positions."""
+    del saveable, available
+    if any(unknown) or jax_internals.is_hoisting():
+        return None, eqn, [True], [True], list(eqn.invars)
+    if jax_internals.is_repeating_while():
+        return eqn, eqn, [False], [True], []
+    return eqn, None, [False], [False], []
+
+
+pe.partial_eval_jaxpr_custom_rules[roots_p] = _in_checkpoint
