@@ -10,6 +10,7 @@ key. Each distribution of jaxlink's table is a sampler here, by PyTensor's name:
 from functools import cache as _cache
 from typing import Any as _Any
 
+from jaxlink.pjax.draws import Draw, condition, draws, log_density, record, replace
 from jaxlink.pjax.sampler import Sampler, sampler
 from jaxlink.pjax.table import TABLE as _TABLE
 from jaxlink.pjax.table import table_sampler as _table_sampler
@@ -17,7 +18,20 @@ from jaxlink.sampling.primitive import sample_p
 from jaxlink.sampling.seed import seed
 from jaxlink.sampling.source import set_seed
 
-__all__ = ["Sampler", "sample_p", "sampler", "seed", "set_seed", *_TABLE]
+__all__ = [
+    "Draw",
+    "Sampler",
+    "condition",
+    "draws",
+    "log_density",
+    "record",
+    "replace",
+    "sample_p",
+    "sampler",
+    "seed",
+    "set_seed",
+    *_TABLE,
+]
 
 _made = _cache(_table_sampler)
 

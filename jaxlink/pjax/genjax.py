@@ -59,10 +59,10 @@ def to_genjax(
             f"to_genjax() needs the log density of `{label}`, because GenJAX computes "
             "the score of each draw. Pass logpdf=, a function of (draw, *parameters)."
         )
-    # All that GenJAX draws is the key. A draw of our own would have to broadcast as
-    # TFP's distributions do, and be one array, for GenJAX's vmap to be right. A
-    # function of a key is ordinary JAX, which any vmap maps.
-    draw_key = genjax.pjax.sample_binder(_split, name=label)
+    # GenJAX draws the key alone. A draw of our own would have to broadcast as TFP's
+    # distributions do, and be one array, for GenJAX's vmap to be right. A function of a
+    # key is ordinary JAX, which any vmap maps.
+    draw_key = genjax.pjax.wrap_sampler(_lane_keys, name=label)
 
     def sample(*parameters: Any, **static: Any) -> Any:
         return keyed(draw_key(), *parameters, **static)
@@ -103,9 +103,16 @@ def from_genjax(distribution: Any, *, name: str | None = None) -> Sampler:
 
         return genjax.seed(choices)(_usual(key), *parameters)
 
-    own = getattr(getattr(distribution, "name", None), "value", None)
-    own = own or getattr(distribution, "__name__", type(distribution).__name__)
-    return make_sampler(draw, name=name or own, logpdf=distribution.log_density)
+    label = name or _name(distribution, genjax)
+    return make_sampler(draw, name=label, logpdf=distribution.log_density)
+
+
+def _name(distribution: Any, genjax: Any) -> str:
+    if isinstance(distribution, genjax.Fn):
+        distribution = distribution.source.value
+        return getattr(distribution, "__name__", type(distribution).__name__)
+    named = isinstance(distribution, genjax.Distribution) and distribution.name.value
+    return named or type(distribution).__name__
 
 
 def _load(function: str) -> Any:
@@ -115,8 +122,8 @@ def _load(function: str) -> Any:
         raise ArgumentError(str(error)) from error
 
 
-def _split(key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-    """A draw from the distribution of keys."""
+def _lane_keys(key: Any, *, sample_shape: tuple[int, ...]) -> Any:
+    """GenJAX's key, or one for each lane of its vmaps."""
     return jax.random.split(key, sample_shape) if sample_shape else key
 
 

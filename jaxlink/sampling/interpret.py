@@ -8,18 +8,20 @@ feeds for its draws as further operands.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import DropVar, Jaxpr, Literal, jaxprs_in_params
 from jax.extend.core import primitives as prims
 
 from jaxlink.errors import UnsupportedConstructError
+from jaxlink.sampling.given import given_p
 from jaxlink.sampling.in_loops import anchoring, is_anchor
 from jaxlink.sampling.keys import Count
 from jaxlink.sampling.primitive import sample_p
-from jaxlink.sampling.programs import INNER, count, count_of, lines, must_interpret
+from jaxlink.sampling.programs import INNER, Counter, lines, must_interpret
 from jaxlink.sampling.site import Site
 from jaxlink.sampling.unseeded import roots_p
 
@@ -52,12 +54,14 @@ class Interpreter(ABC):
     made at a position.
 
     Attributes:
+        positions: says what takes a position.
         left_alone: the lines whose draws got no Ref (`jaxlink.sampling.in_loops`).
         seen: the sites that were evaluated so far, by the number of their call.
     """
 
+    positions: ClassVar[Counter]
     left_alone: frozenset[str]
-    seen: dict[int, Site]
+    seen: dict[int, Any]
     # Jitted functions, by the program that they evaluate.
     jitted: WeakKeyDictionary[Any, dict[Any, Any]]
 
@@ -81,6 +85,12 @@ class Interpreter(ABC):
         """The outputs of a draw, and its reports."""
 
     @abstractmethod
+    def given(
+        self, site: Site, feeds: Any, operands: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """The outputs of a draw whose value is known, and its reports."""
+
+    @abstractmethod
     def roots(self, n: int, feeds: Any) -> jax.Array:
         """The roots of the streams of a function that was compiled without a key."""
 
@@ -90,12 +100,12 @@ class Interpreter(ABC):
 
     @abstractmethod
     def branch(self, feed: Any, b: int) -> Any:
-        """The feed of a branch."""
+        """The feed of a branch. (Reports of branches that are not taken are zeros.)"""
 
     def counted(self, jaxpr: Any) -> Count:
         """How many positions a program takes."""
         with anchoring(self.left_alone):  # it may trace rules
-            return count(jaxpr)
+            return self.positions.of_program(jaxpr)
 
     def in_scope(
         self, jaxpr: Any, feed: Any, args: Sequence[Any]
@@ -127,7 +137,7 @@ class Interpreter(ABC):
             env.update(_evaluated(plain, read, jaxpr.debug_info))
             plain = []
             with anchoring(self.left_alone):
-                n = count_of(eqn)
+                n = self.positions.of_equation(eqn)
             operands = list(map(read, eqn.invars))
             outs, report = self.process(eqn, feeds.part(at, n), operands)
             env.update(zip(eqn.outvars, outs, strict=True))
@@ -143,6 +153,8 @@ class Interpreter(ABC):
         name = eqn.primitive.name
         if eqn.primitive is sample_p:
             return self.draw(eqn.params["site"], feeds, operands)
+        if eqn.primitive is given_p:
+            return self.given(eqn.params["site"], feeds, operands)
         if eqn.primitive is roots_p:
             return [self.roots(eqn.params["site"].n, feeds)], []
         if name in INNER:
@@ -238,13 +250,27 @@ class Interpreter(ABC):
         known, whole = without_refs(operands)
 
         def branch(b: int, jaxpr: Any) -> Callable[..., Any]:
-            def call(*known: Any) -> list[Any]:
-                return self.in_scope(jaxpr, self.branch(feed, b), whole(known))[0]
+            def call(*known: Any) -> tuple[list[Any], list[Any]]:
+                return self.in_scope(jaxpr, self.branch(feed, b), whole(known))
 
             return call
 
         branches = [branch(b, j) for b, j in enumerate(eqn.params["branches"])]
-        return jax.lax.switch(index, branches, *known), []
+        reports = [jax.eval_shape(call, *known)[1] for call in branches]
+        if not any(reports):
+            return jax.lax.switch(index, branches, *known)[0], []
+
+        def with_others(b: int) -> Callable[..., Any]:
+            def call(*known: Any) -> tuple[list[Any], list[Any]]:
+                outs, own = branches[b](*known)
+                zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), reports)
+                return outs, [*zeros[:b], own, *zeros[b + 1 :]]
+
+            return call
+
+        every = [with_others(b) for b in range(len(branches))]
+        outs, of_branches = jax.lax.switch(index, every, *known)
+        return outs, [of_branches]
 
 
 def _evaluated(

@@ -6,15 +6,16 @@ from weakref import WeakKeyDictionary
 
 from jax.extend.core import Literal, jaxprs_in_params
 
+from jaxlink.sampling.given import given_p
 from jaxlink.sampling.keys import Count
 from jaxlink.sampling.primitive import sample_p
 from jaxlink.sampling.unseeded import is_unseeded, roots_p
 
 __all__ = [
+    "DRAWING",
     "INNER",
-    "SCOPES",
-    "count",
-    "count_of",
+    "POSITIONS",
+    "Counter",
     "draws_with_own_key",
     "forward_rule",
     "is_ref",
@@ -30,9 +31,7 @@ INNER = {
     "closed_call": "call_jaxpr",
     "eval_jaxpr": "call_jaxpr",
 }
-# Primitives that take one position, and are scopes of their own. `shard_map` has no
-# public primitive, so all are known by name.
-SCOPES = ("scan", "while", "cond", "shard_map")
+DRAWING = (sample_p, given_p, roots_p)
 
 
 def _remembered[T](fn: Callable[[Any], T]) -> Callable[[Any], T]:
@@ -51,35 +50,53 @@ def is_ref(var: Any) -> bool:
     return not isinstance(var, Literal) and hasattr(var.aval, "inner_aval")
 
 
-@_remembered
-def count(jaxpr: Any) -> Count:
-    """How many positions the draws of a program take."""
-    total = Count()
-    for eqn in jaxpr.eqns:
-        total = total.plus(count_of(eqn))
-    return total
+class Counter:
+    """Counts the positions of programs.
+
+    Arguments:
+        of_draw: how many positions an equation of a primitive that draws takes.
+    """
+
+    def __init__(self, of_draw: Callable[[Any], int]):
+        self.of_draw = of_draw
+        self.of_program = _remembered(self._of_program)
+
+    def _of_program(self, jaxpr: Any) -> Count:
+        total = Count()
+        for eqn in jaxpr.eqns:
+            total = total.plus(self.of_equation(eqn))
+        return total
+
+    def of_equation(self, eqn: Any) -> Count:
+        name, params = eqn.primitive.name, eqn.params
+        if eqn.primitive in DRAWING:
+            return Count(self.of_draw(eqn))
+        if name in INNER:
+            return self.of_program(params[INNER[name]])
+        if name == "custom_vjp_call":
+            primal = self.of_program(params["call_jaxpr"])
+            if not eqn.invars:  # nothing to differentiate
+                return primal
+            rule = self.of_program(forward_rule(params))
+            rules = 1 + max(primal.rules, rule.rules)
+            return Count(max(primal.draws, rule.draws), rules)
+        inside = [self.of_program(jaxpr) for jaxpr in jaxprs_in_params(params)]
+        draws = any(any(each) for each in inside)
+        if name == "custom_jvp_call" and draws:
+            inside.append(self.of_program(jvp_rule(params)[0]))
+            return Count(*map(max, zip(*inside, strict=True)))
+        return Count(int(draws))
 
 
-def count_of(eqn: Any) -> Count:
-    name, params = eqn.primitive.name, eqn.params
-    if eqn.primitive is sample_p:
-        return Count(int(params["site"].key in ("fresh", "saves")))
+def _positions(eqn: Any) -> int:
+    site = eqn.params["site"]
     if eqn.primitive is roots_p:
-        return Count(params["site"].n)
-    if name in INNER:
-        return count(params[INNER[name]])
-    if name == "custom_vjp_call":
-        primal = count(params["call_jaxpr"])
-        if not eqn.invars:  # nothing to differentiate
-            return primal
-        rule = count(forward_rule(params))
-        return Count(max(primal.draws, rule.draws), 1 + max(primal.rules, rule.rules))
-    inside = [count(jaxpr) for jaxpr in jaxprs_in_params(params)]
-    draws = any(any(each) for each in inside)
-    if name == "custom_jvp_call" and draws:
-        inside.append(count(jvp_rule(params)[0]))
-        return Count(*map(max, zip(*inside, strict=True)))
-    return Count(int(draws))
+        return site.n
+    return int(eqn.primitive is sample_p and site.key in ("fresh", "saves"))
+
+
+# The positions that have keys of their own.
+POSITIONS = Counter(_positions)
 
 
 @_remembered
@@ -94,7 +111,7 @@ def must_interpret(eqn: Any) -> bool:
     """Whether an equation draws, or may draw, or has a Ref or keys that stand for none.
 
     The bwd rule of a custom_vjp is unknown before it is called."""
-    if eqn.primitive in (sample_p, roots_p) or eqn.primitive.name == "custom_vjp_call":
+    if eqn.primitive in DRAWING or eqn.primitive.name == "custom_vjp_call":
         return True
     return any(map(_must_interpret, jaxprs_in_params(eqn.params)))
 
@@ -104,7 +121,7 @@ def draws_with_own_key(jaxpr: Any) -> dict[int, Any]:
     """The sites of a program that take a position, by the number of their call."""
     found: dict[int, Any] = {}
     for eqn in jaxpr.eqns:
-        if eqn.primitive in (sample_p, roots_p) and count_of(eqn).draws:
+        if eqn.primitive in DRAWING and _positions(eqn):
             found[eqn.params["site"].uid] = eqn.params["site"]
         for inner in jaxprs_in_params(eqn.params):
             found |= draws_with_own_key(inner)

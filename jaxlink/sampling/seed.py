@@ -12,6 +12,7 @@ from jax.extend.core import jaxprs_in_params
 from jaxlink.errors import MisplacedDrawError, UnseededDrawError
 from jaxlink.sampling.control_flow import shard_map, while_loop
 from jaxlink.sampling.custom_rules import custom_jvp, custom_vjp
+from jaxlink.sampling.given import split_given
 from jaxlink.sampling.in_loops import ANY_LINE, anchoring
 from jaxlink.sampling.interpret import Interpreter
 from jaxlink.sampling.jax_internals import conds_of_traceback
@@ -23,7 +24,7 @@ from jaxlink.sampling.keys import (
     streams,
     to_words,
 )
-from jaxlink.sampling.programs import INNER, count, draws_with_own_key, lines
+from jaxlink.sampling.programs import INNER, POSITIONS, draws_with_own_key, lines
 from jaxlink.sampling.site import Site
 from jaxlink.values.streams import as_key
 
@@ -42,7 +43,8 @@ class Seeding(Interpreter):
 
     impl: str
     left_alone: frozenset[str]
-    seen: dict[int, Site] = field(default_factory=dict)
+    seen: dict[int, Any] = field(default_factory=dict)
+    positions = POSITIONS
     jitted = _JITTED
 
     @property
@@ -73,6 +75,12 @@ class Seeding(Interpreter):
         key = jax.random.fold_in(feeds.draws[0], 0)
         saved = [to_words(key)] if site.key == "saves" else []
         return [*site.draw(key, parameters), *saved], []
+
+    def given(
+        self, site: Site, feeds: Streams, operands: Sequence[Any]
+    ) -> tuple[list[Any], Reports]:
+        del feeds
+        return split_given(site, operands)[1], []
 
     def roots(self, n: int, feeds: Streams) -> Any:
         return feeds.draws
@@ -194,7 +202,7 @@ def trace(
         try:
             with anchoring(left_alone):
                 jaxpr = jax.make_jaxpr(flat_fn)(*flat)
-                count(jaxpr)  # traces the rules of custom derivatives
+                POSITIONS.of_program(jaxpr)  # traces the rules of custom derivatives
             return jaxpr, left_alone, flat, structures[-1]
         except UnseededDrawError:
             raise

@@ -62,11 +62,12 @@ def unseeded_key() -> jax.Array:
     return jax.random.wrap_key_data(jnp.zeros(1, np.uint32), impl=_impl())
 
 
-def unseeded_roots(key: jax.Array, n: int) -> list[jax.Array]:
-    """The roots of the streams of such a key."""
+def unseeded_roots(n: int) -> list[jax.Array]:
+    """The roots of the streams of a function without a key."""
     where = jax_internals.users_line()
-    ref = in_loops.anchor(where)
-    (roots,) = roots_p.bind(*ref, key, site=Roots(n, where, next(UIDS)))
+    # JAX evaluates at once what has no operand.
+    ref = in_loops.anchor(where) or [np.uint32(0)]
+    (roots,) = roots_p.bind(*ref, site=Roots(n, where, next(UIDS)))
     return [roots[i] for i in range(n)]
 
 
@@ -104,7 +105,8 @@ def _abstract_eval(*operands: Any, site: Roots) -> list[Any]:
 
 @roots_p.def_impl
 def _eager(*operands: Any, site: Roots) -> list[Any]:
-    return [jnp.broadcast_to(operands[-1], (site.n,))]
+    del operands
+    return [jnp.broadcast_to(unseeded_key(), (site.n,))]
 
 
 mlir.register_lowering(roots_p, mlir.lower_fun(_eager, multiple_results=True))
@@ -114,10 +116,8 @@ def _batch(
     axis_data: Any, operands: Sequence[Any], dims: Sequence[Any], *, site: Roots
 ) -> tuple[list[Any], list[Any]]:
     # The lanes belong to the draws.
-    del axis_data
-    key, d = operands[-1], dims[-1]
-    key = key if d is None else jax.lax.index_in_dim(key, 0, d, keepdims=False)
-    return roots_p.bind(*operands[:-1], key, site=site), [None]
+    del axis_data, dims
+    return roots_p.bind(*operands, site=site), [None]
 
 
 batching.fancy_primitive_batchers[roots_p] = _batch

@@ -28,9 +28,8 @@ def streams_of_key(op: RootStreams, node: Any, link: Any) -> Linked:
     ]
 
     def run(*operands: Any) -> tuple[Stream, ...]:
-        key = operands[0].key
-        if is_unseeded(key):
-            return tuple(map(Stream, unseeded_roots(key, len(op.draws))))
+        if is_unseeded(operands[0].key):
+            return tuple(map(Stream, unseeded_roots(len(op.draws))))
         streams = root_streams(operands[0], op.draws)
         draws = [[_known(entry, operands) for entry in along] for along in planned]
         return tuple(with_standard_draws(streams, draws))
