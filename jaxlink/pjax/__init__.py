@@ -10,8 +10,8 @@ key. Each distribution of jaxlink's table is a sampler here, by PyTensor's name:
 from functools import cache as _cache
 from typing import Any as _Any
 
-from jaxlink.pjax.draws import Draw, condition, draws, log_density, record, replace
-from jaxlink.pjax.sampler import Sampler, sampler
+from jaxlink.pjax.programs import Draw, condition, draws, log_density, record, replace
+from jaxlink.pjax.samplers import Sampler, sampler
 from jaxlink.pjax.table import TABLE as _TABLE
 from jaxlink.pjax.table import table_sampler as _table_sampler
 from jaxlink.sampling.primitive import sample_p

@@ -7,8 +7,8 @@ import jax
 
 from jaxlink.errors import ArgumentError
 from jaxlink.optional import load
-from jaxlink.pjax.sampler import Sampler
-from jaxlink.pjax.sampler import sampler as make_sampler
+from jaxlink.pjax.samplers import Sampler
+from jaxlink.pjax.samplers import sampler as make_sampler
 
 __all__ = ["from_genjax", "to_genjax"]
 
