@@ -68,14 +68,14 @@ def test_docstrings(name):
 
 
 def test_public_names_are_documented():
-    modules = map(importlib.import_module, ["jaxlink", "jaxlink.cache", "jaxlink.pymc"])
-    for module in modules:
+    names = ["jaxlink", "jaxlink.cache", "jaxlink.pjax", "jaxlink.pymc"]
+    for module in map(importlib.import_module, names):
         for name in module.__all__:
             assert getattr(module, name).__doc__, name
 
 
 PAGES = [
-    *("checks.md", "custom-ops.md", "mode.md", "programs.md", "pymc.md"),
+    *("checks.md", "custom-ops.md", "mode.md", "pjax.md", "programs.md", "pymc.md"),
     "pymc-differences.md",
 ]
 

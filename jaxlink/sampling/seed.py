@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import jax
+import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from jaxlink.errors import MisplacedDrawError, UnseededDrawError
@@ -31,6 +32,8 @@ from jaxlink.values.streams import as_key
 __all__ = ["seed", "trace"]
 
 Reports = list[Any]
+
+_ARRAYS = jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic
 
 
 # Shared by all calls of `seed`, so that a jitted function compiles once.
@@ -137,8 +140,8 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
     in ``fn``, also in loops, branches, jitted functions, and functions with derivatives
     of their own.
 
-    ``fn`` is traced at each call, as by `jax.grad`. ``jax.jit(seed(fn))`` traces and
-    compiles it once.
+    ``fn`` is traced at each call, as by `jax.grad`, and arguments that are not arrays
+    are passed as they are. ``jax.jit(seed(fn))`` traces and compiles it once.
 
     Arguments:
         fn: a JAX function that draws from samplers of `jaxlink.pjax`, or calls a
@@ -183,16 +186,22 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
 def trace(
     fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, frozenset[str], list[Any], Any]:
-    """Trace a function that draws.
+    """Trace a function that draws. Arguments that are not arrays are passed as they
+    are, as by `jax.grad`: a Python number may be the length of a loop.
 
-    Returns: its jaxpr, the lines whose draws got no Ref, the leaves of the arguments,
+    Returns: its jaxpr, the lines whose draws got no Ref, the arrays in the arguments,
     and the structure of what it returns.
     """
-    flat, tree = jax.tree.flatten((args, kwargs))
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    is_array = [isinstance(leaf, _ARRAYS) for leaf in leaves]
+    flat = [leaf for leaf, traced in zip(leaves, is_array, strict=True) if traced]
     structures = []
 
     def flat_fn(*flat: Any) -> list[Any]:
-        args, kwargs = jax.tree.unflatten(tree, flat)
+        given = iter(flat)
+        pairs = zip(leaves, is_array, strict=True)
+        whole = [next(given) if traced else leaf for leaf, traced in pairs]
+        args, kwargs = jax.tree.unflatten(tree, whole)
         out, structure = jax.tree.flatten(fn(*args, **kwargs))
         structures.append(structure)
         return out
