@@ -10,10 +10,11 @@ key. Each distribution of jaxlink's table is a sampler here, by PyTensor's name:
 from functools import cache as _cache
 from typing import Any as _Any
 
+from jaxlink.pjax.genjax import from_genjax, to_genjax
 from jaxlink.pjax.programs import Draw, condition, draws, log_density, record, replace
 from jaxlink.pjax.samplers import Sampler, sampler
 from jaxlink.pjax.table import TABLE as _TABLE
-from jaxlink.pjax.table import table_sampler as _table_sampler
+from jaxlink.pjax.table import TableSampler as _TableSampler
 from jaxlink.sampling.primitive import sample_p
 from jaxlink.sampling.seed import seed
 from jaxlink.sampling.source import set_seed
@@ -23,6 +24,7 @@ __all__ = [
     "Sampler",
     "condition",
     "draws",
+    "from_genjax",
     "log_density",
     "record",
     "replace",
@@ -30,10 +32,14 @@ __all__ = [
     "sampler",
     "seed",
     "set_seed",
+    "to_genjax",
     *_TABLE,
 ]
 
-_made = _cache(_table_sampler)
+
+@_cache
+def _made(name: str) -> Sampler:
+    return _TableSampler(name, _TABLE[name])
 
 
 def __getattr__(name: str) -> _Any:

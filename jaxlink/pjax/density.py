@@ -16,7 +16,7 @@ from jaxlink.sampling.sampler import DrawFunction
 from jaxlink.sampling.site import Site
 from jaxlink.values.static import StaticValue
 
-__all__ = ["log_density_of"]
+__all__ = ["log_density_of", "logpdf_of_random_variable"]
 
 
 def log_density_of(
@@ -30,7 +30,7 @@ def log_density_of(
     recipe = site.recipe
     logpdf = recipe.sampler.logpdf
     if logpdf is None and recipe.sampler.origin is not None:
-        logpdf = _of_random_variable(name, recipe.sampler)
+        logpdf = logpdf_of_random_variable(name, recipe.sampler)
     if logpdf is None:
         raise ArgumentError(
             f"the draw `{name}`, at {site.where}, has no log density, because the "
@@ -53,7 +53,7 @@ def log_density_of(
     return site.over_lanes(of_lane)(list(value), *parameters).sum()
 
 
-def _of_random_variable(name: str, sampler: DrawFunction) -> Callable[..., Any]:
+def logpdf_of_random_variable(name: str, sampler: DrawFunction) -> Callable[..., Any]:
     """The log density of a random variable's draw, by PyMC."""
     op = sampler.origin
 
@@ -87,13 +87,16 @@ def _compiled(
         parameters.insert(i, pt.constant(x.value))
     rng = pytensor.shared(np.random.default_rng(0))
     rv = op.make_node(rng, shape, *parameters).outputs[1]
-    try:
-        density = pm.logp(rv, value, warn_rvs=False)
-    except NotImplementedError as error:
-        raise ArgumentError(
-            f"the draw `{name}` has no log density: PyMC has none for the distribution "
-            f"`{op.name}`."
-        ) from error
-    return function(
-        [value, *dynamic], density.sum(), name="logpdf", on_unused_input="ignore"
-    )
+    # PyMC's constants have the widest floats that JAX now has.
+    widest = "float64" if jax.config.jax_enable_x64 else "float32"
+    with pytensor.config.change_flags(floatX=widest, warn_float64="ignore"):
+        try:
+            density = pm.logp(rv, value, warn_rvs=False).sum()
+        except NotImplementedError as error:
+            raise ArgumentError(
+                f"the draw `{name}` has no log density: PyMC has none for the "
+                f"distribution `{op.name}`."
+            ) from error
+        return function(
+            [value, *dynamic], density, name="logpdf", on_unused_input="ignore"
+        )

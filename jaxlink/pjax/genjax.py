@@ -39,10 +39,10 @@ def to_genjax(
         ``distribution(*parameters) @ "address"``.
 
     Raises:
-        ArgumentError: GenJAX is not installed, ``sampler`` is not a function, or there
-            is no log density.
+        ArgumentError: ``sampler`` is not a function, or there is no log density.
+        ImportError: GenJAX is not installed.
     """
-    genjax = _load("to_genjax")
+    genjax = load("genjax", "jaxlink.pjax.to_genjax")
     if not callable(sampler):
         raise ArgumentError(
             f"to_genjax() takes a function of a key or a Sampler, not a "
@@ -51,7 +51,7 @@ def to_genjax(
     keyed = sampler
     label = name or getattr(sampler, "__name__", type(sampler).__name__)
     if isinstance(sampler, Sampler):
-        keyed = sampler._fn.fn
+        keyed = sampler.keyed
         label = name or sampler.name
         logpdf = logpdf or sampler.logpdf
     if logpdf is None:
@@ -88,9 +88,10 @@ def from_genjax(distribution: Any, *, name: str | None = None) -> Sampler:
         arguments are static. Its ``logpdf`` is GenJAX's log density of the choices.
 
     Raises:
-        ArgumentError: GenJAX is not installed, or ``distribution`` is not of GenJAX.
+        ArgumentError: ``distribution`` is not of GenJAX.
+        ImportError: GenJAX is not installed.
     """
-    genjax = _load("from_genjax")
+    genjax = load("genjax", "jaxlink.pjax.from_genjax")
     if not isinstance(distribution, genjax.GFI):
         raise ArgumentError(
             "from_genjax() takes a distribution or a generative function of GenJAX, "
@@ -113,13 +114,6 @@ def _name(distribution: Any, genjax: Any) -> str:
         return getattr(distribution, "__name__", type(distribution).__name__)
     named = isinstance(distribution, genjax.Distribution) and distribution.name.value
     return named or type(distribution).__name__
-
-
-def _load(function: str) -> Any:
-    try:
-        return load("genjax", f"jaxlink.pjax.genjax.{function}")
-    except ImportError as error:
-        raise ArgumentError(str(error)) from error
 
 
 def _lane_keys(key: Any, *, sample_shape: tuple[int, ...]) -> Any:

@@ -19,7 +19,6 @@ class Sampler:
 
     Attributes:
         name: what a printed program and errors call it.
-        logpdf: the log density of a draw, or None.
     """
 
     def __init__(self, fn: DrawFunction):
@@ -31,7 +30,12 @@ class Sampler:
 
     @property
     def logpdf(self) -> Callable[..., Any] | None:
+        """The log density, ``logpdf(draw, *parameters, **static)``, or None."""
         return self._fn.logpdf
+
+    def keyed(self, key: Any, *parameters: Any, **static: Any) -> Any:
+        """Draw with a key."""
+        return self._fn.fn(key, *parameters, **static)
 
     def __call__(self, *parameters: Any, name: str | None = None, **static: Any) -> Any:
         return sample(self._fn, parameters, static, name)

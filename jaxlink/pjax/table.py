@@ -1,7 +1,7 @@
 """Jaxlink's distributions as samplers, by PyTensor's names."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -13,11 +13,13 @@ from pytensor.tensor.random.op import RandomVariable
 from jaxlink import dispatch as dispatch  # registers all rows
 from jaxlink.dispatch.random.registry import find_row
 from jaxlink.dispatch.random.rule import cast_parameters, keyed
-from jaxlink.dispatch.random.sites import draw_at_site, site_sampler
+from jaxlink.dispatch.random.sites import draw_at_site, site_sampler, split_static
 from jaxlink.errors import ArgumentError
+from jaxlink.pjax.density import logpdf_of_random_variable
+from jaxlink.pjax.samplers import Sampler
 from jaxlink.values.static import canonical
 
-__all__ = ["TABLE", "table_sampler"]
+__all__ = ["TABLE", "TableSampler"]
 
 _REQUIRED = inspect.Parameter.empty
 _PYTENSOR = "pytensor.tensor.random.basic"
@@ -125,56 +127,92 @@ TABLE: dict[str, Entry] = {
 }
 
 
-def table_sampler(name: str) -> Callable[..., Any]:
+class TableSampler(Sampler):
     """The sampler of a distribution of the table."""
-    entry = TABLE[name]
-    op = entry.op()
-    row = find_row(op)
-    assert row is not None, name
-    integral = not str(op.dtype).startswith("float")
-    draw = keyed(op, row, "int64" if integral else "float64")
-    static_at = row.static_parameters(op)
 
-    def broadcast(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
-        batches = [
-            np.shape(x)[: np.ndim(x) - ndim]
-            for x, ndim in zip(parameters, op.ndims_params, strict=True)
-        ]
-        implied = jnp.broadcast_shapes(*batches)
-        shape = implied if shape is None else shape
-        if jnp.broadcast_shapes(implied, shape) != shape:
-            raise ArgumentError(
-                f"shape={shape} of a draw of `{name}` does not fit its parameters, "
-                f"whose batch shapes are {', '.join(map(str, batches))}."
-            )
-        return draw(key, shape, dtype, *cast_parameters(op, row, dtype, parameters))
+    def __init__(self, name: str, entry: Entry):
+        op = entry.op()
+        row = find_row(op)
+        assert row is not None, name
+        integral = not str(op.dtype).startswith("float")
+        self._dtype = "int64" if integral else "float64"
+        draw = keyed(op, row, self._dtype)
 
-    sampler = site_sampler(op, broadcast)
-    signature = _signature(entry)
+        def broadcast(key: Any, shape: Any, dtype: Any, *parameters: Any) -> Any:
+            shape = _batch_shape(name, op, shape, parameters)
+            return draw(key, shape, dtype, *cast_parameters(op, row, dtype, parameters))
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
+        super().__init__(site_sampler(op, broadcast))
+        self._static_at = row.static_parameters(op)
+        self.__signature__ = _signature(entry)
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = _documentation(name, entry, row.how, op)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        parameters, shape, dtype, name = self._bound(args, kwargs)
+        return draw_at_site(self._fn, shape, dtype, parameters, name)
+
+    def keyed(self, key: Any, *args: Any, **kwargs: Any) -> Any:
+        """Draw with a key."""
+        parameters, shape, dtype, _ = self._bound(args, kwargs)
+        dynamic, static = split_static(parameters)
+        return self._fn.fn(key, *dynamic, shape=shape, dtype=dtype, static=static)
+
+    @property
+    def logpdf(self) -> Callable[..., Any]:
+        """The log density, ``logpdf(draw, *parameters)``, by PyMC: the sum over
+        the draw's elements."""
+
+        def logpdf(draw: Any, *args: Any, **kwargs: Any) -> Any:
+            parameters, shape, dtype, _ = self._bound(args, kwargs)
+            dynamic, static = split_static(parameters)
+            fn = logpdf_of_random_variable(self.name, self._fn)
+            options = {"shape": shape, "dtype": dtype, "static": static}
+            return fn(jnp.asarray(draw), *dynamic, **options)
+
+        return logpdf
+
+    def _bound(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], tuple[int, ...] | None, np.dtype, str | None]:
+        """The parameters, the batch shape, the dtype and the name of a draw."""
+        bound = self.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
-        values = bound.arguments
-        shape, dtype = values.pop("shape"), values.pop("dtype")
-        label = values.pop("name")
+        *each, shape, dtype, name = bound.arguments.values()
         if shape is not None:
             shape = (int(shape),) if np.ndim(shape) == 0 else tuple(map(int, shape))
-        if dtype is None:
-            dtype = "int64" if integral else "float64"
         # What fixes a shape is static; everything else is an operand.
         parameters = [
-            np.asarray(x) if i in static_at else jnp.asarray(x)
-            for i, x in enumerate(values.values())
+            np.asarray(x) if i in self._static_at else jnp.asarray(x)
+            for i, x in enumerate(each)
         ]
-        dtype = canonical(np.dtype(dtype))
-        return draw_at_site(sampler, shape, dtype, parameters, label)
+        return parameters, shape, canonical(np.dtype(dtype or self._dtype)), name
 
-    call.__name__ = call.__qualname__ = name
-    call.__module__ = "jaxlink.pjax"
-    call.__signature__ = signature  # type: ignore[attr-defined]
-    call.__doc__ = _documentation(name, entry, row.how, op)
-    return call
+
+def _batch_shape(
+    name: str, op: RandomVariable, shape: Any, parameters: Sequence[Any]
+) -> tuple[int, ...]:
+    """``shape``, or if it is None, that to which the parameters broadcast."""
+    batches = [
+        np.shape(x)[: np.ndim(x) - ndim]
+        for x, ndim in zip(parameters, op.ndims_params, strict=True)
+    ]
+    implied = jnp.broadcast_shapes(*batches)
+    if shape is None:
+        return implied
+    if _broadcast(implied, shape) != shape:
+        raise ArgumentError(
+            f"shape={shape} of a draw of `{name}` does not fit its parameters, whose "
+            f"batch shapes are {', '.join(map(str, batches))}."
+        )
+    return shape
+
+
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
 
 
 def _signature(entry: Entry) -> inspect.Signature:

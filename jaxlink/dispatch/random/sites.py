@@ -12,7 +12,7 @@ from jaxlink.sampling.primitive import sample
 from jaxlink.sampling.sampler import DrawFunction
 from jaxlink.values.static import StaticValue, is_static
 
-__all__ = ["draw_at_site", "site_sampler"]
+__all__ = ["draw_at_site", "site_sampler", "split_static"]
 
 
 def site_sampler(op: Any, draw: Function) -> DrawFunction:
@@ -42,8 +42,15 @@ def draw_at_site(
 ) -> Any:
     """Draw from a `site_sampler`. Static parameters stay static, so that the draw has
     the bits that it has with a key."""
-    known = [(i, x) for i, x in enumerate(parameters) if is_static(x)]
-    static = tuple((i, StaticValue(np.asarray(x))) for i, x in known)
-    dynamic = tuple(x for x in parameters if not is_static(x))
+    dynamic, static = split_static(parameters)
     options = {"shape": shape, "dtype": dtype, "static": static}
     return sample(sampler, dynamic, options, name, stream_key)
+
+
+def split_static(
+    parameters: Sequence[Any],
+) -> tuple[tuple[Any, ...], tuple[tuple[int, StaticValue], ...]]:
+    """The operands of a `site_sampler`, and its static parameters by position."""
+    known = [(i, x) for i, x in enumerate(parameters) if is_static(x)]
+    static = tuple((i, StaticValue(np.asarray(x))) for i, x in known)
+    return tuple(x for x in parameters if not is_static(x)), static
