@@ -138,7 +138,7 @@ def function(
     if not key:
         refuse_generators(spec)
     compiled = compile_graph(spec, name, Linker(rewrite_inner, host_callback), stack)
-    return compiled if key else compiled.without_key()
+    return compiled if key or not spec.roots else compiled.with_key(False)
 
 
 def compile_graph(

@@ -15,7 +15,7 @@ again whenever the number, types or shapes of the arguments change.
 import difflib
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -79,10 +79,8 @@ class JAXFunction:
         signature = program.signature
         self._signature = signature.without_key() if form.keyless else signature
         self._call = program.jitted
-        if form.keyless:
-            self._call = self._call_without_key
-        elif signature.is_prepared:
-            self._call = self._call_prepared
+        if form.keyless or signature.is_prepared:
+            self._call = self._call_without_key if form.keyless else self._call_prepared
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs.
@@ -246,12 +244,15 @@ class JAXFunction:
         program = self._program.with_checks(Checks(enabled=True))
         return JAXFunction(program, self._data, self._form)
 
-    def without_key(self) -> "JAXFunction":
-        """This function as ``jaxlink.function(..., key=False)`` returns it."""
-        takes_key = [p.kind for p in self._signature.parameters[:1]] == ["key"]
-        if not takes_key:
-            return self
-        return JAXFunction(self._program, self._data, replace(self._form, keyless=True))
+    @property
+    def is_keyless(self) -> bool:
+        """Whether it was compiled with ``key=False``, and its graph is random."""
+        return self._form.keyless
+
+    def with_key(self, key: bool = True) -> "JAXFunction":
+        """This function with a key as its first argument, or without one."""
+        form = Form(self._form.exposed, not key)
+        return JAXFunction(self._program, self._data, form)
 
     @property
     def data(self) -> dict[str, Any]:

@@ -217,8 +217,8 @@ class Visible(Interpreter):
     def branch(self, feed: Any, b: int) -> Any:
         return feed[b] if feed else Slots()
 
-    def roots(self, n: int, feeds: Slots) -> Any:
-        return jnp.stack(unseeded_roots(n))
+    def roots(self, n: int, feeds: Slots) -> tuple[jax.Array, jax.Array]:
+        return unseeded_roots(n)
 
     def draw(
         self, site: Site, feeds: Slots, operands: Sequence[Any]

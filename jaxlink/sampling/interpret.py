@@ -91,8 +91,9 @@ class Interpreter(ABC):
         """The outputs of a draw whose value is known, and its reports."""
 
     @abstractmethod
-    def roots(self, n: int, feeds: Any) -> jax.Array:
-        """The roots of the streams of a function that was compiled without a key."""
+    def roots(self, n: int, feeds: Any) -> tuple[jax.Array, jax.Array]:
+        """The roots of the streams of a function that was compiled without a key, and
+        the keys of the first draws along them."""
 
     @abstractmethod
     def steps(self, feed: Any, length: int) -> Any:
@@ -156,7 +157,7 @@ class Interpreter(ABC):
         if eqn.primitive is given_p:
             return self.given(eqn.params["site"], feeds, operands)
         if eqn.primitive is roots_p:
-            return [self.roots(eqn.params["site"].n, feeds)], []
+            return list(self.roots(eqn.params["site"].n, feeds)), []
         if name in INNER:
             return self.transparent(eqn, feeds, operands)
         if name == "scan":

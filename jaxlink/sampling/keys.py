@@ -27,7 +27,15 @@ import numpy as np
 
 from jaxlink.errors import KeyArgumentError
 
-__all__ = ["Count", "Streams", "fold_in_each", "from_words", "streams", "to_words"]
+__all__ = [
+    "Count",
+    "Streams",
+    "first_of_each",
+    "fold_in_each",
+    "from_words",
+    "streams",
+    "to_words",
+]
 
 # Enough words for a key of each implementation that JAX has.
 WORDS = 4
@@ -36,6 +44,13 @@ WORDS = 4
 def fold_in_each(key: jax.Array, n: int) -> jax.Array:
     """``fold_in(key, i)`` for i = 0 ... n - 1."""
     return _folded(key, np.arange(n, dtype=np.uint32))
+
+
+def first_of_each(streams: jax.Array) -> jax.Array:
+    """The keys of the first draws along streams."""
+    if str(jax.random.key_impl(streams)) == "unsafe_rbg":  # other bits under vmap
+        return jnp.stack([jax.random.fold_in(stream, 0) for stream in streams])
+    return jax.vmap(jax.random.fold_in, (0, None))(streams, 0)
 
 
 def _folded(key: jax.Array, numbers: np.ndarray) -> jax.Array:

@@ -20,6 +20,7 @@ from jaxlink.sampling.jax_internals import conds_of_traceback
 from jaxlink.sampling.keys import (
     Count,
     Streams,
+    first_of_each,
     fold_in_each,
     from_words,
     streams,
@@ -85,8 +86,8 @@ class Seeding(Interpreter):
         del feeds
         return split_given(site, operands)[1], []
 
-    def roots(self, n: int, feeds: Streams) -> Any:
-        return feeds.draws
+    def roots(self, n: int, feeds: Streams) -> tuple[jax.Array, jax.Array]:
+        return feeds.draws, first_of_each(feeds.draws)
 
     def process(
         self, eqn: Any, feeds: Any, operands: list[Any]
@@ -171,6 +172,10 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
         >>> steps.shape
         (3,)
     """
+
+    # A function that was compiled with key=False has a twin that takes a key.
+    if getattr(fn, "is_keyless", False):
+        return fn.with_key()  # type: ignore[attr-defined]
 
     @wraps(fn)
     def seeded(key: Any, *args: Any, **kwargs: Any) -> Any:

@@ -62,13 +62,14 @@ def unseeded_key() -> jax.Array:
     return jax.random.wrap_key_data(jnp.zeros(1, np.uint32), impl=_impl())
 
 
-def unseeded_roots(n: int) -> list[jax.Array]:
-    """The roots of the streams of a function without a key."""
+def unseeded_roots(n: int) -> tuple[jax.Array, jax.Array]:
+    """The roots of the streams of a function without a key, and the keys of the first
+    draws along them. (These in one batch make a smaller program.)"""
     where = jax_internals.users_line()
     # JAX evaluates at once what has no operand.
     ref = in_loops.anchor(where) or [np.uint32(0)]
-    (roots,) = roots_p.bind(*ref, site=Roots(n, where, next(UIDS)))
-    return [roots[i] for i in range(n)]
+    roots, first = roots_p.bind(*ref, site=Roots(n, where, next(UIDS)))
+    return roots, first
 
 
 @cache
@@ -100,13 +101,13 @@ roots_p = DrawingPrimitive("unseeded_roots")
 @roots_p.def_abstract_eval
 def _abstract_eval(*operands: Any, site: Roots) -> list[Any]:
     del operands
-    return [jax.core.ShapedArray((site.n,), _dtype())]
+    return [jax.core.ShapedArray((site.n,), _dtype())] * 2
 
 
 @roots_p.def_impl
 def _eager(*operands: Any, site: Roots) -> list[Any]:
     del operands
-    return [jnp.broadcast_to(unseeded_key(), (site.n,))]
+    return [jnp.broadcast_to(unseeded_key(), (site.n,))] * 2
 
 
 mlir.register_lowering(roots_p, mlir.lower_fun(_eager, multiple_results=True))
@@ -117,7 +118,7 @@ def _batch(
 ) -> tuple[list[Any], list[Any]]:
     # The lanes belong to the draws.
     del axis_data, dims
-    return roots_p.bind(*operands, site=site), [None]
+    return roots_p.bind(*operands, site=site), [None, None]
 
 
 batching.fancy_primitive_batchers[roots_p] = _batch
@@ -127,9 +128,9 @@ def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, site: Roots
 ) -> tuple[list[Any], list[Any]]:
     del tangents
-    (roots,) = roots_p.bind(*primals, site=site)
-    aval = jax.core.ShapedArray(roots.shape, jax.dtypes.float0)
-    return [roots], [ad.Zero(aval)]
+    outs = roots_p.bind(*primals, site=site)
+    aval = jax.core.ShapedArray((site.n,), jax.dtypes.float0)
+    return outs, [ad.Zero(aval)] * 2
 
 
 ad.primitive_jvps[roots_p] = _jvp
@@ -152,10 +153,10 @@ def _in_checkpoint(
     """The keys are saved: made again, they would be those of other positions."""
     del saveable, available
     if any(unknown) or jax_internals.is_hoisting():
-        return None, eqn, [True], [True], list(eqn.invars)
+        return None, eqn, [True] * 2, [True] * 2, list(eqn.invars)
     if jax_internals.is_repeating_while():
-        return eqn, eqn, [False], [True], []
-    return eqn, None, [False], [False], []
+        return eqn, eqn, [False] * 2, [True] * 2, []
+    return eqn, None, [False] * 2, [False] * 2, []
 
 
 pe.partial_eval_jaxpr_custom_rules[roots_p] = _in_checkpoint

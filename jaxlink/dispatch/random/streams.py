@@ -29,7 +29,7 @@ def streams_of_key(op: RootStreams, node: Any, link: Any) -> Linked:
 
     def run(*operands: Any) -> tuple[Stream, ...]:
         if is_unseeded(operands[0].key):
-            return tuple(map(Stream, unseeded_roots(len(op.draws))))
+            return _starting_at(*unseeded_roots(len(op.draws)))
         streams = root_streams(operands[0], op.draws)
         draws = [[_known(entry, operands) for entry in along] for along in planned]
         return tuple(with_standard_draws(streams, draws))
@@ -56,12 +56,15 @@ def _streams(op: Streams, node: Any) -> Function:
         keys = jax.random.wrap_key_data(words, impl="threefry2x32")
         # Most generators draw once. One fold_in for all makes a smaller program.
         first = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
-        ahead = first[:, None]
-        return tuple(
-            Stream(key, ahead=KeysAhead(ahead, i)) for i, key in enumerate(keys)
-        )
+        return _starting_at(keys, first)
 
     return run
+
+
+def _starting_at(keys: jax.Array, first: jax.Array) -> tuple[Stream, ...]:
+    """The streams of these keys, given the keys of their first draws."""
+    ahead = first[:, None]
+    return tuple(Stream(key, ahead=KeysAhead(ahead, i)) for i, key in enumerate(keys))
 
 
 @rule(StreamStates)

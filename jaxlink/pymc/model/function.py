@@ -179,6 +179,15 @@ class ModelFunction:
         `jaxlink.JAXFunction.checked`."""
         return replace(self, fn=self.fn.checked)
 
+    @property
+    def is_keyless(self) -> bool:
+        """Whether it was compiled with ``key=False``, and is random."""
+        return self.fn.is_keyless
+
+    def with_key(self) -> "ModelFunction":
+        """This function with a key as its first argument."""
+        return replace(self, fn=self.fn.with_key(), takes_key=True)
+
     def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
         """The jaxpr of ``fn`` for these arguments. The arguments of ``fn`` are the key,
         if the function is random, and the entries of the dict in the order of
