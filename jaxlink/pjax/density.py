@@ -91,7 +91,7 @@ def _compiled(
     widest = "float64" if jax.config.jax_enable_x64 else "float32"
     with pytensor.config.change_flags(floatX=widest, warn_float64="ignore"):
         try:
-            density = pm.logp(rv, value, warn_rvs=False).sum()
+            density = pt.cast(pm.logp(rv, value, warn_rvs=False).sum(), widest)
         except NotImplementedError as error:
             raise ArgumentError(
                 f"the draw `{name}` has no log density: PyMC has none for the "

@@ -73,15 +73,13 @@ class Found:
     @property
     def outs(self) -> list[Any]:
         """The variables of the draw, without those of its derivative."""
-        parameters = [var.aval for var in self.parameters]
-        plain = replace(self.site.recipe, jvps=())
-        return self.eqn.outvars[: len(plain.shapes(self.site.of_lane(parameters)))]
+        return self.eqn.outvars[: self.structure.num_leaves]
 
     @property
     def structure(self) -> Any:
         """The pytree of the draw."""
         avals = [var.aval for var in self.parameters]
-        return replace(self.site.recipe, jvps=()).structure(self.site.of_lane(avals))
+        return self.site.recipe.structure(self.site.of_lane(avals))
 
     @property
     def shown_parameters(self) -> list[Any]:
@@ -197,6 +195,7 @@ class Visible(Interpreter):
     left_alone: frozenset[str]
     report: Report | None = None
     keep: bool = False
+    in_rule: bool = False
     seen: dict[int, Any] = field(default_factory=dict)
     jitted: WeakKeyDictionary[Any, Any] = field(default_factory=WeakKeyDictionary)
     positions: ClassVar[Counter] = _COUNTER

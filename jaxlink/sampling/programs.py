@@ -1,6 +1,7 @@
 """Reading a jaxpr: which of its equations draw, and how many positions they take."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -53,37 +54,49 @@ def is_ref(var: Any) -> bool:
 class Counter:
     """Counts the positions of programs.
 
+    A rule of a function with derivatives of its own usually calls the function. So in a
+    rule, such functions count without their rules.
+
     Arguments:
         of_draw: how many positions an equation of a primitive that draws takes.
     """
 
     def __init__(self, of_draw: Callable[[Any], int]):
         self.of_draw = of_draw
-        self.of_program = _remembered(self._of_program)
+        self._known = [
+            _remembered(partial(self._of_program, in_rule=flag))
+            for flag in (False, True)
+        ]
 
-    def _of_program(self, jaxpr: Any) -> Count:
+    def of_program(self, jaxpr: Any, in_rule: bool = False) -> Count:
+        return self._known[in_rule](jaxpr)
+
+    def _of_program(self, jaxpr: Any, in_rule: bool) -> Count:
         total = Count()
         for eqn in jaxpr.eqns:
-            total = total.plus(self.of_equation(eqn))
+            total = total.plus(self.of_equation(eqn, in_rule))
         return total
 
-    def of_equation(self, eqn: Any) -> Count:
+    def of_equation(self, eqn: Any, in_rule: bool = False) -> Count:
         name, params = eqn.primitive.name, eqn.params
         if eqn.primitive in DRAWING:
             return Count(self.of_draw(eqn))
         if name in INNER:
-            return self.of_program(params[INNER[name]])
+            return self.of_program(params[INNER[name]], in_rule)
         if name == "custom_vjp_call":
-            primal = self.of_program(params["call_jaxpr"])
+            primal = self.of_program(params["call_jaxpr"], in_rule)
             if not eqn.invars:  # nothing to differentiate
                 return primal
-            rule = self.of_program(forward_rule(params))
-            rules = 1 + max(primal.rules, rule.rules)
-            return Count(max(primal.draws, rule.draws), rules)
-        inside = [self.of_program(jaxpr) for jaxpr in jaxprs_in_params(params)]
+            own = Count(0, 1)  # of its bwd rule
+            if in_rule:
+                return primal.plus(own)
+            rule = self.of_program(forward_rule(params), in_rule=True)
+            return Count(*map(max, primal, rule)).plus(own)
+        inside = [self.of_program(jaxpr, in_rule) for jaxpr in jaxprs_in_params(params)]
         draws = any(any(each) for each in inside)
         if name == "custom_jvp_call" and draws:
-            inside.append(self.of_program(jvp_rule(params)[0]))
+            if not in_rule:
+                inside.append(self.of_program(jvp_rule(params)[0], in_rule=True))
             return Count(*map(max, zip(*inside, strict=True)))
         return Count(int(draws))
 

@@ -73,8 +73,14 @@ class Recipe:
     def __call__(self, key: jax.Array, *parameters: Any) -> tuple[Any, ...]:
         if not self.jvps:
             return tuple(map(jnp.asarray, jax.tree.leaves(self._draw(key, parameters))))
+        # Traced as a whole: of a parameter that is known, JAX would keep no residuals.
+        jaxpr = jax.make_jaxpr(self._with_residuals)(key, *parameters)
+        outs = jax.core.eval_jaxpr(jaxpr, jaxpr.consts, key, *parameters)
+        return tuple(outs)
+
+    def _with_residuals(self, key: Any, *parameters: Any) -> list[Any]:
         outs, linear = self._linearize(key, parameters)
-        return (*outs, *jax.tree.leaves(linear))
+        return [*outs, *jax.tree.leaves(linear)]
 
     def _draw(self, key: jax.Array, parameters: Sequence[Any]) -> Any:
         args = jax.tree.unflatten(self.tree, parameters)
@@ -121,8 +127,8 @@ class Recipe:
         return self._traced(avals)[0]
 
     def structure(self, avals: Sequence[Any]) -> Any:
-        """The pytree of a draw that was not differentiated."""
-        return self._traced(avals)[1]
+        """The pytree of a draw, without residuals."""
+        return replace(self, jvps=())._traced(avals)[1]
 
     def _traced(self, avals: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         x64 = jax.config.jax_enable_x64

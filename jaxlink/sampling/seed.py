@@ -47,13 +47,14 @@ class Seeding(Interpreter):
 
     impl: str
     left_alone: frozenset[str]
+    in_rule: bool = False
     seen: dict[int, Any] = field(default_factory=dict)
     positions = POSITIONS
     jitted = _JITTED
 
     @property
     def identity(self) -> Any:
-        return self.impl, self.left_alone
+        return self.impl, self.left_alone, self.in_rule
 
     def enter(self, feed: Any, n: Count) -> Streams:
         return streams(feed, n) if any(n) else Streams()
@@ -127,7 +128,7 @@ class Seeding(Interpreter):
         raise self.unsupported(eqn)
 
     def _rules(self) -> "Seeding":
-        return replace(self, seen={})
+        return replace(self, seen={}, in_rule=True)
 
 
 def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
