@@ -15,7 +15,7 @@ from jax.interpreters import ad
 
 from jaxlink.sampling.in_loops import anchoring
 from jaxlink.sampling.interpret import REF, Interpreter, without_refs
-from jaxlink.sampling.keys import Streams
+from jaxlink.sampling.keys import Streams, within
 from jaxlink.sampling.programs import forward_rule, is_ref, jvp_rule
 
 __all__ = ["custom_jvp", "custom_vjp"]
@@ -76,7 +76,8 @@ def custom_vjp(
 
     @jax.custom_vjp
     def call(streams: Streams, *known: Any) -> list[Any]:
-        return interpreter.run(primal, streams, whole(known))[0]
+        inner = within(streams, interpreter.counted(primal))
+        return interpreter.run(primal, inner, whole(known))[0]
 
     def fwd(streams: Any, *known: Any) -> Any:
         streams = jax.tree.map(lambda x: x.value, streams)
@@ -87,13 +88,14 @@ def custom_vjp(
         again = rules()
         with anchoring(again.left_alone):
             jaxpr = forward_rule(params, perturbed)
-        outs, _ = again.run(jaxpr, streams, full[n_consts:])
+        inner = within(streams, again.counted(jaxpr))
+        outs, _ = again.run(jaxpr, inner, full[n_consts:])
         # A residual that is an operand is not returned, but forwarded.
         _, tree, forwarded = params["out_trees"]()
         n_residuals = tree.num_leaves - sum(f is not None for f in forwarded)
         own, outs = iter(outs[:n_residuals]), outs[n_residuals:]
         residuals = [next(own) if f is None else full[f] for f in forwarded]
-        return outs, (streams.rules[-1], residuals, values)
+        return outs, (streams.rules[0], residuals, values)
 
     def bwd(saved: Any, cotangents: Any) -> Any:
         key, residuals, values = saved

@@ -13,7 +13,8 @@ shard_map                   a shard's scope folds ``axis_index`` into s, axis by
 jit, checkpoint             none: their draws are numbered in the scope around them
 custom_jvp, custom_vjp      none: a jvp or fwd rule numbers its draws as the function
                             does that it replaces. The bwd rule of the q-th custom_vjp
-                            is the scope ``fold_in(k, 2**32 - 1 - q)``
+                            is the scope ``r = fold_in(k, 2**32 - 1 - q)``; bwd rules
+                            within that custom_vjp count from ``fold_in(r, 2**31)``
 ==========================  ============================================================
 
 So position p is what root p of a jaxlink function is, and its draw the root's first.
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.errors import KeyArgumentError
+from jaxlink.errors import KeyArgumentError, UnsupportedConstructError
 
 __all__ = [
     "Count",
@@ -35,6 +36,7 @@ __all__ = [
     "from_words",
     "streams",
     "to_words",
+    "within",
 ]
 
 # Enough words for a key of each implementation that JAX has.
@@ -96,14 +98,30 @@ class Streams(NamedTuple):
 
     def part(self, at: Count, n: Count) -> "Streams":
         """Those of ``n`` positions from ``at`` on."""
-        triples = zip(self, at, n, strict=True)
-        return Streams(*(x[i : i + k] if k else None for x, i, k in triples))
+        found = [
+            x[i : i + k] if k else None for x, i, k in zip(self, at, n, strict=True)
+        ]
+        if any(x is not None and len(x) < k for x, k in zip(found, n, strict=True)):
+            raise UnsupportedConstructError(
+                "the rule of a function with a derivative of its own draws more often "
+                "than the function, and calls the function, and is itself "
+                "differentiated. Draw outside of it, and pass the draw as an operand."
+            )
+        return Streams(*found)
 
 
 def streams(key: jax.Array, n: Count) -> Streams:
     """The streams of a scope."""
-    last = np.uint32(2**32 - 1) - np.arange(n.rules, dtype=np.uint32)
-    return Streams(
-        fold_in_each(key, n.draws) if n.draws else None,
-        _folded(key, last) if n.rules else None,
-    )
+    draws = fold_in_each(key, n.draws) if n.draws else None
+    return Streams(draws, _bwd_scopes(key, n.rules))
+
+
+def within(streams: Streams, n: Count) -> Streams:
+    """What a function with a bwd rule hands to its own program, or its fwd rule."""
+    inner = jax.random.fold_in(streams.rules[0], np.uint32(2**31))
+    return Streams(streams.draws, _bwd_scopes(inner, n.rules))
+
+
+def _bwd_scopes(key: jax.Array, n: int) -> Any:
+    last = np.uint32(2**32 - 1) - np.arange(n, dtype=np.uint32)
+    return _folded(key, last) if n else None

@@ -87,11 +87,10 @@ class Counter:
             primal = self.of_program(params["call_jaxpr"], in_rule)
             if not eqn.invars:  # nothing to differentiate
                 return primal
-            own = Count(0, 1)  # of its bwd rule
             if in_rule:
-                return primal.plus(own)
+                return Count(primal.draws, 1)
             rule = self.of_program(forward_rule(params), in_rule=True)
-            return Count(*map(max, primal, rule)).plus(own)
+            return Count(max(primal.draws, rule.draws), 1)
         inside = [self.of_program(jaxpr, in_rule) for jaxpr in jaxprs_in_params(params)]
         draws = any(any(each) for each in inside)
         if name == "custom_jvp_call" and draws:
