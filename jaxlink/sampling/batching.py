@@ -15,25 +15,26 @@ from jaxlink.sampling.site import Site
 def _batch(
     axis_data: Any, operands: Sequence[Any], dims: Sequence[Any], *, site: Site
 ) -> tuple[list[Any], list[Any]]:
-    ref, words, parameters = site.split(operands)
-    _, words_dims, dims = site.split(dims)
-    # What belongs to the key is the same in all lanes.
-    words = [
-        x if d is None else lax.index_in_dim(x, 0, d, keepdims=False)
-        for x, d in zip(words, words_dims, strict=True)
-    ]
+    ref, key, parameters = site.split(operands)
+    _, key_dims, dims = site.split(dims)
     mapped = [d is not None for d in dims]
-    if not any(mapped) and jax_internals.is_jacobian(axis_data):
-        outs = sample_p.bind(*ref, *words, *parameters, site=site)
+    moved = [_to_front(x, d) for x, d in zip(parameters, dims, strict=True)]
+    made_once = site.key == "reuses" and key_dims == [None]
+    if site.key == "stream" and key_dims != [None]:  # the same in all lanes
+        key = [lax.index_in_dim(key[0], 0, key_dims[0], keepdims=False)]
+    else:
+        key = [_to_front(x, d) for x, d in zip(key, key_dims, strict=True)]
+    once = made_once or jax_internals.is_jacobian(axis_data)
+    if once and not any(mapped):
+        outs = sample_p.bind(*ref, *key, *parameters, site=site)
         return outs, [None] * len(outs)
-    moved = [
-        x if d is None else jnp.moveaxis(x, d, 0)
-        for x, d in zip(parameters, dims, strict=True)
-    ]
-    site = site.with_lane(axis_data.size, mapped)
-    outs = sample_p.bind(*ref, *words, *moved, site=site)
-    n_words = int(site.key == "saves")
-    return outs, [0] * (len(outs) - n_words) + [None] * n_words
+    site = site.with_lane(axis_data.size, mapped, shared=made_once)
+    outs = sample_p.bind(*ref, *key, *moved, site=site)
+    return outs, [0] * len(outs)
+
+
+def _to_front(x: Any, axis: int | None) -> Any:
+    return x if axis is None else jnp.moveaxis(x, axis, 0)
 
 
 batching.fancy_primitive_batchers[sample_p] = _batch

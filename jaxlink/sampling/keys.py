@@ -61,8 +61,8 @@ def _folded(key: jax.Array, numbers: np.ndarray) -> jax.Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
 
 
-def to_words(key: jax.Array) -> jax.Array:
-    """A key as the words of a checkpoint's residual."""
+def to_words(key: jax.Array, lanes: tuple[int, ...]) -> jax.Array:
+    """A key as the words of a checkpoint's residual, the same in all lanes."""
     words = jax.random.key_data(key).reshape(-1)
     if words.shape[0] > WORDS:
         raise KeyArgumentError(
@@ -70,11 +70,13 @@ def to_words(key: jax.Array) -> jax.Array:
             f"{words.shape[0]} words, more than the {WORDS} that a draw in a "
             "jax.checkpoint can keep. Use threefry2x32 or rbg."
         )
-    return jnp.pad(words, (0, WORDS - words.shape[0]))
+    words = jnp.pad(words, (0, WORDS - words.shape[0]))
+    return jnp.broadcast_to(words, (*lanes, WORDS))
 
 
 def from_words(words: jax.Array, impl: str) -> jax.Array:
-    """The key of these words."""
+    """The key of these words, which are the same in all lanes."""
+    words = words[(0,) * (words.ndim - 1)]
     like = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=impl)))
     return jax.random.wrap_key_data(words[: like.size].reshape(like.shape), impl=impl)
 

@@ -81,7 +81,8 @@ def _abstract_eval(*operands: Any, site: Site) -> list[Any]:
         for x in lane
     ]
     if site.key == "saves":
-        outs.append(jax.core.ShapedArray((WORDS,), np.dtype(np.uint32)))
+        words = jax.core.ShapedArray((*site.lanes, WORDS), np.dtype(np.uint32))
+        outs.append(words)
     if _manual_axes():
         zeros = jax.make_jaxpr(
             lambda: vary([jnp.zeros(x.shape, x.dtype) for x in outs])
@@ -97,7 +98,7 @@ def _eager(*operands: Any, site: Site) -> list[Any]:
         return site.jitted_draw(from_words(words[0], "threefry2x32"), parameters)
     key = next_key()
     outs = site.jitted_draw(key, parameters)
-    return [*outs, to_words(key)] if site.key == "saves" else outs
+    return [*outs, to_words(key, site.lanes)] if site.key == "saves" else outs
 
 
 def _lower(ctx: Any, *operands: Any, site: Site) -> Any:

@@ -78,7 +78,7 @@ class Seeding(Interpreter):
             return site.draw(words[0], parameters), []
         self.seen[site.uid] = site
         key = jax.random.fold_in(feeds.draws[0], 0)
-        saved = [to_words(key)] if site.key == "saves" else []
+        saved = [to_words(key, site.lanes)] if site.key == "saves" else []
         return [*site.draw(key, parameters), *saved], []
 
     def given(

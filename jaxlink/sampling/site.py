@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.sampling.keys import fold_in_each
@@ -23,6 +24,8 @@ class Site:
         where: the user's line.
         uid: the call's number. Copies that JAX makes of the draw have the same.
         lanes: how many lanes ``vmap`` gave it, outermost first.
+        shared: for each of these, whether its lanes share a key. They do if the draw
+            is made again, and was made once.
         mapped: for each parameter, which of the lanes' axes it has, in front.
         anchored: whether the first operand is not a parameter, but the Ref of
             `jaxlink.sampling.in_loops`, or stands in for it.
@@ -37,6 +40,7 @@ class Site:
     uid: int
     mapped: tuple[tuple[bool, ...], ...]
     lanes: tuple[int, ...] = ()
+    shared: tuple[bool, ...] = ()
     anchored: bool = False
     key: Literal["fresh", "saves", "reuses", "stream"] = "fresh"
 
@@ -56,11 +60,18 @@ class Site:
         j = i + int(self.key in ("reuses", "stream"))
         return list(operands[:i]), list(operands[i:j]), list(operands[j:])
 
-    def with_lane(self, size: int, mapped: Sequence[bool]) -> "Site":
+    def with_lane(
+        self, size: int, mapped: Sequence[bool], shared: bool = False
+    ) -> "Site":
         """With a new outermost axis of lanes; ``mapped``: which parameters have it."""
         pairs = zip(mapped, self.mapped, strict=True)
         masks = tuple((new, *old) for new, old in pairs)
-        return replace(self, lanes=(size, *self.lanes), mapped=masks)
+        return replace(
+            self,
+            lanes=(size, *self.lanes),
+            shared=(shared, *self.shared),
+            mapped=masks,
+        )
 
     def of_lane(self, parameters: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
         """What a lane sees of each parameter."""
@@ -81,15 +92,15 @@ class Site:
     def draw(self, key: jax.Array, parameters: Sequence[Any]) -> list[Any]:
         """Draw from a key. Lane i folds in i, the outermost lane first."""
 
-        def of_lanes(key: Any, lanes: tuple[int, ...]) -> Any:
-            if not lanes:
+        def of_lanes(key: Any, level: int) -> Any:
+            if level == len(self.lanes):
                 return key
-            each = fold_in_each(key, lanes[0])
-            return jax.vmap(lambda key: of_lanes(key, lanes[1:]))(each)
+            n = self.lanes[level]
+            shares = self.shared[level]
+            each = jnp.broadcast_to(key, (n,)) if shares else fold_in_each(key, n)
+            return jax.vmap(lambda key: of_lanes(key, level + 1))(each)
 
-        return list(
-            self.over_lanes(self.recipe)(of_lanes(key, self.lanes), *parameters)
-        )
+        return list(self.over_lanes(self.recipe)(of_lanes(key, 0), *parameters))
 
     def jitted_draw(self, key: jax.Array, parameters: Sequence[Any]) -> list[Any]:
         """`draw`, compiled once for all sites that draw the same."""

@@ -1,0 +1,160 @@
+"""Random nestings of what JAX has: `seed` commutes with `jit` and `grad` in them all.
+
+A program is a base, wrapped again and again. A base is a function of a scalar whose
+derivative needs its draws: those of ``normal(x, 1)`` would be dropped by JAX from a
+gradient of it alone, and later draws would move to earlier positions.
+"""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from jax import lax
+from pjax_constructs import normal, standard
+from support import assert_same, unoptimized
+
+import jaxlink
+from jaxlink import pjax
+from jaxlink.pjax import seed
+
+KEY = jax.random.key(5)
+X = jnp.array(0.8)
+PAIR = jnp.array([0.3, 0.9])
+
+# name -> what makes the base, anew for each example: JAX remembers functions
+BASES = {
+    "product": lambda: lambda x: x * standard(),
+    "two draws": lambda: lambda x: jnp.sin(normal(x, x)) * standard(),
+}
+
+
+def custom_jvp(f):
+    wrapped = jax.custom_jvp(lambda x: f(x))
+
+    @wrapped.defjvp
+    def _(primals, tangents):
+        return f(*primals), 2.0 * tangents[0]
+
+    return wrapped
+
+
+def custom_vjp(f):
+    wrapped = jax.custom_vjp(lambda x: f(x))
+    wrapped.defvjp(lambda x: (f(x), x), lambda x, c: (c * jnp.cos(x),))
+    return wrapped
+
+
+def iterated(step):
+    """Three steps of ``c -> sin(c) + step(c, x)`` or the like, in a scan."""
+    return lambda x: lax.scan(lambda c, _: (step(c, x), None), x, length=3)[0]
+
+
+# name -> what makes a function of a scalar of another
+WRAPPERS = {
+    "jit": jax.jit,
+    "jit, called twice": lambda f: (lambda g: lambda x: g(x) + g(x))(jax.jit(f)),
+    "checkpoint": jax.checkpoint,
+    "scan": lambda f: iterated(lambda c, x: jnp.sin(c) * x + f(c)),
+    "scan, same in each step": lambda f: iterated(lambda c, x: jnp.sin(c) * x + f(x)),
+    "scan, constant": lambda f: iterated(lambda c, x: jnp.sin(c) * x * f(PAIR[0])),
+    "fori_loop": lambda f: (
+        lambda x: lax.fori_loop(0, 3, lambda i, c: jnp.sin(c) * f(x), x)
+    ),
+    "map": lambda f: lambda x: lax.map(lambda a: f(a * x), PAIR).sum(),
+    "cond": lambda f: (
+        lambda x: lax.cond(x > 0, lambda: f(x), lambda: f(x) * 2 + standard())
+    ),
+    "vmap": lambda f: lambda x: jax.vmap(lambda a: f(a * x))(PAIR).sum(),
+    "vmap, unmapped": lambda f: lambda x: jax.vmap(lambda a: f(x) * a)(PAIR).sum(),
+    "cond in vmap": lambda f: (
+        lambda x: jax.vmap(
+            lambda a: lax.cond(
+                a > 0.5, lambda: f(a * x), lambda: f(a * x) * 2 + standard()
+            )
+        )(PAIR).sum()
+    ),
+    "custom_jvp": custom_jvp,
+    "custom_vjp": custom_vjp,
+    "grad": jax.grad,
+    "another draw": lambda f: lambda x: f(x) + standard(),
+    "rejection sampler": lambda f: (
+        lambda x: f(x) + lax.while_loop(lambda c: c < 0.0, lambda c: standard(), -1.0)
+    ),
+}
+
+
+def traced(fn, *args):
+    """The program of a function, or None if it would move a draw."""
+    try:
+        jaxpr = jax.make_jaxpr(fn)(*args)
+    except jaxlink.MisplacedDrawError:
+        return None
+    return lambda *args: jax.core.eval_jaxpr(jaxpr.jaxpr, jaxpr.consts, *args)
+
+
+def check(base, names):
+    fn = BASES[base]()
+    for name in names:
+        fn = WRAPPERS[name](fn)
+    programs = {
+        "seed": traced(seed(fn), KEY, X),
+        "seed jit": traced(seed(jax.jit(fn)), KEY, X),
+        "grad seed": traced(jax.grad(seed(fn), 1), KEY, X),
+        "seed grad": traced(seed(jax.grad(fn)), KEY, X),
+    }
+    known = {name: program for name, program in programs.items() if program}
+
+    @unoptimized
+    def values(key, x):
+        return {name: program(key, x) for name, program in known.items()}
+
+    got = values(KEY, X)
+    # Without a gradient inside, nothing is moved.
+    if "grad" not in names:
+        assert {"seed", "seed jit", "grad seed"} <= set(got)
+    assert ("seed" in got) == ("seed jit" in got)
+    for first, second in ("seed", "seed jit"), ("grad seed", "seed grad"):
+        if first in got and second in got:
+            assert_same(got[first], got[second], rtol=1e-9, atol=1e-12)
+    check_unseeded(fn)
+
+
+def check_unseeded(fn):
+    """That it is not compiled, or else no number that was drawn is in the program."""
+    values = []
+    for number in (1, 2):
+        with pjax.set_seed(number):
+            try:
+                values.append(jax.jit(lambda x: fn(x))(X))
+            except jaxlink.UnseededDrawError:
+                values.append(None)
+    assert values[0] == values[1]
+
+
+def nestings():
+    names = st.lists(st.sampled_from(list(WRAPPERS)), min_size=1, max_size=4)
+    one_gradient = names.filter(lambda names: names.count("grad") <= 1)
+    return st.tuples(st.sampled_from(list(BASES)), one_gradient)
+
+
+PROFILE = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+@given(nestings())
+@settings(max_examples=15, **PROFILE)
+@example(("product", ["custom_jvp", "scan", "checkpoint", "grad"]))
+def test_nestings(nesting):
+    check(*nesting)
+
+
+@pytest.mark.slow
+@given(nestings())
+@settings(max_examples=150, **PROFILE)
+def test_many_nestings(nesting):
+    check(*nesting)
