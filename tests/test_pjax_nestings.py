@@ -1,8 +1,8 @@
 """Random nestings of what JAX has: `seed` commutes with `jit` and `grad` in them all.
 
-A program is a base, wrapped again and again. A base is a function of a scalar whose
-derivative needs its draws: those of ``normal(x, 1)`` would be dropped by JAX from a
-gradient of it alone, and later draws would move to earlier positions.
+A program is a base, wrapped again and again. All are functions of a scalar whose
+derivatives need all of their draws. JAX drops a draw from a gradient that does not need
+it, such as that of ``normal(x, 1)``, and later draws move to earlier positions.
 """
 
 import jax
@@ -24,7 +24,7 @@ PAIR = jnp.array([0.3, 0.9])
 
 # name -> what makes the base, anew for each example: JAX remembers functions
 BASES = {
-    "product": lambda: lambda x: x * standard(),
+    "product": lambda: lambda x: x**3 * standard(),
     "two draws": lambda: lambda x: jnp.sin(normal(x, x)) * standard(),
 }
 
@@ -34,14 +34,19 @@ def custom_jvp(f):
 
     @wrapped.defjvp
     def _(primals, tangents):
-        return f(*primals), 2.0 * tangents[0]
+        y = f(*primals)
+        return y, 2.0 * tangents[0] * y
 
     return wrapped
 
 
 def custom_vjp(f):
+    def fwd(x):
+        y = f(x)
+        return y, (x, y)
+
     wrapped = jax.custom_vjp(lambda x: f(x))
-    wrapped.defvjp(lambda x: (f(x), x), lambda x, c: (c * jnp.cos(x),))
+    wrapped.defvjp(fwd, lambda saved, c: (c * jnp.cos(saved[0]) * saved[1],))
     return wrapped
 
 
@@ -63,23 +68,21 @@ WRAPPERS = {
     ),
     "map": lambda f: lambda x: lax.map(lambda a: f(a * x), PAIR).sum(),
     "cond": lambda f: (
-        lambda x: lax.cond(x > 0, lambda: f(x), lambda: f(x) * 2 + standard())
+        lambda x: lax.cond(x > 0, lambda: f(x), lambda: f(x) * standard())
     ),
     "vmap": lambda f: lambda x: jax.vmap(lambda a: f(a * x))(PAIR).sum(),
     "vmap, unmapped": lambda f: lambda x: jax.vmap(lambda a: f(x) * a)(PAIR).sum(),
     "cond in vmap": lambda f: (
         lambda x: jax.vmap(
-            lambda a: lax.cond(
-                a > 0.5, lambda: f(a * x), lambda: f(a * x) * 2 + standard()
-            )
+            lambda a: lax.cond(a > 0.5, lambda: f(a * x), lambda: f(a * x) * standard())
         )(PAIR).sum()
     ),
     "custom_jvp": custom_jvp,
     "custom_vjp": custom_vjp,
     "grad": jax.grad,
-    "another draw": lambda f: lambda x: f(x) + standard(),
+    "another draw": lambda f: lambda x: f(x) * standard(),
     "rejection sampler": lambda f: (
-        lambda x: f(x) + lax.while_loop(lambda c: c < 0.0, lambda c: standard(), -1.0)
+        lambda x: f(x) * lax.while_loop(lambda c: c < 0.0, lambda c: standard(), -1.0)
     ),
 }
 

@@ -238,7 +238,7 @@ def _evaluate(
 
     Returns: what it returns, and the reports.
     """
-    jaxpr, left_alone, flat, tree = trace(fn, args, kwargs)
+    jaxpr, with_ref, flat, tree = trace(fn, args, kwargs)
     found = {each.name: each for each in found_draws(jaxpr)}
     unknown = [name for name in values if name not in found]
     if unknown:
@@ -255,7 +255,7 @@ def _evaluate(
         )
     leaves = {name: checked_value(found[name], x) for name, x in values.items()}
     slots = slots_of(jaxpr, iter(found), leaves)
-    outs, reports = Visible(left_alone, report, keep).run(jaxpr, slots, flat)
+    outs, reports = Visible(with_ref, report, keep).run(jaxpr, slots, flat)
     return jax.tree.unflatten(tree, outs), reports
 
 

@@ -192,7 +192,7 @@ class Visible(Interpreter):
         keep: whether the density of a given value still counts.
     """
 
-    left_alone: frozenset[str]
+    with_ref: bool
     report: Report | None = None
     keep: bool = False
     in_rule: bool = False
@@ -231,7 +231,7 @@ class Visible(Interpreter):
             )
         (slot,) = feeds.items
         if slot.value is None:
-            ref = anchor(site.where)
+            ref = anchor()
             if not (ref or key or parameters):
                 ref = [jnp.uint32(0)]
             kept = replace(site, anchored=bool(ref), name=slot.name)

@@ -47,7 +47,7 @@ def custom_jvp(
         ts = [None if x is REF else next(given) for x in full][n_consts:]
         zeros = [type(t) is SymbolicZero for t in ts]
         again = rules()
-        with anchoring(again.left_alone):
+        with anchoring(again.with_ref):
             jaxpr, out_zeros = jvp_rule(params, zeros)
         nonzero = [t for t, zero in zip(ts, zeros, strict=True) if not zero]
         outs, _ = again.run(jaxpr, streams, [*full[n_consts:], *nonzero])
@@ -86,7 +86,7 @@ def custom_vjp(
         values = [x.value for x in known]
         full = whole(values)
         again = rules()
-        with anchoring(again.left_alone):
+        with anchoring(again.with_ref):
             jaxpr = forward_rule(params, perturbed)
         inner = within(streams, again.counted(jaxpr))
         outs, _ = again.run(jaxpr, inner, full[n_consts:])
@@ -112,7 +112,7 @@ def custom_vjp(
             return [ad.instantiate_zeros(c) if type(c) is ad.Zero else c for c in outs]
 
         again = rules()
-        with anchoring(again.left_alone):
+        with anchoring(again.with_ref):
             jaxpr = jax.make_jaxpr(backward)(*residuals, *cotangents)
         outs, _ = again.in_scope(jaxpr, key, [*residuals, *cotangents])
         grads = iter(outs)

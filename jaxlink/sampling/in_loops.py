@@ -6,12 +6,10 @@ takes a `jax.Ref` for a constant, so what depends on one stays where it is. Whil
 traces, each draw has a Ref as its first operand. Nobody reads it, and `seed` drops it.
 
 Two things cannot close over a Ref: ``shard_map``, and a ``cond`` whose predicate
-``vmap`` has mapped. JAX refuses the latter; `seed` then finds out which draws are in
-that cond, and traces again with these left alone. `jaxlink.sampling.derivatives` still
-keeps them in their loop, or refuses.
+``vmap`` has mapped. JAX refuses the latter; `seed` then traces again without Refs.
+`jaxlink.sampling.derivatives` still keeps draws in their loop, or refuses.
 """
 
-from collections.abc import Set
 from contextlib import AbstractContextManager
 from threading import Thread
 from typing import Any
@@ -19,30 +17,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["ANY_LINE", "anchor", "anchoring", "is_anchor", "lines_left_alone"]
+__all__ = ["anchor", "anchoring", "is_anchor"]
 
-# Left alone, it stands for all lines.
-ANY_LINE = "any line"
-
-# None while nobody seeds, or else the lines of draws that get no Ref. A user context is
-# part of the key of JAX's caches, so a trace without the Ref does not serve `seed`.
-_left_alone = jax.make_user_context(None)
+# None while nobody seeds, or else whether draws get a Ref. A user context is part of
+# the key of JAX's caches, so a trace without the Ref does not serve `seed`.
+_with_ref = jax.make_user_context(None)
 _ref: list[Any] = []
 
 
-def anchoring(left_alone: Set[str]) -> AbstractContextManager[Any]:
-    """The context in which draws get a Ref, except those at these lines."""
-    return _left_alone(frozenset(left_alone))
+def anchoring(with_ref: bool) -> AbstractContextManager[Any]:
+    """The context in which `seed` traces. ``with_ref``: whether draws get a Ref."""
+    return _with_ref(with_ref)
 
 
-def lines_left_alone() -> frozenset[str] | None:
-    return _left_alone.value
-
-
-def anchor(where: str) -> list[Any]:
-    """The Ref for a draw at this line, if it gets one."""
-    alone = _left_alone.value
-    if alone is None or alone & {where, ANY_LINE}:
+def anchor() -> list[Any]:
+    """The Ref for a draw, if it gets one."""
+    if not _with_ref.value:
         return []
     if jax.sharding.get_abstract_mesh().manual_axes:
         return []

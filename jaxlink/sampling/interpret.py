@@ -55,13 +55,13 @@ class Interpreter(ABC):
 
     Attributes:
         positions: says what takes a position.
-        left_alone: the lines whose draws got no Ref (`jaxlink.sampling.in_loops`).
+        with_ref: whether draws got a Ref (`jaxlink.sampling.in_loops`).
         in_rule: whether it evaluates a rule of a function with its own derivative.
         seen: the sites that were evaluated so far, by the number of their call.
     """
 
     positions: ClassVar[Counter]
-    left_alone: frozenset[str]
+    with_ref: bool
     in_rule: bool
     seen: dict[int, Any]
     # Jitted functions, by the program that they evaluate.
@@ -107,7 +107,7 @@ class Interpreter(ABC):
 
     def counted(self, jaxpr: Any) -> Count:
         """How many positions a program takes."""
-        with anchoring(self.left_alone):  # it may trace rules
+        with anchoring(self.with_ref):  # it may trace rules
             return self.positions.of_program(jaxpr, self.in_rule)
 
     def in_scope(
@@ -139,7 +139,7 @@ class Interpreter(ABC):
                 continue
             env.update(_evaluated(plain, read, jaxpr.debug_info))
             plain = []
-            with anchoring(self.left_alone):
+            with anchoring(self.with_ref):
                 n = self.positions.of_equation(eqn, self.in_rule)
             operands = list(map(read, eqn.invars))
             outs, report = self.process(eqn, feeds.part(at, n), operands)

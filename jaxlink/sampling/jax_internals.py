@@ -6,9 +6,8 @@ They are never imported. ``tests/test_pjax_internals.py`` has the smallest progr
 needs each name, and fails with the name if JAX renames the function.
 
 What public API would make them unnecessary: an effect that keeps an equation in its
-loop under partial evaluation (the first four), a user's axis of ``vmap`` that can be
-told from the columns of a Jacobian (the sixth), and ``jax.Ref`` as an operand of a
-``cond`` that was mapped (the fifth).
+place under partial evaluation, an axis of ``vmap`` that can be told from the columns of
+a Jacobian, and a way to ask whether a transformation is running.
 """
 
 import os
@@ -21,7 +20,6 @@ import jax
 from jax.extend.core import take_current_trace
 
 __all__ = [
-    "conds_of_traceback",
     "is_deciding",
     "is_eager",
     "is_hoisting",
@@ -41,8 +39,6 @@ DECIDING = "JaxprTrace"
 MOVES_WHILE = "_while_partial_eval"
 # Runs a while loop in a checkpoint again.
 REPEATS_WHILE = "_while_partial_eval_custom"
-# Maps a cond.
-MAPS_COND = "_cond_batching_rule"
 # Maps a jvp over the columns of a Jacobian: jax.jacfwd, and so jax.hessian.
 JACOBIAN = "jacfun"
 
@@ -124,14 +120,3 @@ def is_jacobian(axis_data: Any) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def conds_of_traceback(error: BaseException) -> list[Any]:
-    """The branches of the conds that JAX was mapping when it raised ``error``."""
-    found, traceback = [], error.__traceback__
-    while traceback is not None:
-        frame = traceback.tb_frame
-        if frame.f_code.co_name == MAPS_COND:
-            found += frame.f_locals["branches"]
-        traceback = traceback.tb_next
-    return found

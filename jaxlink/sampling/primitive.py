@@ -37,7 +37,7 @@ def sample(
     it is ``stream_key``, which stands for one (`jaxlink.sampling.unseeded`)."""
     recipe, leaves = sampler.recipe(parameters, static)
     where = jax_internals.users_line()
-    ref = in_loops.anchor(where)
+    ref = in_loops.anchor()
     if not (ref or leaves):
         # JAX evaluates at once what has no operand.
         ref = [np.uint32(0)]

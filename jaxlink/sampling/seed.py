@@ -14,9 +14,8 @@ from jaxlink.errors import MisplacedDrawError, UnseededDrawError
 from jaxlink.sampling.control_flow import shard_map, while_loop
 from jaxlink.sampling.custom_rules import custom_jvp, custom_vjp
 from jaxlink.sampling.given import split_given
-from jaxlink.sampling.in_loops import ANY_LINE, anchoring
+from jaxlink.sampling.in_loops import anchoring
 from jaxlink.sampling.interpret import Interpreter
-from jaxlink.sampling.jax_internals import conds_of_traceback
 from jaxlink.sampling.keys import (
     Count,
     Streams,
@@ -26,7 +25,7 @@ from jaxlink.sampling.keys import (
     streams,
     to_words,
 )
-from jaxlink.sampling.programs import INNER, POSITIONS, draws_with_own_key, lines
+from jaxlink.sampling.programs import INNER, POSITIONS, draws_with_own_key
 from jaxlink.sampling.site import Site
 from jaxlink.values.streams import as_key
 
@@ -46,7 +45,7 @@ class Seeding(Interpreter):
     """Feeds keys to draws, by the law of `jaxlink.sampling.keys`."""
 
     impl: str
-    left_alone: frozenset[str]
+    with_ref: bool
     in_rule: bool = False
     seen: dict[int, Any] = field(default_factory=dict)
     positions = POSITIONS
@@ -54,7 +53,7 @@ class Seeding(Interpreter):
 
     @property
     def identity(self) -> Any:
-        return self.impl, self.left_alone, self.in_rule
+        return self.impl, self.with_ref, self.in_rule
 
     def enter(self, feed: Any, n: Count) -> Streams:
         return streams(feed, n) if any(n) else Streams()
@@ -182,8 +181,8 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
     def seeded(key: Any, *args: Any, **kwargs: Any) -> Any:
         key = as_key(key).key
         impl = str(jax.random.key_impl(key))
-        jaxpr, left_alone, flat, tree = trace(fn, args, kwargs)
-        outs, _ = Seeding(impl, left_alone).in_scope(jaxpr, key, flat)
+        jaxpr, with_ref, flat, tree = trace(fn, args, kwargs)
+        outs, _ = Seeding(impl, with_ref).in_scope(jaxpr, key, flat)
         return jax.tree.unflatten(tree, outs)
 
     return seeded
@@ -191,11 +190,11 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def trace(
     fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, frozenset[str], list[Any], Any]:
+) -> tuple[Any, bool, list[Any], Any]:
     """Trace a function that draws. Arguments that are not arrays are passed as they
     are, as by `jax.grad`: a Python number may be the length of a loop.
 
-    Returns: its jaxpr, the lines whose draws got no Ref, the arrays in the arguments,
+    Returns: its jaxpr, whether draws got a Ref, the arrays in the arguments,
     and the structure of what it returns.
     """
     leaves, tree = jax.tree.flatten((args, kwargs))
@@ -212,17 +211,17 @@ def trace(
         structures.append(structure)
         return out
 
-    left_alone: frozenset[str] = frozenset()
+    with_ref = True
     while True:
         try:
-            with anchoring(left_alone):
+            with anchoring(with_ref):
                 jaxpr = jax.make_jaxpr(flat_fn)(*flat)
                 POSITIONS.of_program(jaxpr)  # traces the rules of custom derivatives
-            return jaxpr, left_alone, flat, structures[-1]
+            return jaxpr, with_ref, flat, structures[-1]
         except UnseededDrawError:
             raise
-        except Exception as error:  # JAX's own, which has no public class
-            refused = set().union(*map(lines, conds_of_traceback(error))) - left_alone
-            if ANY_LINE in left_alone or not (refused or "Ref" in str(error)):
+        except Exception as error:
+            # JAX has no class of its own for a Ref where it takes none.
+            if not with_ref or "Ref" not in str(error):
                 raise
-            left_alone |= refused or {ANY_LINE}
+            with_ref = False

@@ -67,7 +67,7 @@ def unseeded_roots(n: int) -> tuple[jax.Array, jax.Array]:
     draws along them. (These in one batch make a smaller program.)"""
     where = jax_internals.users_line()
     # JAX evaluates at once what has no operand.
-    ref = in_loops.anchor(where) or [np.uint32(0)]
+    ref = in_loops.anchor() or [np.uint32(0)]
     roots, first = roots_p.bind(*ref, site=Roots(n, where, next(UIDS)))
     return roots, first
 

@@ -1,0 +1,105 @@
+"""JAX still has the functions and traces that `jaxlink.sampling` knows by name.
+
+For each name there is the smallest program that needs it. It does what it should, and
+no longer does if we look for another name. So if JAX renames something, the test of
+that name fails.
+"""
+
+import jax
+import jax.numpy as jnp
+import pytensor.tensor as pt
+import pytest
+from jax import lax
+
+import jaxlink
+from jaxlink import pjax
+from jaxlink.errors import MisplacedDrawError, UnseededDrawError
+from jaxlink.sampling import in_loops, jax_internals
+
+KEY = jax.random.key(0)
+X = jnp.array(0.5)
+
+
+def draw():
+    return pjax.normal(0.0, 1.0)
+
+
+def loop(x):
+    return lax.scan(lambda c, _: (c * x + draw(), None), x, length=3)[0]
+
+
+def reject(x):
+    return x + lax.while_loop(lambda c: c < 0, lambda c: draw(), -1.0)
+
+
+def outcome(program):
+    """What a program raises, or None."""
+    jax.clear_caches()
+    try:
+        program()
+    except Exception as error:
+        return type(error)
+    return None
+
+
+def hoisted():
+    jax.grad(loop)(X)
+
+
+def hoisted_in_a_checkpoint():
+    """Without a Ref, only the names keep the draw in its loop, with a key a step."""
+    with in_loops.anchoring(False):
+        program = jax.make_jaxpr(jax.grad(jax.checkpoint(loop)))(X)
+    assert "u32[3,4] = scan" in str(program)
+
+
+def moved_while():
+    """The mapped cond refuses the Ref."""
+
+    def step(c, _):
+        taken = jax.vmap(lambda a: lax.cond(a > 0, reject, lambda a: a, a))
+        return c * X + taken(jnp.array([0.3, 0.9])).sum(), None
+
+    jaxlink.seed(jax.grad(lambda x: lax.scan(step, x, length=3)[0]))(KEY, X)
+
+
+def repeated_while():
+    program = jax.checkpoint(lambda x: jnp.sin(reject(x) * x))
+    jaxlink.seed(jax.grad(program))(KEY, X)
+
+
+def jacobian():
+    jaxlink.seed(jax.jacfwd(lambda x: x * draw()))(KEY, jnp.ones(2))
+
+
+def eager_call():
+    rng = pt.random.shared_rng(seed=1)
+    jaxlink.function([], rng.normal()[1], key=False)()
+
+
+# name -> its program, and what that raises.
+PROGRAMS = {
+    "HOISTS": (hoisted, UnseededDrawError),
+    "HOISTS_IN_CHECKPOINT": (hoisted_in_a_checkpoint, None),
+    "DECIDES": (hoisted_in_a_checkpoint, None),
+    "DECIDING": (hoisted_in_a_checkpoint, None),
+    "MOVES_WHILE": (moved_while, MisplacedDrawError),
+    "REPEATS_WHILE": (repeated_while, MisplacedDrawError),
+    "JACOBIAN": (jacobian, None),
+    "EAGER": (eager_call, None),
+}
+
+
+def test_every_name_is_here():
+    constants = vars(jax_internals).items()
+    names = {name for name, x in constants if name.isupper() and isinstance(x, str)}
+    assert {name for name in names if not name.startswith("_")} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_name(name, monkeypatch):
+    program, wanted = PROGRAMS[name]
+    known = getattr(jax_internals, name)
+    assert outcome(program) == wanted, f"JAX seems to have renamed `{known}`"
+    monkeypatch.setattr(jax_internals, name, "something else")
+    assert outcome(program) != wanted, f"`{known}` is not needed any more"
