@@ -64,10 +64,11 @@ def test_draws_keep_their_bits(name):
     draws = [FAMILIES[name](i) for i in range(N)]
     stacked, plain = both([], draws)
     assert stacks(stacked)[1] == 1
-    assert_same(stacked(KEY), plain(KEY), rtol=LAST_DIGIT)
+    digits = {"rtol": 4e-7 if name == "32 bits" else LAST_DIGIT, "atol": 1e-15}
+    assert_same(stacked(KEY), plain(KEY), **digits)
     if name in ("normal", "parameters of two shapes"):
         keys = jax.random.split(KEY, 3)
-        assert_same(jax.vmap(stacked)(keys), jax.vmap(plain)(keys))
+        assert_same(jax.vmap(stacked)(keys), jax.vmap(plain)(keys), **digits)
 
 
 # Draws whose parameters are computed, so that XLA does not know them.

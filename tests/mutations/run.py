@@ -66,6 +66,62 @@ MUTATIONS: dict[str, Mutation] = {
         "(chosen, chosen)",
         ("tests/test_derivatives.py::test_zero_stays_zero[ifelse-float64]",),
     ),
+    # --- programs without keys
+    "draw-without-ref": Mutation(
+        "jaxlink/sampling/in_loops.py",
+        "if not _with_ref.value:",
+        "if True:",
+        ("tests/test_pjax_law.py::test_the_keys_of_a_construct",),
+    ),
+    "lanes-share-key": Mutation(
+        "jaxlink/sampling/site.py",
+        "jnp.broadcast_to(key, (n,)) if shares else fold_in_each(key, n)",
+        "jnp.broadcast_to(key, (n,))",
+        ("tests/test_pjax_lanes.py::test_no_two_lanes_are_the_same",),
+    ),
+    "checkpoint-saves-no-key": Mutation(
+        "jaxlink/sampling/checkpoint.py",
+        'params={"site": replace(site, key="reuses")}',
+        'params={"site": replace(site, key="fresh")}',
+        ("tests/test_pjax_law.py::test_the_keys_of_a_construct",),
+    ),
+    "stopped-lane-wakes": Mutation(
+        "jaxlink/sampling/control_flow.py",
+        "return alive & goes_on(t + one, carry), t + one, carry",
+        "return goes_on(t + one, carry), t + one, carry",
+        ("tests/test_pjax_law.py::test_the_keys_of_a_construct",),
+    ),
+    "steps-share-scope": Mutation(
+        "jaxlink/sampling/seed.py",
+        "return None if feed is None else fold_in_each(feed, length)",
+        "return None if feed is None else jax.numpy.broadcast_to(feed, (length,))",
+        ("tests/test_pjax_law.py::test_the_keys_of_a_construct",),
+    ),
+    "roots-have-one-key": Mutation(
+        "jaxlink/sampling/seed.py",
+        "return feeds.draws, first_of_each(feeds.draws)",
+        "return feeds.draws, first_of_each(feeds.draws[:1].repeat(n))",
+        ("tests/test_pjax_functions.py::test_seeded_it_is_the_function_with_a_key",),
+    ),
+    "key-baked-in": Mutation(
+        "jaxlink/sampling/primitive.py",
+        "mlir.register_lowering(sample_p, _lower)",
+        "mlir.register_lowering("
+        "sample_p, mlir.lower_fun(lambda *x, site: _eager(*x, site=site), True))",
+        ("tests/test_pjax_errors.py::test_a_draw_without_a_key_is_not_compiled",),
+    ),
+    "branch-not-taken-counts": Mutation(
+        "jaxlink/sampling/interpret.py",
+        "return outs, [*zeros[:b], own, *zeros[b + 1 :]]",
+        "return outs, zeros",
+        ("tests/test_pjax_programs.py::test_log_density",),
+    ),
+    "lanes-of-a-known-value": Mutation(
+        "jaxlink/sampling/given.py",
+        "mapped = [d is not None for d in dims]",
+        "mapped = [True for d in dims]",
+        ("tests/test_pjax_programs.py::test_a_known_value_counts_in_each_lane",),
+    ),
     # --- values and dtypes
     "cumsum-axis": Mutation(
         "jaxlink/dispatch/reductions.py",
