@@ -17,8 +17,7 @@ from jax.interpreters import ad
 from jax.interpreters import partial_eval as pe
 
 from jaxlink.errors import ArgumentError
-from jaxlink.sampling import jax_internals
-from jaxlink.sampling.primitive import moved, sample_p
+from jaxlink.sampling.primitive import sample_p
 from jaxlink.sampling.site import Site
 
 
@@ -68,19 +67,6 @@ def _transpose(cotangents: Any, *operands: Any, site: Site) -> NoReturn:
 
 
 ad.primitive_transposes[sample_p] = _transpose
-
-
-def _partial_eval(trace: Any, *tracers: Any, site: Site) -> Any:
-    if jax_internals.is_hoisting():
-        # JAX moves a while loop without operands whatever it finds inside.
-        if jax_internals.moves_whole_while():
-            raise moved(site)
-        # Unknown, a draw stays in its loop.
-        tracers = tuple(trace.instantiate_const(t) for t in tracers)
-    return trace.default_process_primitive(sample_p, tracers, {"site": site})
-
-
-pe.custom_partial_eval_rules[sample_p] = _partial_eval
 
 
 def _dce(used: list[bool], *rest: Any) -> tuple[list[bool], Any]:

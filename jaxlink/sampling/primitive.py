@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
+from jax.interpreters import partial_eval as pe
 
 from jaxlink.errors import MisplacedDrawError, UnseededDrawError
 from jaxlink.sampling import in_loops, jax_internals
@@ -57,9 +58,22 @@ def sample(
 
 
 class DrawingPrimitive(Primitive):
-    """A primitive that must stay in its loop."""
+    """A primitive that must stay in its loop. Its parameter is a site."""
 
     multiple_results = True
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        pe.custom_partial_eval_rules[self] = self._partial_eval
+
+    def _partial_eval(self, trace: Any, *tracers: Any, site: Any) -> Any:
+        if jax_internals.is_hoisting():
+            # JAX moves a while loop without operands whatever it finds inside.
+            if jax_internals.moves_whole_while():
+                raise moved(site)
+            # Unknown, a draw stays in its loop.
+            tracers = tuple(trace.instantiate_const(t) for t in tracers)
+        return trace.default_process_primitive(self, tracers, {"site": site})
 
     def bind(self, *args: Any, **params: Any) -> Any:
         # While JAX moves work out of a scan, it evaluates the program again. Only the

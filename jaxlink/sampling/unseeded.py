@@ -21,7 +21,7 @@ from jax.interpreters import partial_eval as pe
 
 from jaxlink.errors import UnseededDrawError
 from jaxlink.sampling import in_loops, jax_internals
-from jaxlink.sampling.primitive import UIDS, DrawingPrimitive, moved
+from jaxlink.sampling.primitive import UIDS, DrawingPrimitive
 
 __all__ = ["is_unseeded", "roots_p", "unseeded_key", "unseeded_roots"]
 
@@ -134,17 +134,6 @@ def _jvp(
 
 
 ad.primitive_jvps[roots_p] = _jvp
-
-
-def _partial_eval(trace: Any, *tracers: Any, site: Roots) -> Any:
-    if jax_internals.is_hoisting():
-        if jax_internals.moves_whole_while():
-            raise moved(site)
-        tracers = tuple(trace.instantiate_const(t) for t in tracers)
-    return trace.default_process_primitive(roots_p, tracers, {"site": site})
-
-
-pe.custom_partial_eval_rules[roots_p] = _partial_eval
 
 
 def _in_checkpoint(

@@ -101,7 +101,7 @@ MUTATIONS: dict[str, Mutation] = {
         "jaxlink/sampling/seed.py",
         "return feeds.draws, first_of_each(feeds.draws)",
         "return feeds.draws, first_of_each(feeds.draws[:1].repeat(n))",
-        ("tests/test_pjax_functions.py::test_seeded_it_is_the_function_with_a_key",),
+        ("tests/test_pjax_functions.py::test_models",),
     ),
     "key-baked-in": Mutation(
         "jaxlink/sampling/primitive.py",
