@@ -41,7 +41,8 @@ def _in_checkpoint(
     if saves or in_shard_map or site.key != "fresh":
         return eqn, None, [False] * n, [False] * n, []
     ref, _, parameters = site.split(eqn.invars)
-    words = Var(jax.core.ShapedArray((WORDS,), np.dtype(np.uint32)))
+    shape = *site.lanes, WORDS
+    words = Var(jax.core.ShapedArray(shape, np.dtype(np.uint32)))
     before = eqn.replace(
         outvars=[*eqn.outvars, words], params={"site": replace(site, key="saves")}
     )

@@ -20,8 +20,15 @@ from jaxlink.errors import UnsupportedConstructError
 from jaxlink.sampling.given import given_p
 from jaxlink.sampling.in_loops import anchoring, is_anchor
 from jaxlink.sampling.keys import Count
-from jaxlink.sampling.primitive import sample_p
-from jaxlink.sampling.programs import INNER, Counter, lines, must_interpret
+from jaxlink.sampling.primitive import moved, sample_p
+from jaxlink.sampling.programs import (
+    INNER,
+    Counter,
+    draws_with_own_key,
+    is_ref,
+    lines,
+    must_interpret,
+)
 from jaxlink.sampling.site import Site
 from jaxlink.sampling.unseeded import roots_p
 
@@ -42,7 +49,7 @@ def without_refs(operands: Sequence[Any]) -> tuple[list[Any], Callable[..., list
 
     def whole(known: Sequence[Any]) -> list[Any]:
         given = iter(known)
-        return [REF if is_ref else next(given) for is_ref in refs]
+        return [REF if here else next(given) for here in refs]
 
     return [x for x in operands if x is not REF], whole
 
@@ -128,6 +135,7 @@ class Interpreter(ABC):
         env.update(zip(jaxpr.invars, args, strict=True))
         reports: list[Any] = []
         plain: list[Any] = []
+        drawing: list[Any] = []
         at = Count()
 
         def read(var: Any) -> Any:
@@ -142,12 +150,25 @@ class Interpreter(ABC):
             with anchoring(self.with_ref):
                 n = self.positions.of_equation(eqn, self.in_rule)
             operands = list(map(read, eqn.invars))
+            self._check_loop(eqn, operands, drawing)
+            drawing += draws_with_own_key_of(eqn)
             outs, report = self.process(eqn, feeds.part(at, n), operands)
             env.update(zip(eqn.outvars, outs, strict=True))
             reports += report
             at = at.plus(n)
         env.update(_evaluated(plain, read, jaxpr.debug_info))
         return list(map(read, jaxpr.outvars)), reports
+
+    def _check_loop(self, eqn: Any, operands: list[Any], before: list[Any]) -> None:
+        """Refuse a loop out of which JAX may have moved some draws.
+
+        The rule of a function with its own derivative has the Ref as a constant, which
+        does not keep a jitted function or a loop in the rule where it is. The loop that
+        JAX differentiates then has two Refs, and what was moved is in front of it.
+        """
+        refs = sum(x is REF for x in operands)
+        if eqn.primitive is prims.scan_p and refs > 1 and before:
+            raise moved(before[-1])
 
     def process(
         self, eqn: Any, feeds: Any, operands: list[Any]
@@ -190,13 +211,16 @@ class Interpreter(ABC):
         known, whole = without_refs(operands)
 
         def call(feeds: Any, *known: Any) -> tuple[list[Any], list[Any]]:
-            return self.run(jaxpr, feeds, whole(known))
+            outs, reports = self.run(jaxpr, feeds, whole(known))
+            return without_refs(outs)[0], reports
 
         if eqn.primitive is prims.jit_p:
-            return self.jit(eqn, [x is REF for x in operands])(feeds, *known)
-        if eqn.primitive is prims.remat_p:
-            return self.checkpoint(eqn, call)(feeds, *known)
-        return call(feeds, *known)
+            call = self.jit(eqn, [x is REF for x in operands])
+        elif eqn.primitive is prims.remat_p:
+            call = self.checkpoint(eqn, call)
+        outs, reports = call(feeds, *known)
+        given = iter(outs)
+        return [REF if is_ref(v) else next(given) for v in eqn.outvars], reports
 
     def checkpoint(self, eqn: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         params = eqn.params
@@ -216,8 +240,9 @@ class Interpreter(ABC):
 
             def call(feeds: Any, *known: Any) -> tuple[list[Any], list[Any]]:
                 given = iter(known)
-                args = [REF if is_ref else next(given) for is_ref in refs]
-                return self.run(program(), feeds, args)
+                args = [REF if here else next(given) for here in refs]
+                outs, reports = self.run(program(), feeds, args)
+                return without_refs(outs)[0], reports
 
             call.__name__ = call.__qualname__ = params["name"]
             known[asked] = jax.jit(
@@ -276,6 +301,12 @@ class Interpreter(ABC):
         return outs, [of_branches]
 
 
+def draws_with_own_key_of(eqn: Any) -> list[Any]:
+    """The sites inside a jitted function, a loop or the like."""
+    inside = map(draws_with_own_key, jaxprs_in_params(eqn.params))
+    return [site for found in inside for site in found.values()]
+
+
 def _evaluated(
     eqns: list[Any], read: Callable[[Any], Any], debug_info: Any
 ) -> dict[Any, Any]:
@@ -300,7 +331,7 @@ def _placement(
         [s if isinstance(s, jax.sharding.Sharding) else None for s in each]
         for each in shardings
     )
-    ins = [s for s, is_ref in zip(ins, refs, strict=True) if not is_ref]
+    ins = [s for s, here in zip(ins, refs, strict=True) if not here]
     placement: dict[str, Any] = {}
     if any(s is not None for s in ins):
         placement["in_shardings"] = (None, *ins)

@@ -68,7 +68,8 @@ def unseeded_roots(n: int) -> tuple[jax.Array, jax.Array]:
     where = jax_internals.users_line()
     # JAX evaluates at once what has no operand.
     ref = in_loops.anchor() or [np.uint32(0)]
-    roots, first = roots_p.bind(*ref, site=Roots(n, where, next(UIDS)))
+    site = Roots(n, where, next(UIDS))
+    roots, first = roots_p.bind(*ref, site=site)
     return roots, first
 
 
