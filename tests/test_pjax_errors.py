@@ -233,6 +233,16 @@ UNSUPPORTED = {
 }
 
 
+def test_draws_in_a_primitive_whose_program_is_hidden():
+    def program(x):
+        return lax.custom_root(
+            lambda v: v - x * standard(), x, lambda f, x: f(x), lambda g, y: y / g(1.0)
+        )
+
+    with pytest.raises(jaxlink.UnsupportedConstructError, match="Draw outside of it"):
+        seed(program)(KEY, jnp.ones(()))
+
+
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_draws_in_other_primitives(name):
     message = f"draws inside `{name}`.*Draw outside of it"

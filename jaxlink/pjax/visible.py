@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, jaxprs_in_params
+from jax.extend.core import Literal
 
 from jaxlink.errors import ArgumentError, UnsupportedConstructError
 from jaxlink.sampling.given import given_p, site_of_draw, split_given
@@ -21,7 +21,7 @@ from jaxlink.sampling.in_loops import anchor
 from jaxlink.sampling.interpret import Interpreter
 from jaxlink.sampling.keys import Count
 from jaxlink.sampling.primitive import sample_p
-from jaxlink.sampling.programs import DRAWING, INNER, Counter
+from jaxlink.sampling.programs import DRAWING, INNER, Counter, jaxprs_in_params
 from jaxlink.sampling.site import Site
 from jaxlink.sampling.unseeded import unseeded_roots
 

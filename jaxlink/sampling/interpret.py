@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, ref
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import DropVar, Jaxpr, Literal, jaxprs_in_params
+from jax.extend.core import DropVar, Jaxpr, Literal
 from jax.extend.core import primitives as prims
 
 from jaxlink.errors import UnsupportedConstructError
@@ -26,6 +26,7 @@ from jaxlink.sampling.programs import (
     Counter,
     draws_with_own_key,
     is_ref,
+    jaxprs_in_params,
     lines,
     must_interpret,
 )
@@ -164,10 +165,15 @@ class Interpreter(ABC):
 
         The rule of a function with its own derivative has the Ref as a constant, which
         does not keep a jitted function or a loop in the rule where it is. The loop that
-        JAX differentiates then has two Refs, and what was moved is in front of it.
+        JAX differentiates then has a Ref that it does not use, and what was moved is in
+        front of it.
         """
-        refs = sum(x is REF for x in operands)
-        if eqn.primitive is prims.scan_p and refs > 1 and before:
+        if not before or eqn.primitive is not prims.scan_p:
+            return
+        body = eqn.params["jaxpr"]
+        used = {v for e in body.eqns for v in e.invars if not isinstance(v, Literal)}
+        pairs = zip(operands, body.invars, strict=True)
+        if any(x is REF and var not in used for x, var in pairs):
             raise moved(before[-1])
 
     def process(
@@ -198,9 +204,10 @@ class Interpreter(ABC):
 
     def unsupported(self, eqn: Any) -> UnsupportedConstructError:
         where = sorted(set().union(*map(lines, jaxprs_in_params(eqn.params))))
+        made = f" They are made at {', '.join(where)}." if where else ""
         return UnsupportedConstructError(
-            f"draws inside `{eqn.primitive}` are not supported here. They are made at "
-            f"{', '.join(where)}. Draw outside of it, and pass the draws as operands."
+            f"draws inside `{eqn.primitive}` are not supported here.{made} Draw "
+            "outside of it, and pass the draws as operands."
         )
 
     def transparent(

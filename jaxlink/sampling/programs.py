@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jax.extend.core import Literal, jaxprs_in_params
+from jax.extend.core import Jaxpr, Literal
 
 from jaxlink.sampling.given import given_p
 from jaxlink.sampling.keys import Count
@@ -20,6 +20,7 @@ __all__ = [
     "draws_with_own_key",
     "forward_rule",
     "is_ref",
+    "jaxprs_in_params",
     "jvp_rule",
     "lines",
     "must_interpret",
@@ -45,6 +46,17 @@ def _remembered[T](fn: Callable[[Any], T]) -> Callable[[Any], T]:
         return known[jaxpr]
 
     return call
+
+
+def jaxprs_in_params(params: Any) -> list[Any]:
+    """All programs in an equation's parameters, also in tuples and dicts."""
+    if isinstance(params, Jaxpr):
+        return [params]
+    if isinstance(params, dict):
+        params = list(params.values())
+    if not isinstance(params, list | tuple):
+        return []
+    return [jaxpr for each in params for jaxpr in jaxprs_in_params(each)]
 
 
 def is_ref(var: Any) -> bool:
@@ -124,6 +136,8 @@ def must_interpret(eqn: Any) -> bool:
 
     The bwd rule of a custom_vjp is unknown before it is called."""
     if eqn.primitive in DRAWING or eqn.primitive.name == "custom_vjp_call":
+        return True
+    if any(map(is_ref, eqn.invars)):
         return True
     return any(map(_must_interpret, jaxprs_in_params(eqn.params)))
 

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
-from jax.extend.core import jaxprs_in_params
 
 from jaxlink.errors import MisplacedDrawError, UnseededDrawError
 from jaxlink.sampling.control_flow import shard_map, while_loop
@@ -25,7 +24,12 @@ from jaxlink.sampling.keys import (
     streams,
     to_words,
 )
-from jaxlink.sampling.programs import INNER, POSITIONS, draws_with_own_key
+from jaxlink.sampling.programs import (
+    INNER,
+    POSITIONS,
+    draws_with_own_key,
+    jaxprs_in_params,
+)
 from jaxlink.sampling.site import Site
 from jaxlink.values.streams import as_key
 
