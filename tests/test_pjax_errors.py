@@ -173,6 +173,32 @@ def test_a_sampler_must_not_close_over_a_traced_value(program):
         seed(program)(KEY, X)
 
 
+@pytest.mark.parametrize("transform", [jax.grad, jax.vmap])
+def test_an_eager_sampler_must_not_close_over_one_either(transform):
+    with pytest.raises(jaxlink.ArgumentError, match="`closed` uses a traced value"):
+        transform(of_closure)(X if transform is jax.grad else jnp.stack([X, X]))
+
+
+def test_a_rule_must_not_draw_alone():
+    """The draw would come from the process, and not from the key."""
+    fn = jax.custom_jvp(lambda x: 2 * x)
+    fn.defjvp(lambda primals, tangents: (fn(*primals), tangents[0] * standard()))
+    program = seed(lambda x: fn(x) + standard())
+    assert jnp.isfinite(program(KEY, X))
+    for slope in jax.grad(program, 1), jax.jit(jax.grad(program, 1)):
+        with pytest.raises(jaxlink.UnseededDrawError, match="`standard`"):
+            slope(KEY, X)
+    # A gradient inside makes it a draw of the program.
+    inside = seed(jax.grad(lambda x: fn(x) + standard()))(KEY, X)
+    assert_same(inside, standard_of(at(KEY, 0)))
+
+
+def test_options_of_a_jitted_function_are_kept():
+    program = jax.jit(standard, compiler_options={"no_such_option": 1})
+    with pytest.raises(Exception, match="no_such_option"):
+        seed(program)(KEY)
+
+
 def test_a_sampler_may_close_over_a_known_value():
     known = jnp.arange(3.0)
     draw = pjax.sampler(lambda key: known * standard_of(key))

@@ -13,6 +13,7 @@ import pytest
 from jax.experimental import checkify
 from models import MODELS
 from pytensor.raise_op import Assert
+from pytensor.scan.utils import until
 
 import jaxlink
 from jaxlink import pjax
@@ -119,6 +120,31 @@ def test_lanes_draw_their_own(functions):
     lane = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(KEY, 0), 0), 2)
     wanted = 0.1 * jax.random.normal(lane, (2, 3))
     np.testing.assert_allclose(x[2], wanted, rtol=1e-15)
+
+
+def test_lanes_that_stop_at_different_steps():
+    """A lane that goes on draws from its own count, not from that of a stopped one."""
+    limit, rng = pt.scalar("limit"), pt.random.shared_rng(seed=1)
+
+    def step(total, rng):
+        rng, wait = rng.exponential(1.0)
+        total = total + wait
+        return [total, rng], until(total > limit)
+
+    totals, _ = pytensor.scan(
+        step, outputs_info=[pt.zeros(()), rng], n_steps=50, return_updates=False
+    )
+    keyless = jaxlink.function([limit], totals[-1], key=False)
+    limits = jnp.array([0.1, 5.0, 9.0])
+    got = jaxlink.seed(jax.vmap(lambda limit: keyless(limit)))(KEY, limits)
+    root, wanted = jax.random.fold_in(KEY, 0), []
+    for i, limit in enumerate(limits):
+        total, t = 0.0, 0
+        while total <= limit:
+            key = jax.random.fold_in(jax.random.fold_in(root, np.uint32(t)), i)
+            total, t = total + pjax.exponential.keyed(key, 1.0), t + 1
+        wanted.append(total)
+    np.testing.assert_allclose(got, wanted, rtol=1e-14)
 
 
 def test_gradients(functions):

@@ -225,6 +225,15 @@ def test_models(name):
     np.testing.assert_allclose(got, wanted, rtol=1e-9)
 
 
+def test_a_density_of_draws_in_32_and_64_bits():
+    def program():
+        return pjax.normal(0.0, 1.0, dtype="float32", name="x"), pjax.normal(name="y")
+
+    got = pjax.log_density(program)({"x": np.float32(0.5), "y": 0.25})
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, st.norm.logpdf([0.5, 0.25]).sum(), rtol=1e-6)
+
+
 def test_refusals(drawn):
     _, draws = drawn
     x = jnp.asarray(1.0)

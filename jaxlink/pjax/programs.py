@@ -217,8 +217,9 @@ def log_density(fn: Program) -> Callable[..., jax.Array]:
         _, reports = _evaluate(
             fn, args, kwargs, dict(draws), report=log_density_of, needs_all=True
         )
-        total = [jnp.sum(x) for x in jax.tree.leaves(reports)]
-        return sum(total, start=jnp.zeros(()))
+        widest = jnp.result_type(float)
+        total = [jnp.sum(x, dtype=widest) for x in jax.tree.leaves(reports)]
+        return sum(total, start=jnp.zeros((), widest))
 
     return density
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 from jax.interpreters import batching
 
 from jaxlink.sampling import jax_internals
 from jaxlink.sampling.primitive import sample_p
-from jaxlink.sampling.site import Site
+from jaxlink.sampling.site import LaneKeys, Site
 
 
 def _batch(
@@ -19,16 +18,17 @@ def _batch(
     _, key_dims, dims = site.split(dims)
     mapped = [d is not None for d in dims]
     moved = [_to_front(x, d) for x, d in zip(parameters, dims, strict=True)]
+    key = [_to_front(x, d) for x, d in zip(key, key_dims, strict=True)]
+    # A draw that is made again is made in the lanes in which it was made.
     made_once = site.key == "reuses" and key_dims == [None]
-    if site.key == "stream" and key_dims != [None]:  # the same in all lanes
-        key = [lax.index_in_dim(key[0], 0, key_dims[0], keepdims=False)]
-    else:
-        key = [_to_front(x, d) for x, d in zip(key, key_dims, strict=True)]
+    how: LaneKeys = "shared" if made_once else "common"
+    if site.key == "stream" and key_dims != [None]:
+        how = "own"  # a loop that vmap mapped may have stopped for some lanes
     once = made_once or jax_internals.is_jacobian(axis_data)
-    if once and not any(mapped):
+    if once and how != "own" and not any(mapped):
         outs = sample_p.bind(*ref, *key, *parameters, site=site)
         return outs, [None] * len(outs)
-    site = site.with_lane(axis_data.size, mapped, shared=made_once)
+    site = site.with_lane(axis_data.size, mapped, how)
     outs = sample_p.bind(*ref, *key, *moved, site=site)
     return outs, [0] * len(outs)
 

@@ -79,11 +79,15 @@ def custom_vjp(
         inner = within(streams, interpreter.counted(primal))
         return interpreter.run(primal, inner, whole(known))[0]
 
+    # JAX has no symbolic zeros for them in shard_map. There, all counts as perturbed.
+    symbolic = not jax.sharding.get_abstract_mesh().manual_axes
+
     def fwd(streams: Any, *known: Any) -> Any:
-        streams = jax.tree.map(lambda x: x.value, streams)
-        perturbed = whole([x.perturbed for x in known])
-        perturbed = [x is not REF and x for x in perturbed][n_consts:]
-        values = [x.value for x in known]
+        perturbed = [x.perturbed if symbolic else True for x in known]
+        perturbed = [x is not REF and x for x in whole(perturbed)][n_consts:]
+        values = [x.value for x in known] if symbolic else list(known)
+        if symbolic:
+            streams = jax.tree.map(lambda x: x.value, streams)
         full = whole(values)
         again = rules()
         with anchoring(again.with_ref):
@@ -124,7 +128,7 @@ def custom_vjp(
         ]
         return None, *of_operands
 
-    call.defvjp(fwd, bwd, symbolic_zeros=True)
+    call.defvjp(fwd, bwd, symbolic_zeros=symbolic)
     return call(streams, *known)
 
 

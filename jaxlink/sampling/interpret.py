@@ -240,7 +240,8 @@ class Interpreter(ABC):
         and compiles it once."""
         jaxpr, params = eqn.params["jaxpr"], eqn.params
         placed = tuple(params["in_shardings"]), tuple(params["out_shardings"])
-        asked = self.identity, tuple(refs), params["name"], placed, params["inline"]
+        options = params["compiler_options_kvs"]
+        asked = self.identity, tuple(refs), params["name"], placed, options
         known = self.jitted.setdefault(jaxpr, {})
         if asked not in known:
             program = ref(jaxpr)  # the jaxpr must not keep itself alive
@@ -252,8 +253,12 @@ class Interpreter(ABC):
                 return without_refs(outs)[0], reports
 
             call.__name__ = call.__qualname__ = params["name"]
+            is_out = [not is_ref(var) for var in eqn.outvars]
             known[asked] = jax.jit(
-                call, inline=params["inline"], **_placement(placed, refs)
+                call,
+                inline=params["inline"],
+                compiler_options=dict(options) or None,
+                **_placement(placed, refs, is_out),
             )
         return known[asked]
 
@@ -330,7 +335,9 @@ def _evaluated(
 
 
 def _placement(
-    shardings: tuple[Sequence[Any], Sequence[Any]], refs: Sequence[bool]
+    shardings: tuple[Sequence[Any], Sequence[Any]],
+    refs: Sequence[bool],
+    is_out: Sequence[bool],
 ) -> dict[str, Any]:
     """The shardings that the user gave to a jitted function, as arguments of `jax.jit`.
     Its first argument are the feeds."""
@@ -339,6 +346,7 @@ def _placement(
         for each in shardings
     )
     ins = [s for s, here in zip(ins, refs, strict=True) if not here]
+    outs = [s for s, here in zip(outs, is_out, strict=True) if here]
     placement: dict[str, Any] = {}
     if any(s is not None for s in ins):
         placement["in_shardings"] = (None, *ins)

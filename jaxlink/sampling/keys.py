@@ -34,6 +34,7 @@ __all__ = [
     "first_of_each",
     "fold_in_each",
     "from_words",
+    "own_in_each",
     "streams",
     "to_words",
     "within",
@@ -50,15 +51,31 @@ def fold_in_each(key: jax.Array, n: int) -> jax.Array:
 
 def first_of_each(streams: jax.Array) -> jax.Array:
     """The keys of the first draws along streams."""
-    if str(jax.random.key_impl(streams)) == "unsafe_rbg":  # other bits under vmap
-        return jnp.stack([jax.random.fold_in(stream, 0) for stream in streams])
-    return jax.vmap(jax.random.fold_in, (0, None))(streams, 0)
+    return _fold(streams, 0)
+
+
+def own_in_each(keys: jax.Array) -> jax.Array:
+    """``fold_in(key, i)`` of the i-th of ``keys``."""
+    numbers = np.arange(len(keys), dtype=np.uint32)
+    if str(jax.random.key_impl(keys)) == "unsafe_rbg":  # other bits under vmap
+        pairs = zip(keys, numbers, strict=True)
+        return jnp.stack([_fold(key, i) for key, i in pairs])
+    return jax.vmap(_fold)(keys, numbers)
+
+
+def _fold(keys: jax.Array, number: Any) -> jax.Array:
+    """``fold_in(key, number)`` of all keys."""
+    if keys.ndim == 0:
+        return jax.random.fold_in(keys, number)
+    if str(jax.random.key_impl(keys)) == "unsafe_rbg":  # other bits under vmap
+        return jnp.stack([_fold(key, number) for key in keys])
+    return jax.vmap(_fold, (0, None))(keys, number)
 
 
 def _folded(key: jax.Array, numbers: np.ndarray) -> jax.Array:
     if str(jax.random.key_impl(key)) == "unsafe_rbg":  # other bits under vmap
-        return jnp.stack([jax.random.fold_in(key, i) for i in numbers])
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+        return jnp.stack([_fold(key, i) for i in numbers])
+    return jax.vmap(_fold, (None, 0))(key, numbers)
 
 
 def to_words(key: jax.Array, lanes: tuple[int, ...]) -> jax.Array:

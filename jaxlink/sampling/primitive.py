@@ -20,7 +20,7 @@ from jaxlink.sampling import in_loops, jax_internals
 from jaxlink.sampling.keys import WORDS, from_words, to_words
 from jaxlink.sampling.sampler import DrawFunction
 from jaxlink.sampling.site import Site
-from jaxlink.sampling.source import next_key
+from jaxlink.sampling.source import is_seeding, next_key
 
 __all__ = ["moved", "sample", "sample_p", "vary"]
 
@@ -52,8 +52,8 @@ def sample(
         anchored=bool(ref),
         key="stream" if key else "fresh",
     )
-    outs = sample_p.bind(*ref, *key, *vary(leaves), site=site)
     structure = recipe.structure(site.of_lane(leaves))
+    outs = sample_p.bind(*ref, *key, *vary(leaves), site=site)
     return jax.tree.unflatten(structure, outs)
 
 
@@ -110,6 +110,13 @@ def _eager(*operands: Any, site: Site) -> list[Any]:
     _, words, parameters = site.split(operands)
     if site.key == "reuses":
         return site.jitted_draw(from_words(words[0], "threefry2x32"), parameters)
+    if is_seeding():
+        raise UnseededDrawError(
+            f"a draw of `{site.sampler}`, at {site.where}, is in the rule of a "
+            "function with a derivative of its own, and the function itself does not "
+            "draw. So there is no position from which the draw could get a key. Draw "
+            "outside of the function, and pass the draw as an argument."
+        )
     key = next_key()
     outs = site.jitted_draw(key, parameters)
     return [*outs, to_words(key, site.lanes)] if site.key == "saves" else outs

@@ -103,6 +103,9 @@ class Counter:
                 return Count(primal.draws, 1)
             rule = self.of_program(forward_rule(params), in_rule=True)
             return Count(max(primal.draws, rule.draws), 1)
+        if name == "shard_map":
+            # Its rules can be traced only inside. It is a scope, whatever they draw.
+            return Count(int(any(map(_draws, jaxprs_in_params(params)))))
         inside = [self.of_program(jaxpr, in_rule) for jaxpr in jaxprs_in_params(params)]
         draws = any(any(each) for each in inside)
         if name == "custom_jvp_call" and draws:
@@ -110,6 +113,17 @@ class Counter:
                 inside.append(self.of_program(jvp_rule(params)[0], in_rule=True))
             return Count(*map(max, zip(*inside, strict=True)))
         return Count(int(draws))
+
+
+@_remembered
+def _draws(jaxpr: Any) -> bool:
+    """Whether a program draws, or has a bwd rule that may."""
+    return any(
+        eqn.primitive in DRAWING
+        or eqn.primitive.name == "custom_vjp_call"
+        or any(map(_draws, jaxprs_in_params(eqn.params)))
+        for eqn in jaxpr.eqns
+    )
 
 
 def _positions(eqn: Any) -> int:

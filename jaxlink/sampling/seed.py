@@ -31,6 +31,7 @@ from jaxlink.sampling.programs import (
     jaxprs_in_params,
 )
 from jaxlink.sampling.site import Site
+from jaxlink.sampling.source import seeding
 from jaxlink.values.streams import as_key
 
 __all__ = ["seed", "trace"]
@@ -186,7 +187,8 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
         key = as_key(key).key
         impl = str(jax.random.key_impl(key))
         jaxpr, with_ref, flat, tree = trace(fn, args, kwargs)
-        outs, _ = Seeding(impl, with_ref).in_scope(jaxpr, key, flat)
+        with seeding():
+            outs, _ = Seeding(impl, with_ref).in_scope(jaxpr, key, flat)
         return jax.tree.unflatten(tree, outs)
 
     return seeded

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlink.sampling.keys import fold_in_each
+from jaxlink.sampling.keys import fold_in_each, own_in_each
 from jaxlink.sampling.sampler import Recipe
 
 __all__ = ["Site"]
+
+LaneKeys = Literal["common", "own", "shared"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,10 @@ class Site:
         where: the user's line.
         uid: the call's number. Copies that JAX makes of the draw have the same.
         lanes: how many lanes ``vmap`` gave it, outermost first.
-        shared: for each of these, whether its lanes share a key. They do if the draw
-            is made again, and was made once.
+        keys: for each of these, how its lanes get their keys. "common": from one key,
+            by their index. "own": each from a key of its own, by its index; the key has
+            the axis. "shared": all have the one key, because the draw is made again,
+            and was made once.
         mapped: for each parameter, which of the lanes' axes it has, in front.
         anchored: whether the first operand is not a parameter, but the Ref of
             `jaxlink.sampling.in_loops`, or stands in for it.
@@ -40,7 +44,7 @@ class Site:
     uid: int
     mapped: tuple[tuple[bool, ...], ...]
     lanes: tuple[int, ...] = ()
-    shared: tuple[bool, ...] = ()
+    keys: tuple[LaneKeys, ...] = ()
     anchored: bool = False
     key: Literal["fresh", "saves", "reuses", "stream"] = "fresh"
 
@@ -61,7 +65,7 @@ class Site:
         return list(operands[:i]), list(operands[i:j]), list(operands[j:])
 
     def with_lane(
-        self, size: int, mapped: Sequence[bool], shared: bool = False
+        self, size: int, mapped: Sequence[bool], keys: LaneKeys = "common"
     ) -> "Site":
         """With a new outermost axis of lanes; ``mapped``: which parameters have it."""
         pairs = zip(mapped, self.mapped, strict=True)
@@ -69,7 +73,7 @@ class Site:
         return replace(
             self,
             lanes=(size, *self.lanes),
-            shared=(shared, *self.shared),
+            keys=(keys, *self.keys),
             mapped=masks,
         )
 
@@ -95,16 +99,23 @@ class Site:
         def of_lanes(key: Any, level: int) -> Any:
             if level == len(self.lanes):
                 return key
-            n = self.lanes[level]
-            shares = self.shared[level]
-            each = jnp.broadcast_to(key, (n,)) if shares else fold_in_each(key, n)
+            n, how = self.lanes[level], self.keys[level]
+            if how == "own":
+                each = own_in_each(key)
+            elif how == "common":
+                each = fold_in_each(key, n)
+            else:
+                each = jnp.broadcast_to(key, (n, *key.shape))
             return jax.vmap(lambda key: of_lanes(key, level + 1))(each)
 
         return list(self.over_lanes(self.recipe)(of_lanes(key, 0), *parameters))
 
     def jitted_draw(self, key: jax.Array, parameters: Sequence[Any]) -> list[Any]:
         """`draw`, compiled once for all sites that draw the same."""
-        alike = replace(self, where="", uid=0, name=None, key="fresh")
+        # Made eagerly, all lanes of a draw have one key.
+        common: tuple[LaneKeys, ...] = tuple("common" for _ in self.lanes)
+        keys = self.keys if self.key == "reuses" else common
+        alike = replace(self, where="", uid=0, name=None, key="fresh", keys=keys)
         known = self.recipe.sampler.traced
         if alike not in known:
             known[alike] = jax.jit(lambda key, *p: alike.draw(key, p))

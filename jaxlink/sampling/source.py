@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from jaxlink.values.streams import as_key
 
-__all__ = ["next_key", "set_seed"]
+__all__ = ["is_seeding", "next_key", "seeding", "set_seed"]
 
 
 class Source:
@@ -29,6 +31,24 @@ class Source:
 _here: ContextVar[Source | None] = ContextVar("jaxlink_source", default=None)
 _lock = threading.Lock()
 _of_process: Source | None = None
+
+
+_is_seeding: ContextVar[bool] = ContextVar("jaxlink_is_seeding", default=False)
+
+
+@contextmanager
+def seeding() -> Iterator[None]:
+    """The context in which `seed` evaluates a program."""
+    token = _is_seeding.set(True)
+    try:
+        yield
+    finally:
+        _is_seeding.reset(token)
+
+
+def is_seeding() -> bool:
+    """Whether `seed` evaluates a program, so that no draw may have a key from here."""
+    return _is_seeding.get()
 
 
 def _fresh() -> Source:

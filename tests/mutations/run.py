@@ -75,9 +75,22 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "lanes-share-key": Mutation(
         "jaxlink/sampling/site.py",
-        "jnp.broadcast_to(key, (n,)) if shares else fold_in_each(key, n)",
-        "jnp.broadcast_to(key, (n,))",
+        'elif how == "common":',
+        "elif False:",
         ("tests/test_pjax_lanes.py::test_no_two_lanes_are_the_same",),
+    ),
+    "lanes-have-the-first-key": Mutation(
+        "jaxlink/sampling/batching.py",
+        "key = [_to_front(x, d) for x, d in zip(key, key_dims, strict=True)]",
+        "key = [x if d is None else jnp.broadcast_to(x[:1], x.shape)"
+        " for x, d in zip(key, key_dims, strict=True)]",
+        ("tests/test_pjax_functions.py::test_lanes_that_stop_at_different_steps",),
+    ),
+    "draw-of-a-rule-from-the-process": Mutation(
+        "jaxlink/sampling/source.py",
+        "return _is_seeding.get()",
+        "return False",
+        ("tests/test_pjax_errors.py::test_a_rule_must_not_draw_alone",),
     ),
     "checkpoint-saves-no-key": Mutation(
         "jaxlink/sampling/checkpoint.py",
