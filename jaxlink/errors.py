@@ -76,7 +76,7 @@ class UnseededDrawError(JaxlinkError, TypeError):
 
 
 class MisplacedDrawError(UnseededDrawError):
-    """JAX would move a draw out of its loop, or make it again, for a gradient."""
+    """For a gradient, JAX moves a draw out of its loop, or may, or makes it again."""
 
 
 class UnsupportedConstructError(JaxlinkError, NotImplementedError):

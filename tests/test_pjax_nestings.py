@@ -23,6 +23,13 @@ KEY = jax.random.key(5)
 X = jnp.array(0.8)
 PAIR = jnp.array([0.3, 0.9])
 
+PROFILE = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
+
 # name -> what makes the base, anew for each example: JAX remembers functions
 BASES = {
     "product": lambda: lambda x: x**3 * standard(),
@@ -139,15 +146,10 @@ def check_unseeded(fn):
 # --- nestings that were, or are, hard -------------------------------------------------
 
 
-@pytest.mark.xfail(reason="without a Ref, JAX moves a loop in a rule as a whole")
-def test_a_rule_with_a_loop_after_a_mapped_cond():
-    names = ["cond in vmap", "map", "custom_vjp", "scan, constant"]
-    check("product", names)
-
-
 MOVED = [
     ["rejection sampler", "custom_jvp", "scan"],
     ["jit", "custom_jvp", "custom_jvp", "fori_loop"],
+    ["cond in vmap", "map", "custom_vjp", "scan, constant"],
 ]
 
 
@@ -197,36 +199,123 @@ def test_rules_in_a_shard_map(rule):
     assert_same(outside, slope, rtol=1e-12)
 
 
-@pytest.mark.xfail(
-    jax.__version_info__ >= (0, 12),
-    reason="JAX remembers what it moves in a jitted function",
-)
-@pytest.mark.parametrize("loop_first", [True, False])
-def test_a_loop_and_straight_code_share_a_jitted_function(loop_first):
-    """JAX decides once for the jitted function whether its draw is known."""
-    inner = jax.jit(lambda x: x * standard())
+# --- functions that draw, used twice --------------------------------------------------
 
-    def loop(x):
-        def step(c, _):
-            return jnp.sin(c) * x * inner(PAIR[0]), None
+# JAX remembers what it moved in a jitted function or a checkpoint. `seed` cannot ask
+# it, so where there is no Ref, what may have been moved is an error.
 
-        return lax.scan(step, x, length=3)[0]
 
-    straight = jax.custom_jvp(lambda x: x * inner(PAIR[0]))
+def repeated(x):
+    return lax.map(lambda a: a * standard(), PAIR * x).sum()
+
+
+# name -> what makes a function that draws, anew for each example
+SHARED = {
+    "jit": lambda: jax.jit(lambda x: x * standard()),
+    "checkpoint": lambda: jax.checkpoint(lambda x: jnp.sin(x * standard())),
+    "jit of a checkpoint": lambda: jax.jit(jax.checkpoint(lambda x: x * standard())),
+    "jit of a loop": lambda: jax.jit(repeated),
+    "jit of custom_jvp": lambda: jax.jit(custom_jvp(lambda x: x * standard())),
+    "custom_vjp of a jit": lambda: custom_vjp(jax.jit(lambda x: x * standard())),
+    "custom_vjp of a loop": lambda: custom_vjp(repeated),
+}
+
+
+def in_a_rule(f):
+    straight = jax.custom_jvp(lambda x: x * f(PAIR[0]))
 
     @straight.defjvp
     def _(primals, tangents):
-        y = inner(PAIR[0])
+        y = f(PAIR[0])
         return primals[0] * y, tangents[0] * y
 
-    def slope(f):
-        return seed(jax.grad(in_shards(f)))(KEY, X)
+    return straight
 
-    if not loop_first:
-        slope(straight)
-    wanted = jax.grad(seed(in_shards(loop)), 1)(KEY, X)
-    assert_same(slope(loop), wanted, rtol=1e-9)
-    slope(straight)
+
+def in_a_loop(f):
+    return iterated(lambda c, x: jnp.sin(c) * x * f(PAIR[0]))
+
+
+def product(f, g):
+    return lambda x: f(x) * g(x)
+
+
+# name -> what calls it
+USES = {
+    "straight": lambda f: lambda x: x**2 * f(PAIR[0]),
+    "rule": in_a_rule,
+    "loop": in_a_loop,
+    "loop, carry": lambda f: iterated(lambda c, x: jnp.sin(c) * x * f(c)),
+    "checkpoint": lambda f: jax.checkpoint(lambda x: x**2 * jnp.sin(f(PAIR[0]) * x)),
+    "checkpoint of a loop": lambda f: jax.checkpoint(in_a_loop(f)),
+    "rule with a loop": lambda f: in_a_rule(lambda x: lax.map(f, x * PAIR).sum()),
+    "loop of a rule": lambda f: in_a_loop(in_a_rule(f)),
+    "rule and loop": lambda f: product(in_a_rule(f), in_a_loop(f)),
+}
+
+
+def beside_a_mapped_cond(f):
+    def program(x):
+        taken = jax.vmap(lambda a: lax.cond(a > 0.5, lambda: a * standard(), lambda: a))
+        return f(x) * taken(PAIR).sum()
+
+    return program
+
+
+# name -> what refuses the Ref
+REFUSING = {"shard_map": in_shards, "mapped cond": beside_a_mapped_cond}
+
+
+def check_shared(shared, uses, refusing):
+    f = SHARED[shared]()
+    for use in uses:
+        fn = REFUSING[refusing](USES[use](f))
+        wanted = traced(jax.grad(seed(fn), 1), KEY, X)
+        got = traced(seed(jax.grad(fn)), KEY, X)
+        if got:
+            assert_same(*(unoptimized(f)(KEY, X) for f in (got, wanted)), rtol=1e-9)
+
+
+RIGHT_OR_REFUSED = [
+    ("jit", ["rule", "loop"], "shard_map"),
+    ("jit", ["loop", "rule"], "shard_map"),
+    ("jit", ["loop of a rule"], "mapped cond"),
+    ("checkpoint", ["straight", "loop of a rule"], "shard_map"),
+]
+
+
+@pytest.mark.parametrize(("shared", "uses", "refusing"), RIGHT_OR_REFUSED)
+def test_a_function_that_draws_used_twice(shared, uses, refusing):
+    check_shared(shared, uses, refusing)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, **PROFILE)
+@given(
+    st.sampled_from(list(SHARED)),
+    st.lists(st.sampled_from(list(USES)), min_size=1, max_size=3),
+    st.sampled_from(list(REFUSING)),
+)
+def test_functions_that_draw_used_many_times(shared, uses, refusing):
+    check_shared(shared, uses, refusing)
+
+
+def test_what_only_looks_moved_is_right_without_a_gradient():
+    """Parameters of a loop, drawn in a jitted function."""
+    draws = jax.jit(lambda: standard())
+
+    def program(x):
+        y = draws()
+        return lax.scan(lambda c, _: (jnp.sin(c) * y * standard(), None), x, length=3)[
+            0
+        ]
+
+    for refusing in REFUSING.values():
+        fn = refusing(program)
+        with pytest.raises(jaxlink.MisplacedDrawError):
+            seed(jax.grad(fn))(KEY, X)
+        assert jnp.isfinite(seed(fn)(KEY, X))
+        assert jnp.isfinite(jax.grad(seed(fn), 1)(KEY, X))
 
 
 # --- random nestings -----------------------------------------------------------------
@@ -236,14 +325,6 @@ def nestings():
     names = st.lists(st.sampled_from(list(WRAPPERS)), min_size=1, max_size=4)
     allowed = names.filter(lambda n: n.count("grad") <= 1)
     return st.tuples(st.sampled_from(list(BASES)), allowed)
-
-
-PROFILE = {
-    "deadline": None,
-    "derandomize": True,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
 
 
 @given(nestings())

@@ -16,6 +16,7 @@ from jax.interpreters import ad
 from jaxlink.sampling.in_loops import anchoring
 from jaxlink.sampling.interpret import REF, Interpreter, without_refs
 from jaxlink.sampling.keys import Streams, within
+from jaxlink.sampling.moves import refuse_moves
 from jaxlink.sampling.programs import forward_rule, is_ref, jvp_rule
 
 __all__ = ["custom_jvp", "custom_vjp"]
@@ -49,6 +50,7 @@ def custom_jvp(
         again = rules()
         with anchoring(again.with_ref):
             jaxpr, out_zeros = jvp_rule(params, zeros)
+        refuse_moves(jaxpr)
         nonzero = [t for t, zero in zip(ts, zeros, strict=True) if not zero]
         outs, _ = again.run(jaxpr, streams, [*full[n_consts:], *nonzero])
         outs, rest = outs[:n_outs], iter(outs[n_outs:])
@@ -92,6 +94,7 @@ def custom_vjp(
         again = rules()
         with anchoring(again.with_ref):
             jaxpr = forward_rule(params, perturbed)
+        refuse_moves(jaxpr)
         inner = within(streams, again.counted(jaxpr))
         outs, _ = again.run(jaxpr, inner, full[n_consts:])
         # A residual that is an operand is not returned, but forwarded.
@@ -118,6 +121,7 @@ def custom_vjp(
         again = rules()
         with anchoring(again.with_ref):
             jaxpr = jax.make_jaxpr(backward)(*residuals, *cotangents)
+        refuse_moves(jaxpr)
         outs, _ = again.in_scope(jaxpr, key, [*residuals, *cotangents])
         grads = iter(outs)
         full = enumerate(whole(values))

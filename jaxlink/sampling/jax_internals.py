@@ -1,4 +1,5 @@
-"""All that jaxlink knows about JAX's own code: names of functions and of two traces.
+"""All that jaxlink knows about JAX's own code: names of functions and of two traces,
+and an error text.
 
 JAX has no public way to say that a draw must not be moved or repeated, nor to ask what
 a transformation is about to do. So we look for these functions on the Python stack.
@@ -25,7 +26,7 @@ __all__ = [
     "is_hoisting",
     "is_jacobian",
     "is_repeating_while",
-    "moves_whole_while",
+    "is_unknown_primal",
     "users_line",
 ]
 
@@ -35,10 +36,10 @@ HOISTS = "_scan_known_hoisting"
 HOISTS_IN_CHECKPOINT = "_scan_partial_eval_custom"
 DECIDES = "partial_eval_jaxpr_nounits"
 DECIDING = "JaxprTrace"
-# Moves a while loop as a whole if none of its operands is unknown.
-MOVES_WHILE = "_while_partial_eval"
 # Runs a while loop in a checkpoint again.
 REPEATS_WHILE = "_while_partial_eval_custom"
+# Of the error if what the function itself returns was left to its derivative.
+UNKNOWN_PRIMAL = "failed to produce known values"
 # Maps a jvp over the columns of a Jacobian: jax.jacfwd, and so jax.hessian.
 JACOBIAN = "jacfun"
 
@@ -91,17 +92,14 @@ def is_hoisting() -> bool:
     return False
 
 
-def moves_whole_while() -> bool:
-    """Whether JAX moves a while loop whatever it finds inside: it has no operands."""
-    return any(
-        frame.f_code.co_name == MOVES_WHILE and not any(frame.f_locals["unknowns"])
-        for frame in _frames()
-    )
-
-
 def is_repeating_while() -> bool:
     """Whether JAX is about to run a while loop again, in the backward pass."""
     return any(frame.f_code.co_name == REPEATS_WHILE for frame in _frames())
+
+
+def is_unknown_primal(error: Exception) -> bool:
+    """Whether JAX found that a draw must stay in a loop where there is no loop."""
+    return UNKNOWN_PRIMAL in str(error)
 
 
 def is_jacobian(axis_data: Any) -> bool:

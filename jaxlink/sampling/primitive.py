@@ -68,9 +68,6 @@ class DrawingPrimitive(Primitive):
 
     def _partial_eval(self, trace: Any, *tracers: Any, site: Any) -> Any:
         if jax_internals.is_hoisting():
-            # JAX moves a while loop without operands whatever it finds inside.
-            if jax_internals.moves_whole_while():
-                raise moved(site)
             # Unknown, a draw stays in its loop.
             tracers = tuple(trace.instantiate_const(t) for t in tracers)
         return trace.default_process_primitive(self, tracers, {"site": site})

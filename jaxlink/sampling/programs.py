@@ -17,6 +17,7 @@ __all__ = [
     "INNER",
     "POSITIONS",
     "Counter",
+    "differentiates",
     "draws_with_own_key",
     "forward_rule",
     "is_ref",
@@ -24,6 +25,7 @@ __all__ = [
     "jvp_rule",
     "lines",
     "must_interpret",
+    "unanchored_draws",
 ]
 
 # Primitives whose draws are numbered in the scope around them, and their program.
@@ -166,6 +168,28 @@ def draws_with_own_key(jaxpr: Any) -> dict[int, Any]:
         for inner in jaxprs_in_params(eqn.params):
             found |= draws_with_own_key(inner)
     return found
+
+
+@_remembered
+def unanchored_draws(jaxpr: Any) -> dict[int, Any]:
+    """The sites of a program that have no Ref, by the number of their call."""
+    found: dict[int, Any] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive in (sample_p, roots_p) and not any(map(is_ref, eqn.invars)):
+            found[eqn.params["site"].uid] = eqn.params["site"]
+        for inner in jaxprs_in_params(eqn.params):
+            found |= unanchored_draws(inner)
+    return found
+
+
+@_remembered
+def differentiates(jaxpr: Any) -> bool:
+    """Whether a gradient was taken in a program, by the names of its equations."""
+    return any(
+        "jvp(" in str(eqn.source_info.name_stack)
+        or any(map(differentiates, jaxprs_in_params(eqn.params)))
+        for eqn in jaxpr.eqns
+    )
 
 
 def lines(jaxpr: Any) -> set[str]:

@@ -15,6 +15,7 @@ from jaxlink.sampling.custom_rules import custom_jvp, custom_vjp
 from jaxlink.sampling.given import split_given
 from jaxlink.sampling.in_loops import anchoring
 from jaxlink.sampling.interpret import Interpreter
+from jaxlink.sampling.jax_internals import is_unknown_primal
 from jaxlink.sampling.keys import (
     Count,
     Streams,
@@ -24,6 +25,7 @@ from jaxlink.sampling.keys import (
     streams,
     to_words,
 )
+from jaxlink.sampling.moves import refuse_moves
 from jaxlink.sampling.programs import (
     INNER,
     POSITIONS,
@@ -160,9 +162,9 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     Raises:
         KeyArgumentError: the key is missing or is not a PRNG key.
-        MisplacedDrawError: ``fn`` differentiates a loop that would draw once for all
-            steps, or a `jax.checkpoint` that would draw other numbers in the backward
-            pass. Differentiate the seeded function instead.
+        MisplacedDrawError: ``fn`` differentiates a loop that draws, or may draw, once
+            for all steps, or a `jax.checkpoint` that would draw other numbers in the
+            backward pass. Differentiate the seeded function instead.
         UnsupportedConstructError: a draw is inside a primitive that cannot be rebuilt.
 
     Example:
@@ -223,10 +225,19 @@ def trace(
             with anchoring(with_ref):
                 jaxpr = jax.make_jaxpr(flat_fn)(*flat)
                 POSITIONS.of_program(jaxpr)  # traces the rules of custom derivatives
+            refuse_moves(jaxpr)
             return jaxpr, with_ref, flat, structures[-1]
         except UnseededDrawError:
             raise
         except Exception as error:
+            if is_unknown_primal(error):
+                raise MisplacedDrawError(
+                    f"JAX cannot differentiate this program: {error} It may be that a "
+                    "jitted function that draws is called in a loop and elsewhere, and "
+                    "JAX remembers from the loop that its draws must stay. Then "
+                    "differentiate the seeded function instead: "
+                    "jax.grad(jaxlink.seed(fn), argnums=1)(key, ...)."
+                ) from error
             # JAX has no class of its own for a Ref where it takes none.
             if not with_ref or "Ref" not in str(error):
                 raise

@@ -123,6 +123,12 @@ MUTATIONS: dict[str, Mutation] = {
         "sample_p, mlir.lower_fun(lambda *x, site: _eager(*x, site=site), True))",
         ("tests/test_pjax_errors.py::test_a_draw_without_a_key_is_not_compiled",),
     ),
+    "moves-not-refused": Mutation(
+        "jaxlink/sampling/seed.py",
+        "refuse_moves(jaxpr)",
+        "pass",
+        ("tests/test_pjax_nestings.py::test_what_a_rule_would_move_is_an_error",),
+    ),
     "branch-not-taken-counts": Mutation(
         "jaxlink/sampling/interpret.py",
         "return outs, [*zeros[:b], own, *zeros[b + 1 :]]",
