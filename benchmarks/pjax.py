@@ -83,7 +83,8 @@ def regress_by_hand(key: Any, x: Any) -> Any:
 
 def workloads() -> dict[str, Workload]:
     key = jax.random.key(0)
-    model = slopes().build()
+    example = slopes()
+    model = example.build()
     keyed, keyless = jp.prior(model), jp.prior(model, key=False)
     plain: dict[str, tuple[Any, Any, Any]] = {
         "state space": (
@@ -105,6 +106,11 @@ def workloads() -> dict[str, Workload]:
             lambda: jaxlink.seed(regress),
             lambda: regress_by_hand,
             (key, jnp.linspace(0, 1, ROWS)),
+        ),
+        "a PyMC model in a program": (
+            lambda: jaxlink.seed(lambda: keyless()),
+            lambda: example.draw,
+            (key,),
         ),
         "a PyMC model in a program (over the function with a key)": (
             lambda: jaxlink.seed(lambda: keyless()),
