@@ -13,11 +13,13 @@ from typing import Any as _Any
 from jaxlink.call.cache import clear_cache
 from jaxlink.call.jax_function import JAXFunction
 from jaxlink.call.map_draws import map_draws
+from jaxlink.chains.run import run_chains
 from jaxlink.compile import function
 from jaxlink.dispatch.random.registry import sampler
 from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import (
     ArgumentError,
+    ChainError,
     CompileError,
     DynamicShapeError,
     JaxlinkError,
@@ -34,6 +36,7 @@ from jaxlink.errors import (
     UnsupportedOpError,
 )
 from jaxlink.mode.linker import MODE
+from jaxlink.values.keys import as_key, key_from_str, key_to_str
 
 if _TYPE_CHECKING:
     from jaxlink.sampling.seed import seed
@@ -43,6 +46,7 @@ __version__ = _version("jaxlink")
 __all__ = [
     "MODE",
     "ArgumentError",
+    "ChainError",
     "CompileError",
     "DynamicShapeError",
     "JAXFunction",
@@ -59,10 +63,14 @@ __all__ = [
     "UnseededDrawError",
     "UnsupportedConstructError",
     "UnsupportedOpError",
+    "as_key",
     "clear_cache",
     "function",
+    "key_from_str",
+    "key_to_str",
     "map_draws",
     "rule",
+    "run_chains",
     "sampler",
     "seed",
 ]

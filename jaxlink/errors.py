@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "ArgumentError",
+    "ChainError",
     "CompileError",
     "DynamicShapeError",
     "JaxlinkError",
@@ -69,6 +70,23 @@ class BranchShapeError(ArgumentError):
 
 class KeyArgumentError(ArgumentError):
     """The PRNG key is missing, or another value is in its place."""
+
+
+class ChainError(JaxlinkError, RuntimeError):
+    """Some chains failed, and the others finished.
+
+    Attributes:
+        chains: the numbers of the chains that failed.
+        kept: the chains that finished. ``run_chains(..., kept=error.kept)`` computes
+            only those that failed.
+    """
+
+    def __init__(self, message: str, chains: list[int], kept: object):
+        super().__init__(message)
+        self.chains, self.kept = chains, kept
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.chains, self.kept)
 
 
 class UnseededDrawError(JaxlinkError, TypeError):

@@ -24,6 +24,7 @@ from pytensor.scalar import math as psm
 from pytensor.tensor.math import mul_without_zeros
 
 import jaxlink
+from jaxlink.values.streams import is_typed_key
 
 # PyTensor's own values, Op by Op.
 REFERENCE = Mode(linker="py", optimizer=None)
@@ -80,8 +81,9 @@ def assert_same(got: Any, wanted: Any, rtol: float = 0, atol: float = 0) -> None
     """That arrays have the same dtype, shape and values; to the bit by default.
 
     Arguments:
-        got, wanted: arrays, sparse matrices, None, or mappings and sequences of these.
-            A list may stand for a tuple, and an array of NumPy's for one of JAX's.
+        got, wanted: arrays, keys, sparse matrices, None, or mappings and sequences of
+            these. A list may stand for a tuple, and an array of NumPy's for one of
+            JAX's.
         rtol, atol: how far values may differ.
     """
     if isinstance(wanted, Mapping):
@@ -97,6 +99,10 @@ def assert_same(got: Any, wanted: Any, rtol: float = 0, atol: float = 0) -> None
         assert got.dtype == wanted.dtype
         assert got.shape == wanted.shape
         assert (got != wanted).nnz == 0
+    elif is_typed_key(wanted):
+        assert got.dtype == wanted.dtype
+        data = jax.random.key_data(got), jax.random.key_data(wanted)
+        np.testing.assert_array_equal(*data, strict=True)
     elif rtol or atol:
         np.testing.assert_allclose(got, wanted, rtol, atol, strict=True)
     else:

@@ -75,7 +75,15 @@ def test_public_names_are_documented():
 
 
 PAGES = [
-    *("checks.md", "custom-ops.md", "mode.md", "pjax.md", "programs.md", "pymc.md"),
+    *(
+        "chains.md",
+        "checks.md",
+        "custom-ops.md",
+        "mode.md",
+        "pjax.md",
+        "programs.md",
+        "pymc.md",
+    ),
     "pymc-differences.md",
 ]
 
