@@ -12,7 +12,6 @@ from jax.sharding import Sharding
 from pymc.backends.base import MultiTrace
 from pymc.exceptions import SamplingError
 from pymc.stats.convergence import log_warnings, run_convergence_checks
-from pymc.util import get_default_varnames
 from rich.theme import Theme
 from xarray import DataTree
 
@@ -53,7 +52,7 @@ from jaxlink.pymc.shared.arguments import (
     device_mesh,
 )
 from jaxlink.pymc.shared.context import resolve_model
-from jaxlink.pymc.shared.datatree import posterior_tree
+from jaxlink.pymc.shared.datatree import posterior_names, posterior_tree
 from jaxlink.pymc.shared.pymc_arguments import idata_options, refuse, silence_loggers
 from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
@@ -250,7 +249,9 @@ def sample(
     run_key = resolve_key(key, random_seed)
     _check_variables(model)
     check_observed(model)
-    names = _names(model, var_names, bool(keep_untransformed or transformed))
+    names = posterior_names(
+        model, var_names, transformed=bool(keep_untransformed or transformed)
+    )
     # PyMC's own trace has the values of transformed variables too, and its callbacks
     # get all values.
     records = callback is not None or not return_inferencedata
@@ -377,16 +378,3 @@ def _log_density(model: pm.Model, shapes: Shapes, host_callback: bool) -> ModelF
         )
     check_gradient(density, shapes)
     return density
-
-
-def _names(
-    model: pm.Model, var_names: Sequence[str] | None, transformed: bool
-) -> list[str]:
-    """The names of the posterior's variables, in the model's order."""
-    names = [var.name for var in model.unobserved_value_vars]
-    if var_names is None:
-        return list(get_default_varnames(names, transformed))
-    if isinstance(var_names, str):
-        raise TypeError(f'var_names must be a list of names, such as ["{var_names}"].')
-    check_names(var_names, names, "free random variable or deterministic")
-    return [name for name in names if name in var_names]

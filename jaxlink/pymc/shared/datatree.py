@@ -12,13 +12,15 @@ from pymc.backends.arviz import (
     find_constants,
     find_observations,
 )
+from pymc.util import get_default_varnames
 from xarray import DataTree
 
-from jaxlink.pymc.shared.arguments import HERE, Arrays
+from jaxlink.pymc.shared.arguments import HERE, Arrays, check_names
 
 __all__ = [
     "add_groups",
     "add_version",
+    "posterior_names",
     "posterior_tree",
     "predictive_tree",
     "prior_tree",
@@ -78,9 +80,10 @@ def posterior_tree(
 
     Arguments:
         model: for coords, dims and data.
-        drawn: values and statistics, by the prefix of the names of their groups.
+        drawn: values and statistics (or none), by the prefix of the names of their
+            groups.
         names: the names of the values, in order.
-        library: the module that drew them.
+        library: the module that drew them, if it is known.
         attrs: the attributes of these groups.
         coords, dims: to add to the model's.
     """
@@ -96,6 +99,8 @@ def posterior_tree(
             dims=all_dims,
         )
     for prefix, (_, stats) in drawn.items():
+        if not stats:
+            continue
         datasets[f"{prefix}sample_stats"] = dict_to_dataset(
             stats, inference_library=library, attrs=attrs
         )
@@ -115,6 +120,24 @@ def posterior_tree(
     return add_version(
         DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
     )
+
+
+def posterior_names(
+    model: pm.Model, var_names: Sequence[str] | None, *, transformed: bool
+) -> list[str]:
+    """The names of a posterior's variables, in the model's order.
+
+    Arguments:
+        var_names: those that the user asked for; default: all.
+        transformed: whether all includes the values of transformed variables.
+    """
+    names = [var.name for var in model.unobserved_value_vars]
+    if var_names is None:
+        return list(get_default_varnames(names, transformed))
+    if isinstance(var_names, str):
+        raise TypeError(f'var_names must be a list of names, such as ["{var_names}"].')
+    check_names(var_names, names, "free random variable or deterministic")
+    return [name for name in names if name in var_names]
 
 
 def add_version(tree: DataTree) -> DataTree:
