@@ -128,8 +128,8 @@ def slopes(groups: int = 20, rows: int = 400) -> Example:
             + norm.logpdf(y_device, mean(mu, tau, a, b), sigma).sum()
         )
 
-    def draw(key: Any) -> dict[str, Any]:
-        keys = random.split(key, 6)
+    def draw(key: Any, keys_of: Any = random.split) -> dict[str, Any]:
+        keys = keys_of(key, 6)
         mu = 2.0 * random.normal(keys[0], (2,))
         tau = jnp.abs(random.normal(keys[1], (2,)))
         a, b = random.normal(keys[2], (groups,)), random.normal(keys[3], (groups,))

@@ -109,7 +109,7 @@ def workloads() -> dict[str, Workload]:
         ),
         "a PyMC model in a program": (
             lambda: jaxlink.seed(lambda: keyless()),
-            lambda: example.draw,
+            lambda: lambda key: example.draw(key, keys_at),
             (key,),
         ),
         "a PyMC model in a program (over the function with a key)": (
@@ -125,9 +125,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compiles", type=int, default=7, help="rounds")
     parser.add_argument("--runs", type=int, default=200, help="rounds")
+    parser.add_argument("--only", default="", help="programs whose names have this")
     options = parser.parse_args()
     print("| program | compile | run |\n|---|---|---|")
-    for name, work in workloads().items():
+    chosen = {n: work for n, work in workloads().items() if options.only in n}
+    for name, work in chosen.items():
         ratios = compare(work, options.compiles, options.runs)
         print(f"| {name} | {ratios.compile:.2f} | {ratios.run:.2f} |", flush=True)
 

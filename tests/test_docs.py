@@ -75,15 +75,14 @@ def test_public_names_are_documented():
 
 
 PAGES = [
-    *(
-        "chains.md",
-        "checks.md",
-        "custom-ops.md",
-        "mode.md",
-        "pjax.md",
-        "programs.md",
-        "pymc.md",
-    ),
+    "chains.md",
+    "checks.md",
+    "custom-ops.md",
+    "ecosystem.md",
+    "mode.md",
+    "pjax.md",
+    "programs.md",
+    "pymc.md",
     "pymc-differences.md",
 ]
 

@@ -27,6 +27,7 @@ from jaxlink.pymc.predict.forward import (
     sample_posterior_predictive,
     sample_prior_predictive,
 )
+from jaxlink.pymc.predict.to_datatree import to_datatree
 from jaxlink.pymc.shared.context import one_call
 from jaxlink.pymc.vi.approximation import Approximation
 from jaxlink.pymc.vi.fit import fit
@@ -41,6 +42,7 @@ compute_deterministics = one_call(compute_deterministics)
 compute_log_likelihood = one_call(compute_log_likelihood)
 compute_log_prior = one_call(compute_log_prior)
 ravel = one_call(ravel)
+to_datatree = one_call(to_datatree)
 
 __all__ = [
     "Approximation",
@@ -63,5 +65,6 @@ __all__ = [
     "sample",
     "sample_posterior_predictive",
     "sample_prior_predictive",
+    "to_datatree",
     "unconstrain",
 ]
