@@ -133,6 +133,25 @@ def test_arguments_with_an_axis_of_chains(executors):
         run_chains(lambda key, x: x, KEY, 4, starts, in_axes=(0, 0))
 
 
+def test_none_is_an_argument(executors):
+    def fn(key, scale, x):
+        return x * (1.0 if scale is None else scale)
+
+    for method in METHODS:
+        how = {"method": executors.get(method, method), "in_axes": (None, 0)}
+        assert_same(run_chains(fn, KEY, N, None, np.arange(3.0), **how), np.arange(3.0))
+
+
+def test_workers_have_the_caller_s_precision(executors):
+    with jax.enable_x64(False):
+        for method in METHODS:
+            how = {"method": executors.get(method, method)}
+            got = run_chains(walk, KEY, N, 0.5, **how)["walk"]
+            assert got.dtype == np.float32
+            first = walk(jax.random.fold_in(KEY, 0), 0.5)["walk"]
+            assert_same(got[0], first, rtol=1e-5)
+
+
 # --- what is returned ----------------------------------------------------------------
 
 Pair = namedtuple("Pair", "first second")

@@ -15,6 +15,8 @@ from jaxlink.errors import ArgumentError
 
 __all__ = ["Chain", "name_of", "on_devices"]
 
+_NONE = object()
+
 # Of plain functions, the programs around them.
 _AROUND: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
@@ -167,16 +169,16 @@ def on_devices(devices: Sequence[Any] | None, num_chains: int) -> tuple[Mesh, in
 
 def _axis_of_each_leaf(axes: Any, args: tuple[Any, ...]) -> list[int | None]:
     """`jax.vmap`'s ``in_axes``, of all arguments but the key."""
-
-    def is_none(x: Any) -> bool:
-        return x is None
-
     axes = tuple(axes) if isinstance(axes, list | tuple) else (axes,) * len(args)
+    # JAX takes None for an empty tree, also in the arguments.
+    marked = jax.tree.map(
+        lambda x: _NONE if x is None else x, axes, is_leaf=lambda x: x is None
+    )
     try:
-        whole = jax.tree.broadcast(axes, args, is_leaf=is_none)
+        leaves = jax.tree.leaves(jax.tree.broadcast(marked, args))
     except ValueError as error:
         raise ArgumentError(
             f"in_axes has an entry for each of the {len(args)} arguments after the "
             f"key, as jax.vmap's has, but is {axes!r}: {error}"
         ) from error
-    return jax.tree.leaves(whole, is_leaf=is_none)
+    return [None if x is _NONE else x for x in leaves]

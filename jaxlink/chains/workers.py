@@ -47,15 +47,16 @@ def in_executor(executor: Any, call: Call, keys: dict[int, Any]) -> Iterator[Out
 
 
 def _submit(executor: Any, call: Call) -> Callable[[int, Any], Any]:
+    # Another thread or process may have other settings.
+    x64 = bool(jax.config.jax_enable_x64)
     if isinstance(executor, ThreadPoolExecutor):
         chain, arrays = Chain.of(*call)
 
         def submit(i: int, key: Any) -> Any:
-            return executor.submit(_compute, chain, arrays, i, key)
+            return executor.submit(_compute, chain, arrays, i, key, x64)
     else:
         fn, args, axes, static = call
         payload = _dumps(fn, (fn, jax.tree.map(_travelling, args), axes, static))
-        x64 = bool(jax.config.jax_enable_x64)
 
         def submit(i: int, key: Any) -> Any:
             return executor.submit(_in_worker, payload, i, to_host(key), x64)
@@ -63,27 +64,31 @@ def _submit(executor: Any, call: Call) -> Callable[[int, Any], Any]:
     return submit
 
 
-def _compute(chain: Chain, arrays: Sequence[Any], i: int, key: Any) -> list[Any]:
-    out = chain.alone(arrays)(key, *chain.part(arrays, i))
-    return jax.tree.leaves(jax.block_until_ready(out))
+def _compute(
+    chain: Chain, arrays: Sequence[Any], i: int, key: Any, x64: bool
+) -> list[Any]:
+    with jax.enable_x64(x64):
+        out = chain.alone(arrays)(key, *chain.part(arrays, i))
+        return jax.tree.leaves(jax.block_until_ready(out))
 
 
 def _in_worker(payload: bytes, i: int, key: HostKeys, x64: bool) -> list[Any]:
     """Compute chain ``i`` in another process."""
-    with jax.enable_x64(x64):
-        chain, arrays = _received(payload)
-        return [to_host(x) for x in _compute(chain, arrays, i, from_host(key))]
+    chain, arrays = _received(payload, x64)
+    return [to_host(x) for x in _compute(chain, arrays, i, from_host(key), x64)]
 
 
 @lru_cache(maxsize=8)
-def _received(payload: bytes) -> tuple[Chain, list[Any]]:
+def _received(payload: bytes, x64: bool) -> tuple[Chain, list[Any]]:
     """One for all chains of a worker, so that it compiles once."""
-    fn, args, axes, static = pickle.loads(payload)
 
     def is_keys(x: Any) -> bool:
         return isinstance(x, HostKeys)
 
-    return Chain.of(fn, jax.tree.map(from_host, args, is_leaf=is_keys), axes, static)
+    with jax.enable_x64(x64):
+        fn, args, axes, static = pickle.loads(payload)
+        args = jax.tree.map(from_host, args, is_leaf=is_keys)
+        return Chain.of(fn, args, axes, static)
 
 
 def _travelling(x: Any) -> Any:
