@@ -80,8 +80,7 @@ def posterior_tree(
 
     Arguments:
         model: for coords, dims and data.
-        drawn: values and statistics (or none), by the prefix of the names of their
-            groups.
+        drawn: values and statistics, by the prefix of the names of their groups.
         names: the names of the values, in order.
         library: the module that drew them, if it is known.
         attrs: the attributes of these groups.
@@ -99,8 +98,6 @@ def posterior_tree(
             dims=all_dims,
         )
     for prefix, (_, stats) in drawn.items():
-        if not stats:
-            continue
         datasets[f"{prefix}sample_stats"] = dict_to_dataset(
             stats, inference_library=library, attrs=attrs
         )
