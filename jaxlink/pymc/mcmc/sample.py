@@ -328,7 +328,9 @@ def sample(
         )
         groups = {"": main} if discard_tuned_samples else {"warmup_": warmup, "": main}
         attrs = {"sampling_time": took, "tuning_steps": tune}
-        tree = posterior_tree(model, groups, names, library, attrs, **further)
+        tree = posterior_tree(
+            model, groups, names, library, attrs, **further, key=run_key
+        )
         if compute_convergence_checks and {rv.name for rv in model.free_RVs} & {*names}:
             log_warnings(run_convergence_checks(tree, model))
     if return_inferencedata or recorder is None:

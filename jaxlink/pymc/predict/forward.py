@@ -106,7 +106,7 @@ def sample_prior_predictive(
         arrays.update({name: values[name] for name in names})
         if not return_inferencedata:
             return DataTree()
-        return prior_tree(arrays, coords, model, idata_kwargs or {})
+        return prior_tree(arrays, coords, model, idata_kwargs or {}, run_key)
 
     tree = run(
         fn,
@@ -255,7 +255,9 @@ def sample_posterior_predictive(
         if not return_inferencedata:
             return DataTree()
         kwargs = idata_kwargs or {}
-        return predictive_tree(arrays, coords, model, kwargs, predictions=predictions)
+        return predictive_tree(
+            arrays, coords, model, kwargs, run_key, predictions=predictions
+        )
 
     tree = run(
         fn,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import jax
 import pymc as pm
 from arviz_base import dict_to_dataset
 from pymc.backends.arviz import (
@@ -16,6 +17,7 @@ from pymc.util import get_default_varnames
 from xarray import DataTree
 
 from jaxlink.pymc.shared.arguments import HERE, Arrays, check_names
+from jaxlink.values.keys import key_to_str
 
 __all__ = [
     "add_groups",
@@ -26,12 +28,16 @@ __all__ = [
     "prior_tree",
 ]
 
+# Groups that are not drawn.
+_DATA = ("observed_data", "constant_data", "predictions_constant_data")
+
 
 def predictive_tree(
     arrays: Arrays,
     sample_coords: Mapping[str, Any],
     model: pm.Model,
     idata_kwargs: Mapping[str, Any],
+    key: jax.Array,
     *,
     predictions: bool,
 ) -> DataTree:
@@ -40,10 +46,10 @@ def predictive_tree(
     kwargs.setdefault("sample_dims", list(sample_coords))
     kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
     if predictions:
-        return add_version(pm.predictions_to_inference_data(dict(arrays), **kwargs))
-    return add_version(
-        pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs)
-    )
+        tree = pm.predictions_to_inference_data(dict(arrays), **kwargs)
+    else:
+        tree = pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs)
+    return add_version(tree, key)
 
 
 def prior_tree(
@@ -51,6 +57,7 @@ def prior_tree(
     sample_coords: Mapping[str, Any],
     model: pm.Model,
     idata_kwargs: Mapping[str, Any],
+    key: jax.Array,
 ) -> DataTree:
     """PyMC's tree of draws from the prior, with one chain. Unlike in PyMC, variables
     keep the order of ``arrays``."""
@@ -63,7 +70,7 @@ def prior_tree(
             dataset = tree[group].to_dataset()
             ordered = [name for name in arrays if name in dataset]
             tree[group] = DataTree(dataset[ordered])
-    return add_version(tree)
+    return add_version(tree, key)
 
 
 def posterior_tree(
@@ -75,6 +82,7 @@ def posterior_tree(
     *,
     coords: Mapping[str, Any],
     dims: Mapping[str, Any],
+    key: jax.Array | None = None,
 ) -> DataTree:
     """The tree that PyMC returns for a posterior.
 
@@ -85,6 +93,7 @@ def posterior_tree(
         library: the module that drew them, if it is known.
         attrs: the attributes of these groups.
         coords, dims: to add to the model's.
+        key: the key of the run, if it had one.
     """
     model_coords, model_dims = coords_and_dims_for_inferencedata(model)
     all_coords, all_dims = {**model_coords, **coords}, {**model_dims, **dims}
@@ -114,9 +123,8 @@ def posterior_tree(
                 dims=all_dims,
                 sample_dims=[],
             )
-    return add_version(
-        DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
-    )
+    tree = DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
+    return add_version(tree, key)
 
 
 def posterior_names(
@@ -137,10 +145,13 @@ def posterior_names(
     return [name for name in names if name in var_names]
 
 
-def add_version(tree: DataTree) -> DataTree:
-    """The tree, with the version of jaxlink in the attributes of its groups."""
-    for group in tree.children.values():
+def add_version(tree: DataTree, key: jax.Array | None = None) -> DataTree:
+    """The tree, with the version of jaxlink in the attributes of its groups, and in
+    those of groups that were drawn the key of the run, as text."""
+    for name, group in tree.children.items():
         group.attrs["jaxlink_version"] = version("jaxlink")
+        if key is not None and name not in _DATA:
+            group.attrs["jaxlink_key"] = key_to_str(key)
     return tree
 
 

@@ -152,6 +152,7 @@ class Approximation:
                 {},
                 coords=coords,
                 dims={},
+                key=key,
             )
 
         samples = Samples({"chain": range(1), "draw": labels})
