@@ -36,7 +36,7 @@ from jaxlink.errors import (
     UnsupportedOpError,
 )
 from jaxlink.mode.linker import MODE
-from jaxlink.values.keys import as_key, key_from_str, key_to_str
+from jaxlink.values.keys import as_key, key_from_str, key_to_str, zero_cotangents
 
 if _TYPE_CHECKING:
     from jaxlink.sampling.seed import seed
@@ -73,6 +73,7 @@ __all__ = [
     "run_chains",
     "sampler",
     "seed",
+    "zero_cotangents",
 ]
 
 

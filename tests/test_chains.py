@@ -457,3 +457,47 @@ def test_keys_that_are_none():
         jaxlink.as_key(jax.random.PRNGKey(0), "rbg")
     with pytest.raises(KeyArgumentError, match="traced key has no value"):
         jax.jit(jaxlink.key_to_str)(KEY)
+
+
+# --- gradients of functions that hand keys on -----------------------------------------
+
+
+def step(scale, key):
+    key, own = jax.random.split(key)
+    return {"x": scale * jax.random.normal(own, (2,)), "n": jnp.arange(2), "key": key}
+
+
+@pytest.mark.parametrize("as_given", [lambda key: key, jax.random.key_data])
+def test_cotangents_where_none_exist(as_given):
+    key = as_given(KEY)
+    out, vjp = jax.vjp(step, 2.0, key)
+    zeros = jaxlink.zero_cotangents(out)
+    assert zeros["x"].dtype == out["x"].dtype
+    assert {zeros[name].dtype for name in ("n", "key")} == {jax.dtypes.float0}
+    assert [zeros[name].shape for name in out] == [out[name].shape for name in out]
+    slope, of_key = vjp({**zeros, "x": jnp.array([0.0, 3.0])})
+    assert_same(slope, 3.0 * out["x"][1] / 2.0, rtol=1e-14)
+    assert of_key.dtype == jax.dtypes.float0
+    tangents = 1.0, jaxlink.zero_cotangents(key)
+    _, moved = jax.jvp(step, (2.0, key), tangents)
+    assert_same(moved["x"], out["x"] / 2.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("of_key", [lambda key: None, jaxlink.zero_cotangents])
+def test_a_bwd_rule_of_a_function_of_a_key(of_key):
+    fn = jax.custom_vjp(lambda scale, key: step(scale, key)["x"].sum())
+
+    def fwd(scale, key):
+        return fn(scale, key), key
+
+    fn.defvjp(fwd, lambda key, c: (7.0 * c, of_key(key)))
+
+    def walk_on(scale):
+        def body(carry, _):
+            x, key = carry
+            key, own = jax.random.split(key)
+            return (x + fn(scale, own), key), None
+
+        return jax.lax.scan(body, (0.0, KEY), length=3)[0][0]
+
+    assert jax.grad(walk_on)(2.0) == 21.0

@@ -3,13 +3,14 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.errors import KeyArgumentError
 from jaxlink.values.streams import as_key as _as_stream
 from jaxlink.values.streams import is_typed_key
 
-__all__ = ["as_key", "key_from_str", "key_to_str"]
+__all__ = ["as_key", "key_from_str", "key_to_str", "zero_cotangents"]
 
 
 def as_key(key: Any, impl: str | None = None) -> jax.Array:
@@ -99,6 +100,39 @@ def key_from_str(text: str) -> jax.Array:
             "as 'threefry2x32:00000000-00000007'."
         ) from error
     return _wrap(data, impl)
+
+
+def zero_cotangents(tree: Any) -> Any:
+    """Zeros for the function that `jax.vjp` returns, also where no derivative exists.
+
+    The cotangent of a key or an integer is of JAX's dtype ``float0``, which `jax.numpy`
+    cannot make.
+
+    Arguments:
+        tree: what the function returned: arrays and keys in any containers.
+
+    Returns:
+        The same containers: zeros of the dtype of each array of floats, and of
+        ``float0`` for all else.
+
+    Example:
+        >>> import jax, jaxlink
+        >>> def draw(key, scale):
+        ...     key, own = jax.random.split(key)
+        ...     return {"x": scale * jax.random.normal(own), "key": key}
+        >>> out, vjp = jax.vjp(lambda scale: draw(jax.random.key(0), scale), 2.0)
+        >>> (slope,) = vjp({**jaxlink.zero_cotangents(out), "x": 1.0})
+        >>> bool(abs(slope - out["x"] / 2) < 1e-6)
+        True
+    """
+
+    def zeros(x: Any) -> Any:
+        shape, dtype = np.shape(x), jax.typeof(x).dtype
+        if jnp.issubdtype(dtype, np.inexact):
+            return jnp.zeros(shape, dtype)
+        return np.zeros(shape, jax.dtypes.float0)
+
+    return jax.tree.map(zeros, tree)
 
 
 def _wrap(words: Any, impl: str) -> jax.Array:
