@@ -108,6 +108,15 @@ CALLS = {
     "compute_deterministics": lambda m, **kw: (
         jp.compute_deterministics(TRACE, model=m, progressbar=False, **kw)["d"].values
     ),
+    "to_datatree": lambda m, **kw: posterior(
+        jp.to_datatree(
+            {name: np.asarray(x)[None, None] for name, x in POSITION.items()},
+            m,
+            log_likelihood=True,
+            progressbar=False,
+            **kw,
+        )
+    ),
     "find_MAP": lambda m, **kw: jp.find_MAP(model=m, **QUIET, **kw),
     "sample": lambda m, **kw: posterior(
         jp.sample(

@@ -113,7 +113,10 @@ def to_datatree(
         dims={},
     )
     if log_likelihood:
-        compute_log_likelihood(tree, model=model, **options)  # adds it to the tree
+        # It is added to the tree.
+        compute_log_likelihood(
+            tree, model=model, host_callback=host_callback, **options
+        )
     return tree
 
 
