@@ -354,6 +354,17 @@ def test_what_cannot_travel(executors):
 # --- what is kept --------------------------------------------------------------------
 
 
+def test_finished_chains_are_told(executors):
+    for method in METHODS:
+        told, kept = [], {}
+        how = {"method": executors.get(method, method), "on_finished": told.append}
+        run_chains(walk, KEY, 1, 1.0, kept=kept)
+        run_chains(walk, KEY, N, 1.0, kept=kept, **how)
+        assert (told[0], sorted(told)) == (0, list(range(N)))
+        run_chains(walk, KEY, N, 1.0, **how)
+        assert sorted(told) == sorted([*range(N)] * 2)
+
+
 def test_chains_of_another_run_are_not_taken(tmp_path):
     run_chains(walk, KEY, 2, 1.0, kept=tmp_path)
     other = jax.random.key(12)

@@ -14,7 +14,7 @@ from xarray import DataArray, Dataset, DataTree
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # No model; has a test of its own below; has tests of its own elsewhere.
-OTHERS = {"common", "out_of_sample", "horseshoe"}
+OTHERS = {"common", "out_of_sample", "horseshoe", "parsl_chains"}
 NAMES = sorted({path.stem for path in EXAMPLES.glob("*.py")} - OTHERS)
 # To compile takes longest, so the rest is left to the slow run.
 BY_DEFAULT = {"eight_schools"}

@@ -1,6 +1,6 @@
 """`run_chains`: a function of a key over chains."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any
 
@@ -30,6 +30,7 @@ def run_chains(
     static: bool = False,
     kept: dict[str, Any] | str | PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
+    on_finished: Callable[[int], Any] | None = None,
 ) -> Any:
     """Run a function of a key once for each of several chains.
 
@@ -59,6 +60,8 @@ def run_chains(
             there are not computed again. So the same call completes a run that was
             interrupted.
         devices: the devices of ``method="sharded"``; default: all of this process.
+        on_finished: called with the number of each chain that finished, or was already
+            there: for a progress bar.
 
     Returns:
         What ``fn`` returns, each array with one more axis in front, of chains.
@@ -103,16 +106,26 @@ def run_chains(
                 f"but num_chains is {num_chains}."
             )
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_chains))
+
+    def tell(finished: Iterable[int]) -> None:
+        if on_finished is not None:
+            for i in finished:
+                on_finished(i)
+
     if method in ("vmap", "sharded") and kept is None:
-        return unwrapped(_together(chain, arrays, keys, devices, method))
+        out = jax.block_until_ready(_together(chain, arrays, keys, devices, method))
+        tell(range(num_chains))
+        return unwrapped(out)
     like = jax.eval_shape(chain.alone(arrays), key, *chain.part(arrays, 0))
     place = kept_in({} if kept is None else kept, like)
     found: dict[int, Any] = {i: place.get(i, keys[i]) for i in range(num_chains)}
     missing = [i for i, leaves in found.items() if leaves is None]
+    tell(i for i in found if i not in missing)
     for i, outcome in _each(call, keys, missing, method, devices):
         found[i] = outcome
         if not isinstance(outcome, BaseException):
             place.put(i, keys[i], outcome)
+            tell([i])
     failed = {i: x for i, x in found.items() if isinstance(x, BaseException)}
     if failed:
         raise _error(fn, failed, found, place) from next(iter(failed.values()))

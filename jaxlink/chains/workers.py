@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -43,7 +44,9 @@ def in_executor(executor: Any, call: Call, keys: dict[int, Any]) -> Iterator[Out
             yield futures[future], outcome
     finally:
         for future in futures:
-            future.cancel()
+            if not future.done():
+                with suppress(NotImplementedError):  # Parsl cannot cancel
+                    future.cancel()
 
 
 def _submit(executor: Any, call: Call) -> Callable[[int, Any], Any]:
