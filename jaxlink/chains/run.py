@@ -190,4 +190,8 @@ def _error(
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    """One line of an error. JAX puts the traceback of a callback into its message, of
+    which the last line says what happened."""
+    lines = str(error).strip().splitlines() or [""]
+    message = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
+    return f"{type(error).__name__}: {message}"
