@@ -49,6 +49,19 @@ def hoisted_in_a_checkpoint():
     assert "u32[3,4] = scan" in str(program)
 
 
+def in_front_of_a_loop():
+    """JAX may have moved the draw of the jitted function out of the loop."""
+    jitted = jax.jit(lambda: draw())
+
+    def program(x):
+        y = jitted()
+        # Refuses the Ref.
+        taken = jax.vmap(lambda a: lax.cond(a > 0, draw, lambda: a))(jnp.ones(2))
+        return lax.scan(lambda c, _: (c * y, None), x * taken.sum(), length=3)[0]
+
+    jaxlink.seed(jax.grad(program))(KEY, X)
+
+
 def decided_in_a_loop():
     """JAX remembers from the loop that the draw of the jitted function is unknown."""
     jitted = jax.jit(lambda: draw())
@@ -88,6 +101,7 @@ PROGRAMS = {
     "DECIDES": (hoisted_in_a_checkpoint, None),
     "DECIDING": (hoisted_in_a_checkpoint, None),
     "REPEATS_WHILE": (repeated_while, MisplacedDrawError),
+    "DIFFERENTIATED": (in_front_of_a_loop, MisplacedDrawError),
     "UNKNOWN_PRIMAL": (decided_in_a_loop, MisplacedDrawError),
     "JACOBIAN": (jacobian, None),
     "EAGER": (eager_call, None),

@@ -1,5 +1,5 @@
-"""All that jaxlink knows about JAX's own code: names of functions and of two traces,
-and an error text.
+"""All that jaxlink knows about JAX's own code: names of functions, of two traces and
+of what was differentiated, and an error text.
 
 JAX has no public way to say that a draw must not be moved or repeated, nor to ask what
 a transformation is about to do. So we look for these functions on the Python stack.
@@ -22,6 +22,7 @@ from jax.extend.core import take_current_trace
 
 __all__ = [
     "is_deciding",
+    "is_differentiated",
     "is_eager",
     "is_hoisting",
     "is_jacobian",
@@ -40,6 +41,8 @@ DECIDING = "JaxprTrace"
 REPEATS_WHILE = "_while_partial_eval_custom"
 # Of the error if what the function itself returns was left to its derivative.
 UNKNOWN_PRIMAL = "failed to produce known values"
+# In the name of an equation that a gradient made: its source's stack of names.
+DIFFERENTIATED = "jvp("
 # Maps a jvp over the columns of a Jacobian: jax.jacfwd, and so jax.hessian.
 JACOBIAN = "jacfun"
 
@@ -100,6 +103,11 @@ def is_repeating_while() -> bool:
 def is_unknown_primal(error: Exception) -> bool:
     """Whether JAX found that a draw must stay in a loop where there is no loop."""
     return UNKNOWN_PRIMAL in str(error)
+
+
+def is_differentiated(eqn: Any) -> bool:
+    """Whether a gradient made an equation."""
+    return DIFFERENTIATED in str(eqn.source_info.name_stack)
 
 
 def is_jacobian(axis_data: Any) -> bool:

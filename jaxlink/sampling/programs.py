@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from jax.extend.core import Jaxpr, Literal
 
 from jaxlink.sampling.given import given_p
+from jaxlink.sampling.jax_internals import is_differentiated
 from jaxlink.sampling.keys import Count
 from jaxlink.sampling.primitive import sample_p
 from jaxlink.sampling.unseeded import is_unseeded, roots_p
@@ -184,10 +185,9 @@ def unanchored_draws(jaxpr: Any) -> dict[int, Any]:
 
 @_remembered
 def differentiates(jaxpr: Any) -> bool:
-    """Whether a gradient was taken in a program, by the names of its equations."""
+    """Whether a gradient was taken in a program."""
     return any(
-        "jvp(" in str(eqn.source_info.name_stack)
-        or any(map(differentiates, jaxprs_in_params(eqn.params)))
+        is_differentiated(eqn) or any(map(differentiates, jaxprs_in_params(eqn.params)))
         for eqn in jaxpr.eqns
     )
 
