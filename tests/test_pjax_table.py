@@ -13,7 +13,7 @@ import jaxlink
 from jaxlink import pjax
 from jaxlink.errors import ArgumentError
 from jaxlink.pjax.table import TABLE
-from jaxlink.values.streams import as_key
+from jaxlink.values.streams import as_stream
 
 KEY = jax.random.key(11)
 COV = np.array([[2.0, 0.3], [0.3, 0.5]])
@@ -180,6 +180,6 @@ def test_log_densities_in_32_bits():
 
 
 def test_keys_of_the_wrong_kind():
-    assert as_key(KEY).key is KEY
+    assert as_stream(KEY).key is KEY
     with pytest.raises(jaxlink.KeyArgumentError, match=r"jax\.random\.key"):
         jaxlink.seed(lambda: pjax.normal(0.0, 1.0))(3)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxlink.errors import ArgumentError, KeyArgumentError
 from jaxlink.values import boundary as values
 from jaxlink.values.static import StaticValue
-from jaxlink.values.streams import as_key, is_typed_key
+from jaxlink.values.streams import as_stream, is_typed_key
 from jaxlink.values.types import describe, dtype_of, element_type, kind_of
 
 __all__ = ["Data", "Labels", "Parameter", "Signature", "identifier"]
@@ -69,7 +69,7 @@ class Parameter:
     def bind(self, function: str, value: Any) -> Any:
         """Check and convert an argument for the linked graph, while JAX traces."""
         if self.kind in ("key", "rng"):
-            return as_key(value, self.label)
+            return as_stream(value, self.label)
         if isinstance(value, StaticValue):
             return value.value
         return values.bind(self._what(function), self.type, value)

@@ -34,7 +34,7 @@ from jaxlink.sampling.programs import (
 )
 from jaxlink.sampling.site import Site
 from jaxlink.sampling.source import seeding
-from jaxlink.values.streams import as_key
+from jaxlink.values.keys import as_key
 
 __all__ = ["seed", "trace"]
 
@@ -186,7 +186,7 @@ def seed(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(fn)
     def seeded(key: Any, *args: Any, **kwargs: Any) -> Any:
-        key = as_key(key).key
+        key = as_key(key)
         impl = str(jax.random.key_impl(key))
         jaxpr, with_ref, flat, tree = trace(fn, args, kwargs)
         with seeding():

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlink.values.streams import as_key
+from jaxlink.values.streams import as_stream
 
 __all__ = ["is_seeding", "next_key", "seeding", "set_seed"]
 
@@ -100,7 +100,7 @@ def set_seed(seed: Any) -> "Seeded":
     with jax.ensure_compile_time_eval():
         if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
             seed = jax.random.key(int(seed))
-        key = as_key(seed, "seed").key
+        key = as_stream(seed, "seed").key
     with _lock:
         before, _of_process = _of_process, Source(key)
     return Seeded(key, before)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.errors import KeyArgumentError
-from jaxlink.values.streams import as_key as _as_stream
-from jaxlink.values.streams import is_typed_key
+from jaxlink.values.streams import as_stream, is_typed_key
 
 __all__ = ["as_key", "key_from_str", "key_to_str", "zero_cotangents"]
 
@@ -34,7 +33,7 @@ def as_key(key: Any, impl: str | None = None) -> jax.Array:
         >>> jaxlink.as_key(jax.random.PRNGKey(0)) == jax.random.key(0)
         Array(True, dtype=bool)
     """
-    typed = _as_stream(key).key
+    typed = as_stream(key).key
     if impl is None or str(jax.random.key_impl(typed)) == impl:
         return typed
     if is_typed_key(key):

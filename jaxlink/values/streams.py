@@ -137,7 +137,7 @@ def is_typed_key(value: Any) -> bool:
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
-def as_key(value: Any, name: str = "key") -> Stream:
+def as_stream(value: Any, name: str = "key") -> Stream:
     """The stream that starts at a PRNG key.
 
     Arguments:

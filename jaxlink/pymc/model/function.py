@@ -21,7 +21,7 @@ from jaxlink.pymc.model.entries import Entries
 from jaxlink.pymc.model.lengths import check_lengths
 from jaxlink.pymc.shared.arguments import quoted
 from jaxlink.rewrites.random_key import rng_roots
-from jaxlink.values.streams import as_key
+from jaxlink.values.keys import as_key
 
 __all__ = ["ModelFunction", "compile_model", "transformed_names"]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlink.errors import KeyArgumentError
-from jaxlink.values.streams import as_key
+from jaxlink.values.keys import as_key
 
 __all__ = ["RandomSeed", "resolve_key"]
 
@@ -49,7 +49,7 @@ def resolve_key(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
 
 def _as_key(key: Any) -> jax.Array:
     try:
-        return as_key(key).key
+        return as_key(key)
     except KeyArgumentError as error:
         if isinstance(key, jax.Array):
             raise
