@@ -197,6 +197,7 @@ AWKWARD = [
     ({"p": Pair(None, {"q": lambda: 0})}, ["output['p'].second['q']"]),
     (OrderedDict(b=1.0, a=slice(3)), ["output['a']"]),
     (State(jnp.ones(2)), ["output.kind"]),
+    (State(7, 7), ["output.kind"]),  # one object, as data and as a static field
     ([State(OBJECTS, None)], ["output[0].x"]),
     ([Labelled(jnp.ones(2), "label")], ["output[0]"]),
     ({"s": {1, 2}, "r": range(3)}, ["output['s']", "output['r']"]),
@@ -374,8 +375,10 @@ def test_chains_of_another_run_are_not_taken(tmp_path):
     other = jax.random.key(12)
     with pytest.raises(ArgumentError, match="Keep this run in another directory"):
         run_chains(walk, other, 2, 1.0, kept=tmp_path)
+    with pytest.raises(ArgumentError, match=r"has the arrays .*'walk'.* but the"):
+        run_chains(lambda key: {"k": key, "step": jnp.ones(5)}, KEY, 2, kept=tmp_path)
     with pytest.raises(ArgumentError, match="kept by another function"):
-        run_chains(without_failing, KEY, 2, kept=tmp_path)
+        run_chains(lambda key: {"k": key, "walk": jnp.ones(4)}, KEY, 2, kept=tmp_path)
     (tmp_path / "chain-1.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ArgumentError, match=r"chain-1.npz cannot be read"):
         run_chains(walk, KEY, 2, 1.0, kept=tmp_path)

@@ -19,7 +19,7 @@ __all__ = ["Kept", "kept_in"]
 
 Leaves = list[Any]
 
-_KEY, _IMPL = "key", "impl_"
+_KEY, _PATHS, _IMPL = "key", "paths", "impl_"
 
 
 class Kept(ABC):
@@ -32,7 +32,9 @@ class Kept(ABC):
 
     def __init__(self, like: Any, place: Any):
         self.place = place
-        self.like: list[Any] = jax.tree.leaves(like)
+        pairs = jax.tree.leaves_with_path(like)
+        self.paths = [jax.tree_util.keystr(path) for path, _ in pairs]
+        self.like: list[Any] = [leaf for _, leaf in pairs]
         self.structure: Any = jax.tree.structure(like)
 
     @abstractmethod
@@ -121,6 +123,12 @@ class _InFiles(Kept):
                 f"{path} is of a chain with the key {had}, but chain {chain} of this "
                 f"run has the key {has}. Keep this run in another directory."
             )
+        paths = arrays.pop(_PATHS).tolist()
+        if paths != self.paths:
+            raise ArgumentError(
+                f"{path} has the arrays {', '.join(paths)}, but the function returns "
+                f"{', '.join(self.paths)}. Keep this run in another directory."
+            )
         impls = {n: str(arrays.pop(n)) for n in list(arrays) if n.startswith(_IMPL)}
         leaves = []
         for i in range(len(arrays)):
@@ -133,7 +141,10 @@ class _InFiles(Kept):
         return self._checked(chain, leaves)
 
     def put(self, chain: int, key: Any, leaves: Leaves) -> None:
-        arrays: dict[str, Any] = {_KEY: np.array(key_to_str(key))}
+        arrays: dict[str, Any] = {
+            _KEY: np.array(key_to_str(key)),
+            _PATHS: np.array(self.paths, np.str_),
+        }
         for i, leaf in enumerate(leaves):
             x = to_host(leaf)
             if isinstance(x, HostKeys):

@@ -89,12 +89,12 @@ def _not_data(x: Any, path: tuple[Any, ...]) -> list[tuple[str, str]]:
     pairs = list(pairs)
     found = []
     if not isinstance(x, _CONTAINERS):
-        children = {id(child) for _, child in pairs}
+        children = {getattr(key, "name", None) for key, _ in pairs}
         if dataclasses.is_dataclass(x):
             # Also of a class of Equinox, whose static fields are not in `aux` as such.
             for field in dataclasses.fields(x):
                 value = getattr(x, field.name, None)
-                if value is not None and id(value) not in children:
+                if value is not None and field.name not in children:
                     where = f"output{keystr(path)}.{field.name}"
                     found.append((where, f"static field, {_what(value)}"))
         elif aux is not None and aux != ():

@@ -121,7 +121,8 @@ def run_chains(
     found: dict[int, Any] = {i: place.get(i, keys[i]) for i in range(num_chains)}
     missing = [i for i, leaves in found.items() if leaves is None]
     tell(i for i in found if i not in missing)
-    for i, outcome in _each(call, keys, missing, method, devices):
+    how = method, devices
+    for i, outcome in _each(call, chain, arrays, keys, missing, *how):
         found[i] = outcome
         if not isinstance(outcome, BaseException):
             place.put(i, keys[i], outcome)
@@ -148,13 +149,18 @@ def _together(
 
 
 def _each(
-    call: Call, keys: Any, chains: list[int], method: Any, devices: Any
+    call: Call,
+    chain: Chain,
+    arrays: Sequence[Any],
+    keys: Any,
+    chains: list[int],
+    method: Any,
+    devices: Any,
 ) -> Iterator[Outcome]:
     """What becomes of each chain."""
     if not chains:
         return
     if method == "map":
-        chain, arrays = Chain.of(*call)
         alone = chain.alone(arrays)
         for i in chains:
             try:
@@ -163,7 +169,6 @@ def _each(
             except Exception as error:
                 yield i, error
     elif method in _METHODS:
-        chain, arrays = Chain.of(*call)
         rows = np.array(chains)
         own = chain.part(arrays, rows)
         out = _together(chain, own, keys[rows], devices, method)

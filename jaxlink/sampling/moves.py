@@ -33,13 +33,11 @@ def refuse_moves(jaxpr: Any) -> None:
         _follow(jaxpr, [None] * len(jaxpr.invars))
 
 
-def _follow(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
+def _follow(jaxpr: Any, args: Sequence[Any]) -> None:
     """Follow what was drawn in a container of draws to the loops that use it.
 
     Arguments:
         args: for each argument, a site that it depends on, or None.
-
-    Returns: the same for each output.
     """
     drawn = {var: site for var, site in zip(jaxpr.invars, args, strict=True) if site}
 
@@ -61,4 +59,3 @@ def _follow(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
             source = source or next(iter(unanchored_draws(inner).values()), None)
         if source:
             drawn.update(dict.fromkeys(eqn.outvars, source))
-    return list(map(read, jaxpr.outvars))

@@ -141,6 +141,40 @@ MUTATIONS: dict[str, Mutation] = {
         "mapped = [True for d in dims]",
         ("tests/test_pjax_programs.py::test_a_known_value_counts_in_each_lane",),
     ),
+    # --- chains
+    "chain-keys-are-split": Mutation(
+        "jaxlink/chains/run.py",
+        "keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_chains))",
+        "keys = jax.random.split(key, num_chains)",
+        ("tests/test_chains.py::test_all_methods_have_the_same_chains",),
+    ),
+    "chains-of-another-key-taken": Mutation(
+        "jaxlink/chains/kept.py",
+        "if had != has:",
+        "if False:",
+        ("tests/test_chains.py::test_chains_of_another_run_are_not_taken",),
+    ),
+    "failed-chain-kept": Mutation(
+        "jaxlink/chains/run.py",
+        "failed = {i: x for i, x in found.items() if isinstance(x, BaseException)}",
+        "failed = {}",
+        (
+            "tests/test_chains.py::test_a_chain_that_raises_is_named_and_the_others_are_"
+            "kept",
+        ),
+    ),
+    "worker-precision-of-its-own": Mutation(
+        "jaxlink/chains/workers.py",
+        "x64 = bool(jax.config.jax_enable_x64)",
+        "x64 = True",
+        ("tests/test_chains.py::test_workers_have_the_caller_s_precision",),
+    ),
+    "key-of-the-default-kind": Mutation(
+        "jaxlink/chains/host.py",
+        "jnp.asarray(x.words), impl=x.impl",
+        "jnp.asarray(x.words), impl=None",
+        ("tests/test_chains.py::test_keys_of_every_implementation",),
+    ),
     # --- values and dtypes
     "cumsum-axis": Mutation(
         "jaxlink/dispatch/reductions.py",

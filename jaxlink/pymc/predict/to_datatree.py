@@ -184,8 +184,8 @@ def _read_stats(
         if array.ndim < 2 or _ordered(array, order).shape[:2] != grid:
             raise ValueError(
                 f"the statistic `{name}` must begin with axes of {order[0]}s and "
-                f"{order[1]}s, as the positions do ({quoted(map(str, grid))} chains "
-                f"and draws), but is of shape {array.shape}."
+                f"{order[1]}s, as the positions do ({grid[0]} chains of {grid[1]} "
+                f"draws), but is of shape {array.shape}."
             )
         found[name] = _ordered(array, order)
     return found
