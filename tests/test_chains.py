@@ -4,6 +4,7 @@ what is finished is kept."""
 import dataclasses
 import gc
 import multiprocessing
+import os
 import random
 import signal
 import subprocess
@@ -281,6 +282,19 @@ def test_it_is_traced_once(method):
     for seed in (1, 2):
         run_chains(fn, jax.random.key(seed), N, method=method)
     assert len(traced) == 1
+
+
+def test_a_worker_traces_once(executors, tmp_path):
+    def fn(key):
+        with (tmp_path / "traces").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return jax.random.normal(key)
+
+    run_chains(fn, KEY, 4, method=executors["processes"])
+    traces = (tmp_path / "traces").read_text().split()
+    # Once here, to check what it returns, and once in the only worker.
+    assert (len(traces), len(set(traces))) == (2, 2)
+    assert str(os.getpid()) in traces
 
 
 @pytest.mark.parametrize("method", ["vmap", "map", "sharded"])

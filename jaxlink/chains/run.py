@@ -35,8 +35,9 @@ def run_chains(
     """Run a function of a key once for each of several chains.
 
     Chain *i* has the key ``jax.random.fold_in(key, i)``, so it does not depend on how
-    many chains there are, nor on how they are run: all methods have the same random
-    bits, and the same numbers to rounding.
+    many chains there are, nor on how they are run: with keys of threefry2x32, all
+    methods have the same random bits, and the same numbers to rounding. (rbg draws
+    other numbers under `jax.vmap` than one by one.)
 
     Arguments:
         fn: ``fn(key, *args)``, which returns arrays in any containers: a compiled

@@ -142,10 +142,11 @@ MUTATIONS: dict[str, Mutation] = {
         ("tests/test_pjax_programs.py::test_a_known_value_counts_in_each_lane",),
     ),
     # --- chains
-    "chain-keys-are-split": Mutation(
+    "chain-keys-in-another-order": Mutation(
         "jaxlink/chains/run.py",
         "keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_chains))",
-        "keys = jax.random.split(key, num_chains)",
+        "keys = jax.vmap(jax.random.fold_in, (None, 0))"
+        "(key, jnp.arange(num_chains)[::-1])",
         ("tests/test_chains.py::test_all_methods_have_the_same_chains",),
     ),
     "chains-of-another-key-taken": Mutation(
