@@ -71,7 +71,10 @@ def alloc_empty(op: AllocEmpty, node: Any) -> Function:
 
 @rule(Eye, static=_all, lazy=True)
 def eye(op: Eye, node: Any) -> Function:
-    return lambda n, m, k: cast(jnp.eye(int(n), int(m), int(k), dtype=bool), op.dtype)
+    def run(n: Any, m: Any, k: Any) -> Any:
+        return cast(jnp.eye(as_length(n), as_length(m), int(k), dtype=bool), op.dtype)
+
+    return run
 
 
 @rule(ARange, static=_all, lazy=True)
@@ -85,10 +88,10 @@ def arange(op: ARange, node: Any) -> Function:
             # NumPy decides how to round lengths and steps.
             values = np.arange(start, stop, step, dtype=op.dtype)
             return jnp.asarray(values.astype(canonical(op.dtype)))
-        # A symbolic length works only for a range from 0 in steps of 1, because
-        # Python's range needs a number.
-        is_number = isinstance(stop, int) or (start, step) != (0, 1)
-        length = len(range(start, stop, step)) if is_number else stop
+        if all(isinstance(bound, int) for bound in (start, stop)):
+            length = len(range(start, stop, step))
+        else:  # symbolic sizes, which Python's range does not take
+            length = -((start - stop) // step)
         steps = lax.iota(canonical(op.dtype), length)
         return steps if (start, step) == (0, 1) else start + step * steps
 

@@ -46,6 +46,7 @@ class Rule:
     known: bool | tuple[int, ...] = False
     lazy: bool = False
     inner: bool = False
+    symbols: bool = False
 
     def known_outputs(self, node: Apply) -> set[Variable]:
         if isinstance(self.known, bool):
@@ -91,6 +92,7 @@ def rule(
     known: bool | tuple[int, ...] = False,
     lazy: bool = False,
     inner: bool = False,
+    symbols: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated function as the rule for ``op_types`` and subclasses.
 
@@ -111,6 +113,8 @@ def rule(
             values, and may return a `Linked`. The function it returns is always called,
             even if all operands are known. Known operands arrive as NumPy values, and
             those it returns unchanged stay known.
+        symbols: True if the function takes the symbolic sizes of ``jax.export`` as they
+            are, in object arrays. Otherwise they arrive as JAX arrays of integers.
 
     Returns:
         The decorator, which returns the function unchanged.
@@ -140,7 +144,7 @@ def rule(
                     f"{dotted(_RULES[op_type].build)}. Subclass the Op and register a "
                     "rule for the subclass."
                 )
-            _RULES[op_type] = Rule(build, static, known, lazy, inner)
+            _RULES[op_type] = Rule(build, static, known, lazy, inner, symbols)
         return build
 
     return register

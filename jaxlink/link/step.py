@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any
 
 import jax
@@ -47,17 +47,14 @@ class Step:
                 return evaluate(self.node, operands)
             if (sizes := compute_sizes(self.node, operands)) is not None:
                 return sizes
-        inputs = self.node.inputs
-        return self._outputs(
-            self.run(
-                *(
-                    self._static_operand(i, value)
-                    if i in self.static
-                    else to_jax(value, f"the operand {name_of(inputs[i])}")
-                    for i, value in enumerate(operands)
-                )
-            )
-        )
+        return self._outputs(self.run(*map(self._operand, count(), operands)))
+
+    def _operand(self, i: int, value: Any) -> Any:
+        if i in self.static:
+            return self._static_operand(i, value)
+        if self.rule.symbols and is_symbolic(value):
+            return value
+        return to_jax(value, f"the operand {name_of(self.node.inputs[i])}")
 
     def _static_operand(self, i: int, value: Any) -> Any:
         if is_static(value):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
+import jax
 import numpy as np
 import pytensor.scalar as ps
 from pytensor.graph.basic import AbstractApply
@@ -61,6 +62,8 @@ _SCALAR: dict[type, Callable[..., Any]] = {
     ps.Sub: operator.sub,
     ps.IntDiv: operator.floordiv,
     ps.Mod: operator.mod,
+    ps.ScalarMaximum: lambda *xs: reduce(jax.core.max_dim, xs),
+    ps.ScalarMinimum: lambda *xs: reduce(jax.core.min_dim, xs),
     ps.Identity: lambda x: x,
     ps.Cast: lambda x: x,
 }

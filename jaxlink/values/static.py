@@ -97,6 +97,8 @@ def as_literal(value: Any) -> Any:
     """
     if not isinstance(value, np.ndarray) or value.ndim == 0 or value.size == 0:
         return value
+    if is_symbolic(value):
+        return value
     first = value.reshape(-1)[0]
     repeated = value.tobytes() == first.tobytes() * value.size
     return np.asarray(first) if repeated else value

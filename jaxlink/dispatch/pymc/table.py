@@ -50,7 +50,10 @@ ROWS: dict[type[RandomVariable], Row] = {
     pmc.TruncatedNormalRV: Row(truncated_normal.truncated_normal, "quantile function"),
     pmc.WaldRV: Row(continuous.shifted_wald, "as Wald, shifted"),
     pmd.DiscreteUniformRV: Row(
-        integers.discrete_uniform, "multiplication and rejection (Lemire)", cast=False
+        integers.discrete_uniform,
+        "multiplication and rejection (Lemire)",
+        cast=False,
+        symbols=True,
     ),
     pmm.CARRV: Row(
         multivariate.conditional_autoregression,

@@ -33,6 +33,7 @@ class Row:
     cast: bool = True
     reads_op: bool = False
     differentiable: bool = True
+    symbols: bool = False
 
     def static_parameters(self, op: RandomVariable) -> tuple[int, ...]:
         return self.static(op) if callable(self.static) else self.static

@@ -29,7 +29,7 @@ from jaxlink.numerics.derivatives import undifferentiable
 from jaxlink.numerics.random.continuous import FromStandard
 from jaxlink.ops.distributions import WithoutDerivative
 from jaxlink.sampling.unseeded import is_unseeded
-from jaxlink.values.static import as_literal, canonical
+from jaxlink.values.static import as_literal, canonical, to_jax
 from jaxlink.values.streams import Stream
 from jaxlink.values.symbolic_sizes import as_length
 from jaxlink.values.types import dotted
@@ -42,7 +42,7 @@ def static_operands(op: RandomVariable, node: Apply) -> tuple[int, ...]:
     return (1, *(i + 2 for i in parameters))
 
 
-@rule(RandomVariable, static=static_operands)
+@rule(RandomVariable, static=static_operands, symbols=True)
 def random_variable(op: RandomVariable, node: Apply) -> Function:
     row = find_row(op)
     if row is None:
@@ -142,9 +142,11 @@ def cast_parameters(
     are accepted, and JAX raises if it has to differentiate such a loop in reverse. So
     the gradient is stopped here.
     """
+    static = row.static_parameters(op)
+    if not row.symbols:
+        parameters = [p if i in static else to_jax(p) for i, p in enumerate(parameters)]
     if not row.cast:
         return parameters
-    static = row.static_parameters(op)
     floating = jnp.issubdtype(dtype, jnp.floating)
     wanted = dtype if floating else canonical(np.float64)
     cast = [

@@ -78,7 +78,10 @@ ROWS: dict[type[RandomVariable], Row] = {
         "inversion for means below 10, else a ratio of uniforms (Stadlober's HRUA)",
     ),
     ptr.IntegersRV: Row(
-        integers.integers, "multiplication and rejection (Lemire)", cast=False
+        integers.integers,
+        "multiplication and rejection (Lemire)",
+        cast=False,
+        symbols=True,
     ),
     # --- vectors
     ptr.MvNormalRV: Row(

@@ -14,6 +14,7 @@ from jaxlink.dispatch.scan.draws_ahead import Plan
 from jaxlink.errors import ArgumentError, DynamicShapeError
 from jaxlink.ops.loop import Keep
 from jaxlink.values.static import canonical, to_dynamic
+from jaxlink.values.symbolic_sizes import as_length
 from jaxlink.values.types import name_of
 
 # Up to this many rows are carried as separate arrays, so that shifting copies nothing.
@@ -203,12 +204,12 @@ def output(
     if keep == "all":
         return jnp.concatenate([buffer[:depth], trace])
     if keep == "buffer":
-        length = len(buffer) if depth else int(buffer)
+        length = buffer.shape[0] if depth else as_length(buffer)
         if depth and n == 0:
             return buffer  # unchanged, whatever its length
         all_rows = jnp.concatenate([buffer[:depth], trace]) if depth else trace
-        missing = length - len(all_rows)
-        if missing <= 0 or n == 0:
+        missing = length - all_rows.shape[0]
+        if n == 0 or missing <= 0:
             return all_rows[max(-missing, 0) :]
         # The gradient of a truncated Scan has fewer steps than rows.
         padding = jnp.zeros((missing, *all_rows.shape[1:]), all_rows.dtype)

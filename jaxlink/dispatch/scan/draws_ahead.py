@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.export import is_symbolic_dim
 from pytensor.graph.basic import Apply
 
 from jaxlink.dispatch.random.standard_draws import (
@@ -51,7 +52,7 @@ def draw_ahead(planned: Plan, streams: Sequence[Any], n_steps: int) -> list[list
     size = sum(
         n_steps * draw.size for draws in planned for draw in draws if draw is not None
     )
-    if not 0 < size <= LARGEST:
+    if is_symbolic_dim(size) or not 0 < size <= LARGEST:
         return [[] for _ in streams]
     return [
         _along(draws, stream, n_steps) if isinstance(stream, Stream) else []

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.export import is_symbolic_dim
 
 from jaxlink.dispatch.scan.body import (
     Body,
@@ -49,7 +50,8 @@ def run_scan(
     drawn = draw_ahead(body.planned, carry.untraced, n_steps)
     for start, stop in pairwise(ends) if n_steps else [(0, 0)]:
         part = replace(body, keep=tuple(_kept(k, n_steps - start) for k in body.keep))
-        xs = [seq if len(seq) == stop - start else seq[start:stop] for seq in sequences]
+        length = stop - start
+        xs = [seq if seq.shape[0] == length else seq[start:stop] for seq in sequences]
         if start < no_gradient:
             part, xs, carry = part.frozen(), stop_gradient(xs), stop_gradient(carry)
         elif start == no_gradient:
@@ -61,9 +63,17 @@ def run_scan(
             return part.advance(carry._replace(untraced=untraced), xs)[:2]
 
         these = jax.tree.map(lambda x, at=slice(start, stop): x[at], drawn)
-        carry, traces = jax.lax.scan(step, carry, (xs, these), length=stop - start)
+        carry, traces = _scan(step, carry, (xs, these), length)
         pieces.append(traces)
     return carry, [_joined(some) for some in zip(*pieces, strict=True)]
+
+
+def _scan(step: Any, carry: Carry, xs: Any, length: Any) -> tuple[Carry, Any]:
+    """``lax.scan``, whose length may be symbolic if a sequence has it."""
+    if not is_symbolic_dim(length):
+        return jax.lax.scan(step, carry, xs, length=length)
+    counted = jnp.arange(length), xs
+    return jax.lax.scan(lambda carry, x: step(carry, x[1]), carry, counted)
 
 
 def run_unrolled(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
+from jax.export import is_symbolic_dim
 from pytensor.scan.op import Scan
 
 from jaxlink.dispatch.registry import Linked, rule
@@ -28,6 +29,7 @@ from jaxlink.errors import DynamicShapeError
 from jaxlink.ops.loop import Loop, unknown_length
 from jaxlink.values.runtime_checks import check
 from jaxlink.values.static import canonical, is_static, to_dynamic
+from jaxlink.values.symbolic_sizes import as_length
 from jaxlink.values.types import name_of
 
 
@@ -80,13 +82,14 @@ def loop(op: Loop, node: Any, link: Any) -> Linked:
         non_sequences = list(outer[first_outer_non_seq:])
         body = Body(node, scan, keep, step, non_sequences, planned)
         sequences = list(scan.outer_seqs(outer))
-        if is_static(n_steps):
-            n_steps = int(n_steps)
+        known = is_static(n_steps)
+        if known:
+            n_steps = as_length(n_steps)
             sequences = _of_length(op, node, n_steps, sequences)
-        if padded and n_steps:
+        if padded and n_steps != 0:
             made = None
             carry, n_made, traces = run_padded(body, outer, sequences, n_steps)
-        elif (info.as_while and not padded) or not is_static(n_steps):
+        elif (info.as_while and not padded) or not known:
             made = None
             carry, n_made = run_early(body, outer, sequences, n_steps)
             traces = [None] * len(keep)
@@ -121,6 +124,8 @@ def _of_length(op: Loop, node: Any, n_steps: int, sequences: list[Any]) -> list[
         IndexError: if ``n_steps`` is negative or less than the graph reads.
         ValueError: if a sequence is too short.
     """
+    if is_symbolic_dim(n_steps):
+        return [seq if seq.shape[0] == n_steps else seq[:n_steps] for seq in sequences]
     if n_steps < 0:
         raise IndexError(f"`{op}` has a negative number of steps, {n_steps}")
     if n_steps < op.least:

@@ -9,7 +9,8 @@ from jax import Array, random
 from jaxlink.numerics.loops import while_loop
 from jaxlink.numerics.random import Shape
 from jaxlink.numerics.random.counting import require
-from jaxlink.values.static import canonical
+from jaxlink.values.static import canonical, to_jax
+from jaxlink.values.symbolic_sizes import is_symbolic
 
 
 def integers(key: Array, shape: Shape, dtype: Any, low: Any, high: Any) -> Array:
@@ -30,8 +31,7 @@ def _between(
     key: Array, shape: Shape, dtype: Any, low: Any, high: Any, more: int, text: str
 ) -> Array:
     """One of the ``high - low + more`` integers from ``low`` on."""
-    finite = jnp.isfinite(low) & jnp.isfinite(high)
-    low, high = _words(low, high)
+    low, high, finite = _words(low, high)
     valid = require(finite & (~_less(high, low) if more else _less(low, high)), text)
     # The number of all integers of the dtype wraps to 0.
     span = jnp.where(valid, _bits(high) - _bits(low) + more, 1)
@@ -80,22 +80,34 @@ def double_width_product(x: Array, y: Array) -> tuple[Array, Array]:
     return a * c + (middle >> half) + (carried >> half), x * y
 
 
-def _words(*bounds: Any) -> list[Array]:
-    """Bounds as 64-bit integers, or as 32-bit integers if they fit.
+def _words(*bounds: Any) -> tuple[Array, Array, Array]:
+    """Bounds as 64-bit integers, or as 32-bit integers if they fit, and whether they
+    are finite.
 
-    A bound that is not an integer is rounded towards zero, as in NumPy.
+    A bound that is not an integer is rounded towards zero, as in NumPy. A symbolic size
+    is the length of an array, which fits.
     """
     known = all(isinstance(bound, np.ndarray | np.generic | int) for bound in bounds)
-    bounds = tuple(np.asarray(b) if known else jnp.asarray(b) for b in bounds)
+    finite = [jnp.isfinite(to_jax(bound)) for bound in bounds]
+    if known:
+        bounds = tuple(map(np.asarray, bounds))
+    else:
+        bounds = tuple(jnp.asarray(to_jax(bound)) for bound in bounds)
     integer = canonical(np.int64)
-    bounds = tuple(b if b.dtype.kind in "iu" else b.astype(integer) for b in bounds)
-    mixed = len({b.dtype.kind for b in bounds}) > 1
-    wide = mixed or any(map(_needs_64_bits, bounds))
+    bounds = tuple(b if b.dtype.kind in "iuO" else b.astype(integer) for b in bounds)
+    kinds = ["i" if is_symbolic(b) else b.dtype.kind for b in bounds]
+    wide = len(set(kinds)) > 1 or any(map(_needs_64_bits, bounds))
     size = integer.itemsize if wide else 4
-    return [jnp.asarray(b, f"{b.dtype.kind}{size}") for b in bounds]
+    low, high = (
+        jnp.asarray(to_jax(b), f"{kind}{size}")
+        for b, kind in zip(bounds, kinds, strict=True)
+    )
+    return low, high, finite[0] & finite[1]
 
 
 def _needs_64_bits(bound: Any) -> bool:
+    if is_symbolic(bound):
+        return False
     if isinstance(bound, np.ndarray):
         kind = np.iinfo(f"{bound.dtype.kind}4")
         return bool(((bound < kind.min) | (bound > kind.max)).any())
