@@ -10,13 +10,6 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from jaxlink.call.cache import clear_cache
-from jaxlink.call.jax_function import JAXFunction
-from jaxlink.call.map_draws import map_draws
-from jaxlink.chains.run import run_chains
-from jaxlink.compile import function
-from jaxlink.dispatch.random.registry import sampler
-from jaxlink.dispatch.registry import Linked, rule
 from jaxlink.errors import (
     ArgumentError,
     ChainError,
@@ -35,10 +28,17 @@ from jaxlink.errors import (
     UnsupportedConstructError,
     UnsupportedOpError,
 )
-from jaxlink.mode.linker import MODE
 from jaxlink.values.keys import as_key, key_from_str, key_to_str, zero_cotangents
 
 if _TYPE_CHECKING:
+    from jaxlink.call.cache import clear_cache
+    from jaxlink.call.jax_function import JAXFunction
+    from jaxlink.call.map_draws import map_draws
+    from jaxlink.chains.run import run_chains
+    from jaxlink.compile import function
+    from jaxlink.dispatch.random.registry import sampler
+    from jaxlink.dispatch.registry import Linked, rule
+    from jaxlink.mode.linker import MODE
     from jaxlink.sampling.seed import seed
 
 __version__ = _version("jaxlink")
@@ -79,13 +79,29 @@ __all__ = [
 
 _MODULES = ("cache", "pjax", "pymc")
 
+# The names whose modules import PyTensor, which a program that was exported does
+# without.
+_LOADED_ON_USE = {
+    "JAXFunction": "jaxlink.call.jax_function",
+    "Linked": "jaxlink.dispatch.registry",
+    "MODE": "jaxlink.mode.linker",
+    "clear_cache": "jaxlink.call.cache",
+    "function": "jaxlink.compile",
+    "map_draws": "jaxlink.call.map_draws",
+    "rule": "jaxlink.dispatch.registry",
+    "run_chains": "jaxlink.chains.run",
+    "sampler": "jaxlink.dispatch.random.registry",
+    "seed": "jaxlink.pjax",
+}
+
 
 def __getattr__(name: str) -> _Any:
-    """Load a public module on first use."""
+    """Load a public module, or a name from its module, on first use."""
     if name in _MODULES:
         return _import_module(f"jaxlink.{name}")
-    if name == "seed":
-        return _import_module("jaxlink.pjax").seed
+    if name in _LOADED_ON_USE:
+        globals()[name] = getattr(_import_module(_LOADED_ON_USE[name]), name)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
