@@ -15,6 +15,7 @@ from jaxlink.errors import (
     ChainError,
     CompileError,
     DynamicShapeError,
+    ExportError,
     JaxlinkError,
     KeyArgumentError,
     MisplacedDrawError,
@@ -28,6 +29,7 @@ from jaxlink.errors import (
     UnsupportedConstructError,
     UnsupportedOpError,
 )
+from jaxlink.exports.load import LoadedFunction, load
 from jaxlink.values.keys import as_key, key_from_str, key_to_str, zero_cotangents
 
 if _TYPE_CHECKING:
@@ -38,6 +40,7 @@ if _TYPE_CHECKING:
     from jaxlink.compile import function
     from jaxlink.dispatch.random.registry import sampler
     from jaxlink.dispatch.registry import Linked, rule
+    from jaxlink.exports.export import export
     from jaxlink.mode.linker import MODE
     from jaxlink.sampling.seed import seed
 
@@ -49,10 +52,12 @@ __all__ = [
     "ChainError",
     "CompileError",
     "DynamicShapeError",
+    "ExportError",
     "JAXFunction",
     "JaxlinkError",
     "KeyArgumentError",
     "Linked",
+    "LoadedFunction",
     "MisplacedDrawError",
     "MissingInputError",
     "OutOfBoundsError",
@@ -65,9 +70,11 @@ __all__ = [
     "UnsupportedOpError",
     "as_key",
     "clear_cache",
+    "export",
     "function",
     "key_from_str",
     "key_to_str",
+    "load",
     "map_draws",
     "rule",
     "run_chains",
@@ -86,6 +93,7 @@ _LOADED_ON_USE = {
     "Linked": "jaxlink.dispatch.registry",
     "MODE": "jaxlink.mode.linker",
     "clear_cache": "jaxlink.call.cache",
+    "export": "jaxlink.exports.export",
     "function": "jaxlink.compile",
     "map_draws": "jaxlink.call.map_draws",
     "rule": "jaxlink.dispatch.registry",

@@ -7,6 +7,7 @@ __all__ = [
     "ChainError",
     "CompileError",
     "DynamicShapeError",
+    "ExportError",
     "JaxlinkError",
     "KeyArgumentError",
     "MisplacedDrawError",
@@ -87,6 +88,10 @@ class ChainError(JaxlinkError, RuntimeError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (str(self), self.chains, self.kept)
+
+
+class ExportError(JaxlinkError, ValueError):
+    """A function cannot be exported, or bytes are not an exported function."""
 
 
 class UnseededDrawError(JaxlinkError, TypeError):

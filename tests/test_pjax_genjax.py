@@ -7,9 +7,6 @@ environment that has it, and runs this file, and the page about GenJAX, in there
 """
 
 import importlib.util
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_docs import ROOT, blocks, run_doctest
+from environments import ROOT, make_environment
+from test_docs import blocks, run_doctest
 
 import jaxlink
 from jaxlink import pjax
@@ -28,8 +26,6 @@ INSTALLED = importlib.util.find_spec("genjax") is not None
 PYTEST = ["pytest", "-o", "addopts=", "--noconftest", "-p", "no:cacheprovider"]
 # TensorFlow Probability, on which GenJAX is built, uses old names of JAX.
 PYTEST += ["-W", "ignore::DeprecationWarning"]
-# What uv says if it reaches no package index.
-NO_NETWORK = ("error sending request", "dns error", "the network was disabled")
 
 if INSTALLED:
     import genjax
@@ -55,36 +51,14 @@ def test_without_genjax(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(INSTALLED, reason="this is that environment")
 def test_in_an_environment_with_genjax(tmp_path):
-    uv = shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not installed")
-    python = tmp_path / "env" / "bin" / "python"
-
-    def run(*command, **variables):
-        return subprocess.run(
-            list(map(str, command)),
-            cwd=ROOT,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=1200,
-        )
-
-    made = run(uv, "venv", "--python", sys.executable, tmp_path / "env")
-    assert made.returncode == 0, made.stderr
     packages = ["genjax", "pymc>=6.4", "pytest", "-e", ROOT]
-    installed = run(uv, "pip", "install", "--python", python, *packages)
-    if any(words in installed.stderr.lower() for words in NO_NETWORK):
-        pytest.skip(f"there is no package index: {installed.stderr[-500:]}")
-    assert installed.returncode == 0, installed.stderr
     # GenJAX promotes dtypes as JAX does by default.
-    ran = run(
-        *(python, "-m", *PYTEST, Path(__file__)),
+    printed = make_environment(tmp_path / "env", packages).run(
+        *("-m", *PYTEST, Path(__file__)),
         JAX_ENABLE_X64="1",
         JAX_NUMPY_DTYPE_PROMOTION="standard",
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert " passed" in ran.stdout
+    assert " passed" in printed
 
 
 KEY = jax.random.key(0)

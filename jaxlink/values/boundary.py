@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.export import is_symbolic_dim
 
 from jaxlink.errors import ArgumentError, StaticArgumentError
 from jaxlink.values.bcoo import (
@@ -21,6 +22,7 @@ from jaxlink.values.bcoo import (
 )
 from jaxlink.values.static import StaticValue, canonical, cast, to_jax
 from jaxlink.values.streams import is_typed_key
+from jaxlink.values.symbolic_sizes import as_sizes
 from jaxlink.values.types import describe, kind_of
 
 if TYPE_CHECKING:
@@ -105,6 +107,8 @@ def fix(what: str, type_: Any, value: Any, way_out: str = "") -> StaticValue:
     """
     if isinstance(value, StaticValue):
         return value
+    if is_symbolic_dim(value):
+        return StaticValue(as_sizes(value))
     if isinstance(value, jax.core.Tracer):
         raise StaticArgumentError(
             f"{what} fixes a shape, so its value must be known before the call, but it "

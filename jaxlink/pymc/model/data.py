@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+from jax.export import is_symbolic_dim
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant
 
@@ -107,7 +108,8 @@ class ModelData:
                 f"dimension `{dim}` has the fixed length {old}, so it cannot become "
                 f"{new}."
             )
-        if dim in self.labelled and dim not in coords:
+        # No labels belong to a symbolic length: the function is being exported.
+        if dim in self.labelled and dim not in coords and not is_symbolic_dim(new):
             raise ValueError(
                 f"dimension `{dim}` has coordinates and changes its length from {old} "
                 f"to {new}: pass coords={{{dim!r}: ...}} too."

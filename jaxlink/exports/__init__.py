@@ -1,0 +1,1 @@
+"""Functions as bytes, which run with JAX alone."""
