@@ -79,6 +79,7 @@ PAGES = [
     "checks.md",
     "custom-ops.md",
     "ecosystem.md",
+    "export.md",
     "mode.md",
     "pjax.md",
     "programs.md",
