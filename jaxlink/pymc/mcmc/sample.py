@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pymc as pm
 from jax.sharding import Sharding
 from pymc.backends.base import MultiTrace
-from pymc.exceptions import SamplingError
 from pymc.stats.convergence import log_warnings, run_convergence_checks
 from rich.theme import Theme
 from xarray import DataTree
@@ -30,19 +29,14 @@ from jaxlink.pymc.mcmc.initial_positions import (
     InitVals,
     find_initial_states,
 )
-from jaxlink.pymc.mcmc.kernels import KERNELS, Shapes, make_kernel
+from jaxlink.pymc.mcmc.kernels import KERNELS, make_kernel
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
 from jaxlink.pymc.mcmc.options import read_settings
 from jaxlink.pymc.mcmc.placement import placements, steps_per_call
 from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
+from jaxlink.pymc.mcmc.target import check_variables, target_density
 from jaxlink.pymc.model.data import check_observed
-from jaxlink.pymc.model.density import logdensity
-from jaxlink.pymc.model.differentiability import (
-    check_gradient,
-    variables_without_gradient,
-)
-from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.shared.arguments import (
     HERE,
@@ -247,7 +241,7 @@ def sample(
         )
     library = load(nuts_sampler, f'nuts_sampler="{nuts_sampler}"')
     run_key = resolve_key(key, random_seed)
-    _check_variables(model)
+    check_variables(model)
     check_observed(model)
     names = posterior_names(
         model, var_names, transformed=bool(keep_untransformed or transformed)
@@ -264,7 +258,7 @@ def sample(
     shown = False if quiet else progressbar
     progress = MCMCProgress(shown, chains, draws, tune, theme=progressbar_theme)
     initial = InitialPositions(model, chains, initvals, settings.jitter, host_callback)
-    density = _log_density(model, initial.shapes, host_callback)
+    density = target_density(model, initial.shapes, host_callback)
     shapes = shapes_of(values, initial.shapes)
     kept = {name: shapes[name] for name in names}
     skip = tune if discard_tuned_samples else 0
@@ -355,28 +349,3 @@ def _draw(
             UserWarning,
             skip_file_prefixes=HERE,
         )
-
-
-def _check_variables(model: pm.Model) -> None:
-    """Raise unless NUTS can move all free variables."""
-    if not model.free_RVs:
-        raise SamplingError(
-            "the model has no free variables, so there is nothing to sample."
-        )
-    if any(found := variables_without_gradient(model)):
-        raise ValueError(
-            f"NUTS needs gradients, so it cannot move {found}. {found.advice}"
-        )
-
-
-def _log_density(model: pm.Model, shapes: Shapes, host_callback: bool) -> ModelFunction:
-    if not any(entry.size for entry in shapes.values()):
-        raise SamplingError("all free variables of the model are empty.")
-    density = logdensity(model, host_callback=host_callback)
-    if density.takes_key:
-        raise ValueError(
-            "the log density is random, because of pm.Minibatch, so NUTS cannot sample "
-            "from it. Use jaxlink.pymc.fit, or all of the data."
-        )
-    check_gradient(density, shapes)
-    return density
