@@ -89,6 +89,9 @@ CALLS = {
     "posterior_predictive": lambda m, **kw: jp.posterior_predictive(
         m, ["y", "u"], sample_vars=["u"], **kw
     )(KEY, {"a": DRAW["a"]}),
+    "replay": lambda m, **kw: jp.replay(tree(), m, rerun=False, **kw).intermediates[
+        "d"
+    ],
     "sample_prior_predictive": lambda m, **kw: jp.sample_prior_predictive(
         3, m, return_inferencedata=False, **QUIET, **kw
     ),

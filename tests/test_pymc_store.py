@@ -125,11 +125,11 @@ def test_results_are_not_copied(model):
     arrays = {"flag": np.zeros((2, 3, 2)), "mu": np.zeros((2, 3, 2, 3))}
     coords = {"chain": np.arange(2), "draw": np.arange(3)}
     for predictions, group in [(False, "posterior_predictive"), (True, "predictions")]:
-        tree = predictive_tree(arrays, coords, model, {}, KEY, predictions=predictions)
+        tree = predictive_tree(arrays, coords, model, {}, predictions=predictions)
         for name, array in arrays.items():
             assert np.shares_memory(tree[group][name].values, array)
     one = {name: array[:1] for name, array in arrays.items()}
-    tree = prior_tree(one, {"chain": [0], "draw": np.arange(3)}, model, {}, KEY)
+    tree = prior_tree(one, {"chain": [0], "draw": np.arange(3)}, model, {})
     assert np.shares_memory(tree["prior"]["mu"].values, arrays["mu"])
     assert np.shares_memory(tree["prior_predictive"]["flag"].values, arrays["flag"])
 

@@ -28,6 +28,7 @@ from jaxlink.pymc.predict.forward import (
     sample_prior_predictive,
 )
 from jaxlink.pymc.predict.to_datatree import to_datatree
+from jaxlink.pymc.replay.replay import Replay, replay
 from jaxlink.pymc.shared.context import one_call
 from jaxlink.pymc.vi.approximation import Approximation
 from jaxlink.pymc.vi.fit import fit
@@ -43,11 +44,13 @@ compute_log_likelihood = one_call(compute_log_likelihood)
 compute_log_prior = one_call(compute_log_prior)
 ravel = one_call(ravel)
 to_datatree = one_call(to_datatree)
+replay = one_call(replay)
 
 __all__ = [
     "Approximation",
     "ModelFunction",
     "Ravel",
+    "Replay",
     "RunOptions",
     "compute_deterministics",
     "compute_log_likelihood",
@@ -62,6 +65,7 @@ __all__ = [
     "posterior_predictive",
     "prior",
     "ravel",
+    "replay",
     "sample",
     "sample_posterior_predictive",
     "sample_prior_predictive",

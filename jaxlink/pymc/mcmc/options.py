@@ -1,5 +1,6 @@
 """Read a sampler's options from the arguments of `sample`: NUTS's, and PyMC's init."""
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -34,6 +35,21 @@ class Settings(NamedTuple):
     target_accept: float
     jitter: bool
     options: dict[str, Any]
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """These in JSON's types, with ``None`` for options that have none."""
+        try:
+            options = json.loads(json.dumps(self.options))
+        except TypeError:
+            options = None
+        if options != self.options:
+            options = None
+        return {
+            "target_accept": float(self.target_accept),
+            "jitter": self.jitter,
+            "nuts": options,
+        }
 
 
 def read_settings(

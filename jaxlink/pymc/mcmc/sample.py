@@ -46,7 +46,11 @@ from jaxlink.pymc.shared.arguments import (
     device_mesh,
 )
 from jaxlink.pymc.shared.context import resolve_model
-from jaxlink.pymc.shared.datatree import posterior_names, posterior_tree
+from jaxlink.pymc.shared.datatree import (
+    add_version,
+    posterior_names,
+    posterior_tree,
+)
 from jaxlink.pymc.shared.pymc_arguments import idata_options, refuse, silence_loggers
 from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
@@ -265,6 +269,8 @@ def sample(
     counts = {"chains": chains, "tune": tune, "draws": draws}
     drawn = Draws(kept, skip=skip, **counts)
     keys = chain_keys(run_key, chains)
+    vectorized = None if chain_method is None else chain_method == "vectorized"
+    places = placements(chains, mesh, vectorized)
     sampler: Chains | NutpieChains
     if nuts_sampler == "nutpie":
         sampler = NutpieChains(
@@ -280,14 +286,13 @@ def sample(
             options=settings.options,
         )
     else:
-        vectorized = None if chain_method is None else chain_method == "vectorized"
         sampler = Chains(
             make_kernel(nuts_sampler, tune, settings.target_accept, settings.options),
             density,
             values,
             initial.shapes,
             keys,
-            placements(chains, mesh, vectorized),
+            places,
             steps=tune + draws,
             skip=0 if records else skip,
             capacity=steps_per_call(batch_size, shapes, chains, mesh),
@@ -322,9 +327,17 @@ def sample(
         )
         groups = {"": main} if discard_tuned_samples else {"warmup_": warmup, "": main}
         attrs = {"sampling_time": took, "tuning_steps": tune}
-        tree = posterior_tree(
-            model, groups, names, library, attrs, **further, key=run_key
-        )
+        tree = posterior_tree(model, groups, names, library, attrs, **further)
+        run = settings.recorded | {
+            "function": "sample",
+            "nuts_sampler": nuts_sampler,
+            **counts,
+            "retries": retries,
+            "initvals": initvals is not None,
+            "vectorized": places[0].along is not None,
+            "devices": 1 if mesh is None else mesh.size,
+        }
+        add_version(tree, run_key, run)
         if compute_convergence_checks and {rv.name for rv in model.free_RVs} & {*names}:
             log_warnings(run_convergence_checks(tree, model))
     if return_inferencedata or recorder is None:

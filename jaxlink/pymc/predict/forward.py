@@ -17,11 +17,21 @@ from jaxlink.pymc.model.predictive import default_outputs, posterior_predictive,
 from jaxlink.pymc.predict.read_trace import explain_lengths, read_trace, select_samples
 from jaxlink.pymc.shared.arguments import Arrays, check_names
 from jaxlink.pymc.shared.context import resolve_model
-from jaxlink.pymc.shared.datatree import add_groups, predictive_tree, prior_tree
+from jaxlink.pymc.shared.datatree import (
+    add_groups,
+    add_version,
+    predictive_tree,
+    prior_tree,
+)
 from jaxlink.pymc.shared.pymc_arguments import refuse
 from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
-__all__ = ["sample_posterior_predictive", "sample_prior_predictive"]
+__all__ = [
+    "draw_from_prior",
+    "draw_given",
+    "sample_posterior_predictive",
+    "sample_prior_predictive",
+]
 
 # We log where PyMC logs.
 _log = logging.getLogger("pymc.sampling.forward")
@@ -95,6 +105,7 @@ def sample_prior_predictive(
     else:
         names = _names(var_names)
     run_key = resolve_key(key, random_seed)
+    record = {"function": "sample_prior_predictive", "var_names": names}
     if return_inferencedata:
         check_observed(model)
     fn = prior(model, names, host_callback=host_callback)
@@ -106,11 +117,12 @@ def sample_prior_predictive(
         arrays.update({name: values[name] for name in names})
         if not return_inferencedata:
             return DataTree()
-        return prior_tree(arrays, coords, model, idata_kwargs or {}, run_key)
+        tree = prior_tree(arrays, coords, model, idata_kwargs or {})
+        return add_version(tree, run_key, record)
 
     tree = run(
         fn,
-        _draw,
+        draw_from_prior,
         Samples({"chain": range(1), "draw": labels}),
         build,
         description="Sampling ...",
@@ -244,6 +256,12 @@ def sample_posterior_predictive(
         coords=read.coords,
         host_callback=host_callback,
     )
+    record = {
+        "function": function,
+        "var_names": names,
+        "sample_vars": resampled,
+        "freeze_vars": _names(freeze_vars or ()),
+    }
     samples = select_samples(read, fn.names, model)
     computed = [name for name in names if name not in fn.names]
     kept = [name for name in names if name in fn.names]
@@ -255,13 +273,12 @@ def sample_posterior_predictive(
         if not return_inferencedata:
             return DataTree()
         kwargs = idata_kwargs or {}
-        return predictive_tree(
-            arrays, coords, model, kwargs, run_key, predictions=predictions
-        )
+        tree = predictive_tree(arrays, coords, model, kwargs, predictions=predictions)
+        return add_version(tree, run_key, record)
 
     tree = run(
         fn,
-        _DrawGiven(tuple(computed)),
+        draw_given(computed),
         samples,
         build,
         description="Sampling ...",
@@ -275,7 +292,8 @@ def sample_posterior_predictive(
     return add_groups(trace, tree) if extend_inferencedata else tree
 
 
-def _draw(fn: Any, key: Any, _: Any) -> dict[str, Any]:
+def draw_from_prior(fn: Any, key: Any, _: Any) -> dict[str, Any]:
+    """One draw of all that ``fn`` returns."""
     return dict(fn(key))
 
 
@@ -288,6 +306,11 @@ class _DrawGiven:
     def __call__(self, fn: Any, key: Any, draw: Any) -> dict[str, Any]:
         out = fn(key, draw)
         return {name: out[name] for name in self.names}
+
+
+def draw_given(names: Sequence[str]) -> Any:
+    """What draws these variables, given the values of one sample."""
+    return _DrawGiven(tuple(names))
 
 
 def _refuse_dict(store: Any, return_inferencedata: bool) -> None:

@@ -18,7 +18,11 @@ from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.predict.compute import compute_log_likelihood
 from jaxlink.pymc.shared.arguments import Arrays, quoted
 from jaxlink.pymc.shared.context import resolve_model
-from jaxlink.pymc.shared.datatree import posterior_names, posterior_tree
+from jaxlink.pymc.shared.datatree import (
+    add_version,
+    posterior_names,
+    posterior_tree,
+)
 
 __all__ = ["to_datatree"]
 
@@ -112,6 +116,7 @@ def to_datatree(
         coords={},
         dims={},
     )
+    add_version(tree)
     if log_likelihood:
         # It is added to the tree.
         compute_log_likelihood(

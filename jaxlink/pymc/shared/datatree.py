@@ -1,5 +1,6 @@
 """The DataTrees that PyMC returns, from arrays of draws."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from jaxlink.pymc.shared.arguments import HERE, Arrays, check_names
 from jaxlink.values.keys import key_to_str
 
 __all__ = [
+    "KEY",
+    "RUN",
     "add_groups",
     "add_version",
     "posterior_names",
@@ -28,6 +31,8 @@ __all__ = [
     "prior_tree",
 ]
 
+# The attributes of groups from which `replay` computes a draw again.
+KEY, RUN = "jaxlink_key", "jaxlink_run"
 # Groups that are not drawn.
 _DATA = ("observed_data", "constant_data", "predictions_constant_data")
 
@@ -37,7 +42,6 @@ def predictive_tree(
     sample_coords: Mapping[str, Any],
     model: pm.Model,
     idata_kwargs: Mapping[str, Any],
-    key: jax.Array,
     *,
     predictions: bool,
 ) -> DataTree:
@@ -46,10 +50,8 @@ def predictive_tree(
     kwargs.setdefault("sample_dims", list(sample_coords))
     kwargs["coords"] = {**sample_coords, **(kwargs.get("coords") or {})}
     if predictions:
-        tree = pm.predictions_to_inference_data(dict(arrays), **kwargs)
-    else:
-        tree = pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs)
-    return add_version(tree, key)
+        return pm.predictions_to_inference_data(dict(arrays), **kwargs)
+    return pm.to_inference_data(posterior_predictive=dict(arrays), **kwargs)
 
 
 def prior_tree(
@@ -57,7 +59,6 @@ def prior_tree(
     sample_coords: Mapping[str, Any],
     model: pm.Model,
     idata_kwargs: Mapping[str, Any],
-    key: jax.Array,
 ) -> DataTree:
     """PyMC's tree of draws from the prior, with one chain. Unlike in PyMC, variables
     keep the order of ``arrays``."""
@@ -70,7 +71,7 @@ def prior_tree(
             dataset = tree[group].to_dataset()
             ordered = [name for name in arrays if name in dataset]
             tree[group] = DataTree(dataset[ordered])
-    return add_version(tree, key)
+    return tree
 
 
 def posterior_tree(
@@ -82,7 +83,6 @@ def posterior_tree(
     *,
     coords: Mapping[str, Any],
     dims: Mapping[str, Any],
-    key: jax.Array | None = None,
 ) -> DataTree:
     """The tree that PyMC returns for a posterior.
 
@@ -93,7 +93,6 @@ def posterior_tree(
         library: the module that drew them, if it is known.
         attrs: the attributes of these groups.
         coords, dims: to add to the model's.
-        key: the key of the run, if it had one.
     """
     model_coords, model_dims = coords_and_dims_for_inferencedata(model)
     all_coords, all_dims = {**model_coords, **coords}, {**model_dims, **dims}
@@ -123,8 +122,7 @@ def posterior_tree(
                 dims=all_dims,
                 sample_dims=[],
             )
-    tree = DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
-    return add_version(tree, key)
+    return DataTree.from_dict({f"/{name}": ds for name, ds in datasets.items()})
 
 
 def posterior_names(
@@ -145,13 +143,23 @@ def posterior_names(
     return [name for name in names if name in var_names]
 
 
-def add_version(tree: DataTree, key: jax.Array | None = None) -> DataTree:
-    """The tree, with the version of jaxlink in the attributes of its groups, and in
-    those of groups that were drawn the key of the run, as text."""
+def add_version(
+    tree: DataTree,
+    key: jax.Array | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> DataTree:
+    """The tree, with the version of jaxlink in the attributes of its groups.
+
+    Arguments:
+        key: the key of the run. It is written as text to the groups that were drawn.
+        run: what else determines the draws, in JSON's types, for `replay`.
+    """
     for name, group in tree.children.items():
         group.attrs["jaxlink_version"] = version("jaxlink")
         if key is not None and name not in _DATA:
-            group.attrs["jaxlink_key"] = key_to_str(key)
+            group.attrs[KEY] = key_to_str(key)
+        if run is not None and name not in _DATA:
+            group.attrs[RUN] = json.dumps(run)
     return tree
 
 

@@ -16,7 +16,7 @@ from jaxlink.pymc.batched.samples import Samples, draw_labels
 from jaxlink.pymc.model.function import ModelFunction
 from jaxlink.pymc.model.transforms import Ravel, constrain
 from jaxlink.pymc.shared.arguments import Arrays
-from jaxlink.pymc.shared.datatree import posterior_tree
+from jaxlink.pymc.shared.datatree import add_version, posterior_tree
 from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 from jaxlink.pymc.vi.advi import shift_and_scale
 
@@ -144,7 +144,7 @@ class Approximation:
         drawn = replace(self, hist=np.empty(0), model=cast(Any, None))
 
         def build(arrays: Arrays, coords: Mapping[str, Any]) -> DataTree:
-            return posterior_tree(
+            tree = posterior_tree(
                 self.model,
                 {"": (arrays, {})},
                 fn.outputs or (),
@@ -152,8 +152,8 @@ class Approximation:
                 {},
                 coords=coords,
                 dims={},
-                key=key,
             )
+            return add_version(tree, key)
 
         samples = Samples({"chain": range(1), "draw": labels})
         described = "Sampling ..."

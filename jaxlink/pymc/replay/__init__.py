@@ -1,0 +1,1 @@
+"""One draw of a run, computed again."""
