@@ -206,7 +206,7 @@ CANNOT = {
     "initvals": ({"initvals": {"mu": 0.3}}, "because it had initvals"),
     "devices": (
         {"sharding": True, "chains": 2, "chain_method": "vectorized"},
-        "spread over several devices",
+        "in one program over several devices",
     ),
 }
 

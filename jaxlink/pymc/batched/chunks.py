@@ -166,12 +166,7 @@ class Chunks:
             return
         if self._mesh is not None:
             everywhere = NamedSharding(self._mesh, PartitionSpec())
-            key = self._key
-            if key is not None and not everywhere.is_fully_addressable:
-                # Without a seed, each process has drawn its own key.
-                words = multihost_utils.broadcast_one_to_all(jax.random.key_data(key))
-                key = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
-            self._fn, self._key = _on_devices((self._fn, key), everywhere)
+            self._fn, self._key = _on_devices((self._fn, self._key), everywhere)
         options = COMPILER_OPTIONS.get(self._platform)
         program = self._cached(
             "program",

@@ -18,6 +18,7 @@ from jaxlink.pymc.batched.chunks import Call, Chunks, evaluate
 from jaxlink.pymc.batched.samples import Samples
 from jaxlink.pymc.batched.store import BLOCK_BYTES, ZarrStore
 from jaxlink.pymc.shared.arguments import HERE, Arrays, check_batch_size, device_mesh
+from jaxlink.pymc.shared.processes import is_shared
 from jaxlink.pymc.shared.progress import progress_bar
 from jaxlink.pymc.shared.pymc_arguments import refuse_unknown
 
@@ -38,9 +39,11 @@ class RunOptions(TypedDict, total=False):
         progressbar: whether to show a progress bar; default: True.
         progressbar_theme: a rich theme for it.
         sharding: the devices over which samples are divided; default: one device. Only
-            the sharding's devices count.
+            the sharding's devices count. If they belong to several processes
+            (``jax.distributed``), all of these call the function, and get all results.
         store: a path, URL or Zarr store to which the results are written while they
-            are computed. The returned tree loads them on demand.
+            are computed. The returned tree loads them on demand. Of several processes,
+            the first one writes.
         store_mode: "w" replaces a store that exists; "w-", the default, refuses it.
         memory_limit: the size of the largest result without a store, in bytes;
             default: the memory of this machine.
@@ -108,15 +111,7 @@ class Run:
         self.store = self.options["store"]
         limit = self.options["memory_limit"]
         check_batch_size(self.options["batch_size"])
-        mesh = device_mesh(self.options["sharding"])
-        if self.store is not None and mesh is not None:
-            processes = {device.process_index for device in mesh.devices.flat}
-            if processes != {jax.process_index()}:
-                raise ValueError(
-                    "store= cannot be used with a sharding over several processes, "
-                    "which would all write the same files. Leave out store, or run "
-                    "each process on its own devices, with its own store."
-                )
+        self.mesh = device_mesh(self.options["sharding"])
         if limit is not None and not limit > 0:
             raise ValueError(f"memory_limit must be a number of bytes, not {limit!r}.")
 
@@ -187,7 +182,9 @@ class Run:
                 store.append(tree(first, last, arrays))
 
         if self.store is not None:
-            store = ZarrStore(self.store, self.options["store_mode"])
+            store = ZarrStore(
+                self.store, self.options["store_mode"], shared=is_shared(self.mesh)
+            )
             width = max(1, min(total, BLOCK_BYTES * total // max(1, nbytes)))
             with warnings.catch_warnings():
                 # ArviZ warns that there are fewer draws than chains.

@@ -3,7 +3,9 @@
 import os
 from typing import Any, Literal
 
+import jax
 import xarray
+from jax.experimental import multihost_utils
 from xarray import Dataset, DataTree
 
 from jaxlink.optional import load
@@ -20,6 +22,8 @@ class ZarrStore:
     Arguments:
         store: a path, a URL or a Zarr store.
         mode: as in xarray: "w-" refuses an existing store, "w" replaces it.
+        shared: whether several processes have the same store, and the same trees. The
+            first one writes.
 
     Raises:
         ImportError: zarr is not installed.
@@ -27,7 +31,9 @@ class ZarrStore:
         ValueError: the mode is unknown.
     """
 
-    def __init__(self, store: Any, mode: Literal["w-", "w"] = "w-"):
+    def __init__(
+        self, store: Any, mode: Literal["w-", "w"] = "w-", *, shared: bool = False
+    ):
         zarr = load("zarr", "store=")
         if mode not in ("w-", "w"):
             raise ValueError(f'store_mode must be "w-" or "w", not {mode!r}.')
@@ -37,6 +43,8 @@ class ZarrStore:
                 f"{store} exists already. Remove it, give another store, or pass "
                 'store_mode="w" to replace it.'
             )
+        self._shared = shared
+        self._writes = not shared or jax.process_index() == 0
         self._along = ""
         self._variables: dict[str, list[str]] = {}
 
@@ -59,11 +67,15 @@ class ZarrStore:
         """
         import zarr
 
-        zarr.open_group(self._store, mode="w")
+        self._wait("checked")  # whether the store exists
         self._along = along
+        if self._writes:
+            zarr.open_group(self._store, mode="w")
         for name, group in tree.children.items():
             dataset = group.to_dataset()
             self._variables[name] = [str(n) for n in dataset.data_vars]
+            if not self._writes:
+                continue
             sizes = {**dataset.sizes, along: width}
             encoding = {
                 n: {"chunks": tuple(max(1, sizes[dim]) for dim in variable.dims)}
@@ -77,6 +89,8 @@ class ZarrStore:
 
     def append(self, tree: DataTree) -> None:
         """Write the next block of all groups that grow."""
+        if not self._writes:
+            return
         for name, group in tree.children.items():
             dataset = group.to_dataset()
             grown = [n for n, v in dataset.variables.items() if self._along in v.dims]
@@ -92,6 +106,7 @@ class ZarrStore:
 
     def open(self) -> DataTree:
         """The tree, whose arrays load on demand."""
+        self._wait("written")
         tree = xarray.open_datatree(
             self._store, engine="zarr", chunks=None, consolidated=False
         )
@@ -102,3 +117,8 @@ class ZarrStore:
                 for name, variables in self._variables.items()
             }
         )
+
+    def _wait(self, what: str) -> None:
+        """Wait until all processes have done something."""
+        if self._shared:
+            multihost_utils.sync_global_devices(f"jaxlink store {what}")

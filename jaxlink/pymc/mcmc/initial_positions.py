@@ -31,6 +31,7 @@ class InitialPositions:
         initvals: as in `initial_position`, or a list with one for each chain.
         jitter: whether to add jitter.
         host_callback: see `jaxlink.function`.
+        own: the chains that this process runs; default: all. These are counted from 0.
 
     Raises:
         ValueError: there is not one set of initial values for each chain, or a value
@@ -44,6 +45,7 @@ class InitialPositions:
         initvals: InitVals | None,
         jitter: bool,
         host_callback: bool = False,
+        own: range | None = None,
     ):
         of_chains: list[Mapping[Any, Any] | None]
         if initvals is None or isinstance(initvals, Mapping):
@@ -55,6 +57,8 @@ class InitialPositions:
                 f"initvals must be a dict, or a list of one for each of the {chains} "
                 f"chains, not a list of {len(of_chains)}."
             )
+        if own is not None:
+            of_chains = of_chains[own.start : own.stop]
         self._make = partial(
             initial_position, model, jitter=jitter, host_callback=host_callback
         )

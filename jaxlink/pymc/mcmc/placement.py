@@ -3,7 +3,8 @@
 On a CPU each chain gets a thread, which calls a program of one chain. Chains then use
 all cores, none waits for the longest trajectory of the others, and the number of chains
 does not change how a draw is rounded. On an accelerator one program steps all chains:
-``jax.vmap`` maps it over the chains, and ``jax.shard_map`` over devices.
+``jax.vmap`` maps it over the chains, and ``jax.shard_map`` over devices. If devices
+belong to several processes, each process runs its own chains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +22,9 @@ from jax.sharding import (
 )
 
 from jaxlink.call.memory import budget
+from jaxlink.pymc.shared.processes import is_shared
 
-__all__ = ["Placement", "placements", "steps_per_call"]
+__all__ = ["Placement", "of_this_process", "placements", "steps_per_call"]
 
 # A call of this many steps costs little more than the steps. The number does not depend
 # on the number of draws, so one program serves runs of any length.
@@ -105,16 +107,46 @@ def placements(
         there = SingleDeviceSharding(devices[0])
         return [Placement(everywhere, there, there)]
     if chains % mesh.size:
-        raise ValueError(
-            f"{chains} chains cannot be spread evenly over {mesh.size} devices: use a "
-            f"multiple of {mesh.size} chains, or a sharding with fewer devices."
-        )
+        raise _uneven(chains, mesh.size)
     along = PartitionSpec(mesh.axis_names[0])
     return [
         Placement(
             everywhere, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, along)
         )
     ]
+
+
+def of_this_process(
+    chains: int, mesh: Mesh | None, vectorized: bool | None
+) -> tuple[range, Mesh | None]:
+    """The chains that run on the devices of this process, and these devices.
+
+    Raises:
+        ValueError: there are fewer chains than processes, or chains in one program
+            cannot be spread evenly over the devices.
+    """
+    if mesh is None or not is_shared(mesh):
+        return range(chains), mesh
+    devices = list(mesh.devices.flat)
+    if vectorized and chains % len(devices):
+        raise _uneven(chains, len(devices))
+    here = jax.process_index()
+    owners = [devices[i * len(devices) // chains].process_index for i in range(chains)]
+    processes = {device.process_index for device in devices}
+    if here not in processes or not processes <= set(owners):
+        raise ValueError(
+            f"{chains} chains cannot be spread over {len(processes)} processes: use at "
+            "least as many, and call this in each process whose devices it gets."
+        )
+    own = Mesh([d for d in devices if d.process_index == here], mesh.axis_names)
+    return range(owners.index(here), owners.index(here) + owners.count(here)), own
+
+
+def _uneven(chains: int, devices: int) -> ValueError:
+    return ValueError(
+        f"{chains} chains cannot be spread evenly over {devices} devices: use a "
+        f"multiple of {devices} chains, or a sharding with fewer devices."
+    )
 
 
 def steps_per_call(

@@ -27,8 +27,8 @@ def why_not(run: Mapping[str, Any]) -> str | None:
         return "it had initvals, which the tree does not record"
     if run["nuts"] is None:
         return "it had options of the sampler that are not plain numbers and names"
-    if run["devices"] > 1:
-        return "its chains were spread over several devices"
+    if run["vectorized"] and run["devices"] > 1:
+        return "its chains were in one program over several devices"
     return None
 
 

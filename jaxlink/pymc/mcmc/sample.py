@@ -33,7 +33,11 @@ from jaxlink.pymc.mcmc.kernels import KERNELS, make_kernel
 from jaxlink.pymc.mcmc.multitrace import Callback, Recorder
 from jaxlink.pymc.mcmc.nutpie import NutpieChains
 from jaxlink.pymc.mcmc.options import read_settings
-from jaxlink.pymc.mcmc.placement import placements, steps_per_call
+from jaxlink.pymc.mcmc.placement import (
+    of_this_process,
+    placements,
+    steps_per_call,
+)
 from jaxlink.pymc.mcmc.progress import MCMCProgress, ProgressBar
 from jaxlink.pymc.mcmc.target import check_variables, target_density
 from jaxlink.pymc.model.data import check_observed
@@ -51,6 +55,7 @@ from jaxlink.pymc.shared.datatree import (
     posterior_names,
     posterior_tree,
 )
+from jaxlink.pymc.shared.processes import gather
 from jaxlink.pymc.shared.pymc_arguments import idata_options, refuse, silence_loggers
 from jaxlink.pymc.shared.seeds import RandomSeed, resolve_key
 
@@ -160,7 +165,8 @@ def sample(
             one program by ``jax.vmap``, which fills an accelerator. Default: depends on
             the device. nutpie's chains are always parallel.
         sharding: the devices over which the chains are spread; default: JAX's default
-            device.
+            device. If they belong to several processes (``jax.distributed``), all of
+            these call `sample`, each runs its own chains, and all get all draws.
         compute_convergence_checks: whether to make PyMC's checks at the end, which warn
             through its logger.
         return_inferencedata: True returns a DataTree, False PyMC's MultiTrace.
@@ -244,7 +250,7 @@ def sample(
             'chain_method, or use nuts_sampler="blackjax".'
         )
     library = load(nuts_sampler, f'nuts_sampler="{nuts_sampler}"')
-    run_key = resolve_key(key, random_seed)
+    run_key = resolve_key(key, random_seed, mesh)
     check_variables(model)
     check_observed(model)
     names = posterior_names(
@@ -259,18 +265,30 @@ def sample(
         include_transformed=records,
         host_callback=host_callback,
     )
+    vectorized = None if chain_method is None else chain_method == "vectorized"
+    own, own_mesh = of_this_process(chains, mesh, vectorized)
+    if records and len(own) < chains:
+        raise ValueError(
+            "with a sharding over several processes, none of them has all steps for a "
+            "callback or PyMC's MultiTrace: leave out callback, and "
+            "return_inferencedata=False."
+        )
     shown = False if quiet else progressbar
-    progress = MCMCProgress(shown, chains, draws, tune, theme=progressbar_theme)
-    initial = InitialPositions(model, chains, initvals, settings.jitter, host_callback)
+    progress = MCMCProgress(shown, len(own), draws, tune, theme=progressbar_theme)
+    initial = InitialPositions(
+        model, chains, initvals, settings.jitter, host_callback, own
+    )
     density = target_density(model, initial.shapes, host_callback)
     shapes = shapes_of(values, initial.shapes)
     kept = {name: shapes[name] for name in names}
     skip = tune if discard_tuned_samples else 0
     counts = {"chains": chains, "tune": tune, "draws": draws}
-    drawn = Draws(kept, skip=skip, **counts)
-    keys = chain_keys(run_key, chains)
-    vectorized = None if chain_method is None else chain_method == "vectorized"
-    places = placements(chains, mesh, vectorized)
+    drawn = Draws(kept, skip=skip, **{**counts, "chains": len(own)})
+    keys = {
+        what: each[own.start : own.stop]
+        for what, each in chain_keys(run_key, chains).items()
+    }
+    places = placements(len(own), own_mesh, vectorized)
     sampler: Chains | NutpieChains
     if nuts_sampler == "nutpie":
         sampler = NutpieChains(
@@ -295,7 +313,7 @@ def sample(
             places,
             steps=tune + draws,
             skip=0 if records else skip,
-            capacity=steps_per_call(batch_size, shapes, chains, mesh),
+            capacity=steps_per_call(batch_size, shapes, len(own), own_mesh),
             cores=cores,
         )
     recorder = None
@@ -318,7 +336,10 @@ def sample(
         with progress.display:
             _draw(sampler.pieces(states, progress.update), drawn, recorder, draws)
         took = time.perf_counter() - began
-        warmup, main = drawn.parts()
+        warmup, main = (
+            (gather(values), gather(stats)) if len(own) < chains else (values, stats)
+            for values, stats in drawn.parts()
+        )
         done = main[1]["lp"].shape[1]
         _log.info(
             f"Sampling {chains} chain{'s' * (chains > 1)} for {tune:_d} tune and "

@@ -104,7 +104,7 @@ def sample_prior_predictive(
         names = [var.name for var in [*model.basic_RVs, *model.deterministics]]
     else:
         names = _names(var_names)
-    run_key = resolve_key(key, random_seed)
+    run_key = resolve_key(key, random_seed, run.mesh)
     record = {"function": "sample_prior_predictive", "var_names": names}
     if return_inferencedata:
         check_observed(model)
@@ -228,7 +228,7 @@ def sample_posterior_predictive(
             "extend_inferencedata adds groups to a DataTree, but trace is a "
             f"{type(trace).__name__}."
         )
-    run_key = resolve_key(key, random_seed)
+    run_key = resolve_key(key, random_seed, run.mesh)
     dims = ["chain", "draw"] if sample_dims is None else _names(sample_dims)
     read = read_trace(trace, dims)
     resampled = None if sample_vars is None else _names(sample_vars)

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxlink.errors import KeyArgumentError
+from jaxlink.pymc.shared.processes import is_shared, key_of_first
 from jaxlink.values.keys import as_key
 
 __all__ = ["RandomSeed", "resolve_key"]
@@ -16,7 +18,9 @@ __all__ = ["RandomSeed", "resolve_key"]
 RandomSeed = int | Sequence[int] | np.ndarray | np.random.Generator | None
 
 
-def resolve_key(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
+def resolve_key(
+    key: Any = None, random_seed: RandomSeed = None, mesh: Mesh | None = None
+) -> jax.Array:
     """The initial PRNG key of a run.
 
     Arguments:
@@ -24,11 +28,18 @@ def resolve_key(key: Any = None, random_seed: RandomSeed = None) -> jax.Array:
         random_seed: instead of a key, as in PyMC: an int is
             ``jax.random.key(random_seed)``; a sequence of ints or a NumPy generator
             (which advances) is hashed to a key. Without either, the key is fresh.
+        mesh: the devices of the run. If they belong to several processes, all get the
+            key of the first.
 
     Raises:
         TypeError: both are given, or one is given as the other.
         ValueError: the seed is negative.
     """
+    own = _own_key(key, random_seed)
+    return key_of_first(own) if is_shared(mesh) else own
+
+
+def _own_key(key: Any, random_seed: RandomSeed) -> jax.Array:
     if key is not None:
         if random_seed is not None:
             raise TypeError("give either a key or a random_seed, not both.")

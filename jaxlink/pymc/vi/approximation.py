@@ -132,7 +132,7 @@ class Approximation:
         labels = draw_labels(draws)
         options.setdefault("progressbar", False)
         run = Run(**options)
-        key = resolve_key(key, random_seed)
+        key = resolve_key(key, random_seed, run.mesh)
         fn = constrain(
             self.model,
             var_names,
