@@ -78,7 +78,7 @@ def drawn_like(tree):
     """A tree without the marks of jaxlink, as PyMC's."""
     tree = tree.copy()
     for group in tree.children.values():
-        for mark in ("jaxlink_version", "jaxlink_key"):
+        for mark in ("jaxlink_version", "jaxlink_key", "jaxlink_run"):
             group.attrs.pop(mark, None)
     return tree
 
