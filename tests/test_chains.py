@@ -249,12 +249,14 @@ def test_data_in_any_containers_is_right(tmp_path):
 def test_the_rest_comes_back_by_request(executors):
     def fn(key, name):
         out = Scaled(jax.random.normal(key))
-        return {"module": out, "name": name, "fn": walk, "x": jnp.zeros(2)}
+        rest = {"name": name, "fn": walk, "size": 3}
+        return {"module": out, "x": jnp.zeros(2), **rest}
 
     for method in METHODS:
         how = {"method": executors.get(method, method), "static": True}
         got = run_chains(fn, KEY, N, "walk", **how)
-        assert (got["name"], got["fn"]) == ("walk", walk)
+        # A number of Python is a setting here, such as the shape of a flow.
+        assert (got["name"], got["fn"], got["size"]) == ("walk", walk, 3)
         assert (got["module"].name, got["x"].shape) == ("scaled", (N, 2))
         assert got["module"].scale.shape == (N,)
 

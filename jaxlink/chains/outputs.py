@@ -33,8 +33,11 @@ class Static:
 
 def is_data(x: Any) -> bool:
     """Whether JAX can stack a leaf over chains."""
-    if isinstance(x, bool | int | float | complex):
-        return True
+    return isinstance(x, bool | int | float | complex) or is_array(x)
+
+
+def is_array(x: Any) -> bool:
+    """Whether a leaf is an array of numbers, or of typed keys."""
     if not isinstance(x, jax.Array | np.ndarray | np.generic):
         return False
     return bool(
@@ -49,13 +52,14 @@ def checked(out: Any, name: str, static: bool) -> Any:
 
     Arguments:
         name: the function, for the error.
-        static: whether the rest is allowed. Leaves that are not data are then `Static`.
+        static: whether the rest is allowed. Leaves that are not arrays are then
+            `Static`, Python numbers too: a module has them for shapes and settings.
 
     Raises:
         ArgumentError: something is not data. All are named, by their paths.
     """
     if static:
-        return jax.tree.map(lambda x: x if is_data(x) else Static(x), out)
+        return jax.tree.map(lambda x: x if is_array(x) else Static(x), out)
     found = _not_data(out, ())
     if not found:
         return out

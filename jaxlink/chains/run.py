@@ -56,7 +56,8 @@ def run_chains(
         in_axes: which arguments have an axis of chains, as `jax.vmap`'s, without the
             key: by default none has one.
         static: whether ``fn`` may also return what is no data (names, functions,
-            modules with static fields). It comes back as it is, once for all chains.
+            modules with static fields). All that is not an array then comes back as it
+            is, once for all chains.
         kept: where finished chains are kept: a directory, or a dict. Chains that are
             there are not computed again. So the same call completes a run that was
             interrupted.
