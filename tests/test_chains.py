@@ -261,6 +261,15 @@ def test_the_rest_comes_back_by_request(executors):
         assert got["module"].scale.shape == (N,)
 
 
+def test_functions_that_hold_traced_arrays_are_named():
+    def fn(key):
+        x = jax.random.normal(key)
+        return {"x": x, "shift": lambda y: x + y, "twice": lambda y: 2 * y}
+
+    with pytest.raises(ArgumentError, match=r"made, .*:\n  output\['shift'\]\nReturn"):
+        run_chains(fn, KEY, N, static=True)
+
+
 @pytest.mark.parametrize(
     "use", [float, int, bool, np.asarray, lambda x: x if x > 0 else -x]
 )

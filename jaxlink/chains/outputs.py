@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections import OrderedDict, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -56,9 +58,20 @@ def checked(out: Any, name: str, static: bool) -> Any:
             `Static`, Python numbers too: a module has them for shapes and settings.
 
     Raises:
-        ArgumentError: something is not data. All are named, by their paths.
+        ArgumentError: something is not data, or the rest has functions that closed over
+            arrays of the chain. All are named, by their paths.
     """
     if static:
+        pairs = jax.tree.leaves_with_path(out)
+        if held := [keystr(path) for path, x in pairs if _closes_over_tracers(x)]:
+            lines = "".join(f"\n  output{path}" for path in held)
+            raise ArgumentError(
+                f"`{name}` returns functions that it made, with arrays of the chain in "
+                f"them, which cannot leave it:{lines}\n"
+                "Return the arrays alone, jax.tree.leaves(equinox.filter(module, "
+                "equinox.is_array)), and take the functions from a module that is "
+                "built outside the chain: equinox.partition, equinox.combine."
+            )
         return jax.tree.map(lambda x: x if is_array(x) else Static(x), out)
     found = _not_data(out, ())
     if not found:
@@ -72,6 +85,17 @@ def checked(out: Any, name: str, static: bool) -> Any:
         "computes; of an object array, a list of arrays. Or get the rest back as it "
         "is, once for all chains: static=True."
     )
+
+
+def _closes_over_tracers(x: Any) -> bool:
+    """Whether a leaf is a function that works only while the chain is traced."""
+    if not isinstance(x, FunctionType):
+        return False
+    held = []
+    for cell in x.__closure__ or ():
+        with suppress(ValueError):  # an empty cell
+            held.append(cell.cell_contents)
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(held))
 
 
 def unwrapped(tree: Any) -> Any:
