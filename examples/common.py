@@ -34,7 +34,8 @@ def parse(doc: str, argv: Sequence[str] | None, **defaults: int) -> argparse.Nam
     Arguments:
         doc: the example's docstring.
         argv: the arguments; ``None`` takes them from the command line.
-        defaults: other defaults for the numeric options.
+        defaults: other defaults for the numeric options. With ``workers``, an example
+            takes the number of Parsl's workers, too.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000, help="of each chain")
@@ -42,6 +43,8 @@ def parse(doc: str, argv: Sequence[str] | None, **defaults: int) -> argparse.Nam
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out"), help="output folder")
+    if "workers" in defaults:
+        parser.add_argument("--workers", type=int, help="processes that Parsl starts")
     parser.set_defaults(**defaults)
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ On a cluster, replace `on_this_machine` by `on_slurm`.
 """
 
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from parsl.providers import LocalProvider, SlurmProvider
 SETTINGS = "export JAX_PLATFORMS=cpu"
 
 
-def on_this_machine(run_dir: Path, workers: int = 2) -> Config:
+def on_this_machine(run_dir: Path, workers: int) -> Config:
     """Workers on this machine. A task whose worker dies is run once more."""
     executor = HighThroughputExecutor(
         max_workers_per_node=workers,
@@ -33,6 +34,14 @@ def on_this_machine(run_dir: Path, workers: int = 2) -> Config:
         provider=LocalProvider(init_blocks=1, max_blocks=1, worker_init=SETTINGS),
     )
     return Config(executors=[executor], retries=1, run_dir=str(run_dir))
+
+
+def pool(options: Namespace) -> ParslPoolExecutor:
+    """An executor of Parsl. It must start before JAX computes, which starts threads."""
+    # Parsl forks only to start other programs, and JAX warns of every fork.
+    warnings.filterwarnings("ignore", r"os.fork\(\) was called", RuntimeWarning)
+    config = on_this_machine(options.out / "parsl", options.workers)
+    return ParslPoolExecutor(config=config)
 
 
 def on_slurm(run_dir: Path) -> Config:
@@ -95,11 +104,8 @@ def chain_of(model: Any, tune: int, draws: int) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     from common import parse
 
-    options = parse(__doc__, argv)
-    # JAX has threads, so it warns of forks. Those of Parsl only start other programs.
-    warnings.filterwarnings("ignore", r"os.fork\(\) was called", RuntimeWarning)
-    # Still, Parsl starts first, and JAX is imported after that.
-    with ParslPoolExecutor(config=on_this_machine(options.out / "parsl")) as workers:
+    options = parse(__doc__, argv, workers=2)
+    with pool(options) as workers:
         compare(options, workers)
 
 

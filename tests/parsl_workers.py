@@ -4,16 +4,20 @@ Parsl starts before JAX, because it forks.
 """
 
 import os
+import runpy
 import signal
 import sys
 import time
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from parsl import Config, HighThroughputExecutor
 from parsl.concurrent import ParslPoolExecutor
 from parsl.providers import LocalProvider
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def pool(folder, retries):
@@ -126,10 +130,35 @@ def lost(folder, workers):
     assert caught.value.chains == [0, 1]
 
 
+def flows(folder, workers):
+    """The fits of an example are those that are made here."""
+    sys.path.insert(0, str(EXAMPLES))
+    # As if it was run, so that what it defines travels by value.
+    example = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "flow_vi.py")))
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from flowjax.bijections import Affine
+
+    import jaxlink
+
+    density = example.density_of(example.build_model())
+    fit = example.fit_of(density, Affine(jnp.array([3.0, -1.0, 1.0])), steps=50)
+    key = jax.random.key(5, impl="threefry2x32")
+    here, elbo = jaxlink.run_chains(fit, key, 3)
+    there, elbo_there = jaxlink.run_chains(fit, key, 3, method=workers)
+    kinds = {x.dtype.kind for x in here}
+    assert {"i", "f"} <= kinds  # permutations of entries, and weights
+    for x, y in zip(here, there, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-8 if x.dtype.kind == "f" else 0)
+    np.testing.assert_allclose(elbo, elbo_there, rtol=1e-8)
+    assert len(set(elbo[:, -1].tolist())) == 3
+
+
 def main(what, folder):
     folder = Path(folder)
     with pool(folder, retries=1 if what == "same" else 0) as workers:
-        {"same": same, "lost": lost}[what](folder, workers)
+        {"same": same, "lost": lost, "flows": flows}[what](folder, workers)
     print("all is well")
 
 

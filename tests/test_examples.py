@@ -128,3 +128,16 @@ def test_metropolis_draws_from_the_density(load):
     # 400 independent chains: the mean of each has a standard error of about sd / 5.
     np.testing.assert_allclose(draws.mean((0, 1)), mean, atol=4 * 3 / 5 / 20)
     np.testing.assert_allclose(draws.std((0, 1)), sd, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_importance_weights_are_judged(load):
+    """Weights exp(a x^2 / 2) of normal x have a tail of shape a."""
+    example, a = load("flow_vi"), 0.3
+    x = np.random.default_rng(0).normal(size=(3, 100_000))
+    log_ratio = DataArray(5 + a * x**2 / 2, dims=("chain", "draw"))
+    tree = DataTree.from_dict({"sample_stats": Dataset({"log_ratio": log_ratio})})
+    np.testing.assert_allclose(example.k_hat(tree), a, atol=0.1)
+    expected = np.sqrt(1 - 2 * a) / (1 - a)
+    np.testing.assert_allclose(example.efficiency(tree), expected, rtol=0.02)
+    np.testing.assert_allclose(example.elbos(tree), 5 + a / 2, rtol=0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 import parsl_workers
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "parsl_chains.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(*command):
@@ -26,17 +26,24 @@ def run(*command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["same", "lost"])
+@pytest.mark.parametrize("what", ["same", "lost", "flows"])
 def test_chains_in_workers(what, tmp_path):
     assert "all is well" in run(parsl_workers.__file__, what, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_example(tmp_path):
+def test_the_sweep(tmp_path):
     options = ["--draws", "100", "--tune", "100", "--chains", "2", "--out", tmp_path]
-    first = run(EXAMPLE, *options)
+    first = run(EXAMPLES / "parsl_chains.py", *options)
     assert "in between" in first
     assert (tmp_path / "parsl_chains.png").stat().st_size > 10_000
     # The chains are there.
     assert len(list((tmp_path / "chains").rglob("*.npz"))) == 6
-    assert run(EXAMPLE, *options) == first
+    assert run(EXAMPLES / "parsl_chains.py", *options) == first
+
+
+@pytest.mark.slow
+def test_the_flows(tmp_path):
+    options = ["--draws", "20", "--tune", "20", "--chains", "2", "--out", tmp_path]
+    assert "R-hat" in run(EXAMPLES / "flow_vi.py", "--workers", "2", *options)
+    assert (tmp_path / "flow_vi.png").stat().st_size > 10_000
