@@ -151,8 +151,8 @@ def draw_tree(
         return positions, jax.vmap(density)(positions) - log_q
 
     in_axes = (None if axis is None else eqx.if_array(axis), 0)
-    drawn = eqx.filter_jit(eqx.filter_vmap(draw, in_axes=in_axes))(flow, keys)
-    positions, log_ratio = drawn
+    draw_all = eqx.filter_jit(eqx.filter_vmap(draw, in_axes=in_axes))
+    positions, log_ratio = draw_all(flow, keys)
     statistics = {"log_ratio": log_ratio}
     return jp.to_datatree(positions, model, sample_stats=statistics, progressbar=False)
 
@@ -267,21 +267,24 @@ def draw_curves(ax: plt.Axes, trees: dict[str, DataTree]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(__doc__, argv, workers=0)
+    # Parsl starts first: nothing above computes with JAX.
     with pool(options) if options.workers else nullcontext("vmap") as method:
         compare(options, method)
 
 
 def compare(options: Any, method: Any) -> None:
-    model, steps = build_model(), options.tune + options.draws
+    model = build_model()
+    steps = options.tune + options.draws  # of each fit
     drawing, fitting, *advi = jax.random.split(jax.random.key(options.seed), 4)
     keys = jax.random.split(drawing, options.chains)
-    trees = {}
+    normals, trees = {}, {}
     for (name, kind), key in zip(ADVI.items(), advi, strict=True):
-        better = normal(jp.fit(5 * steps, kind, model, key=key, progressbar=False))
-        trees[name] = draw_tree(model, better, keys, None)
+        approximation = jp.fit(5 * steps, kind, model, key=key, progressbar=False)
+        normals[name] = normal(approximation)
+        trees[name] = draw_tree(model, normals[name], keys, None)
 
     # The flows start from the normal distribution with all correlations.
-    affine = better.bijection
+    affine = normals["full rank"].bijection
     fit = fit_of(density_of(model), affine, steps)
     arrays, elbo = jaxlink.run_chains(fit, fitting, options.chains, method=method)
     flows = with_arrays(build_flow(fitting, affine), arrays)

@@ -57,7 +57,7 @@ def run_chains(
             key: by default none has one.
         static: whether ``fn`` may also return what is no data (names, functions,
             modules with static fields). All that is not an array then comes back as it
-            is, once for all chains.
+            is, once for all chains; it may not hold arrays of the chain, as a closure.
         kept: where finished chains are kept: a directory, or a dict. Chains that are
             there are not computed again. So the same call completes a run that was
             interrupted.
