@@ -333,7 +333,7 @@ def test_empty():
 def test_broadcasting_that_the_types_do_not_allow_is_an_error():
     x, y = pt.vectors("x", "y")
     fn = jaxlink.function([x, y], x + y)
-    with pytest.raises(ValueError, match="would broadcast dimension 0 of y"):
+    with pytest.raises(ValueError, match="would broadcast dimension 0 of `y`"):
         fn(np.ones(3), np.ones(1))
 
 

@@ -533,7 +533,7 @@ def test_batch_lengths_that_the_types_do_not_allow():
     fn(BATCH, B)
     u = pt.tensor3("u")
     fn = jaxlink.function([t, u], ptl.solve(t, u, b_ndim=2))
-    with pytest.raises(ValueError, match="would broadcast dimension 0 of u"):
+    with pytest.raises(ValueError, match="would broadcast dimension 0 of `u`"):
         fn(BATCH, B[None])
 
 

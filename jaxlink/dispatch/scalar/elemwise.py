@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytensor.scalar as ps
 from jax import lax
-from pytensor.graph.basic import Constant
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.fg import AbstractFunctionGraph
 from pytensor.scalar.loop import ScalarLoop
 from pytensor.tensor.elemwise import Elemwise
@@ -33,7 +33,7 @@ def elemwise(op: Elemwise, node: Any) -> Function:
             shape = jnp.broadcast_shapes(*(x.shape for x in args))
         except ValueError:
             sizes = [
-                f"{name_of(var)} of shape {x.shape}"
+                f"{_operand(var)} of shape {x.shape}"
                 for var, x in zip(node.inputs, args, strict=True)
                 if x.size != 1
             ]
@@ -48,6 +48,18 @@ def elemwise(op: Elemwise, node: Any) -> Function:
         return outs[0] if one else outs
 
     return apply
+
+
+def _operand(var: Variable) -> str:
+    """The name of an operand, for an error. A cast has that of what it casts, because
+    it is often of data, which users know by name."""
+    while not var.name and isinstance(_scalar_op(var), ps.Cast):
+        var = var.owner.inputs[0]
+    return name_of(var)
+
+
+def _scalar_op(var: Variable) -> Any:
+    return getattr(getattr(var.owner, "op", None), "scalar_op", None)
 
 
 def check_broadcast(
@@ -72,9 +84,9 @@ def check_broadcast(
             if axis < 0 or shape[axis] != 1 or var.type.broadcastable[axis]:
                 continue
             raise ValueError(
-                f"{node.op} would broadcast dimension {axis} of {var} from length 1 to "
-                f"{max(set(lengths) - {1})}, but its type {var.type} does not declare "
-                "that length as 1. If you want to broadcast it, use "
+                f"{node.op} would broadcast dimension {axis} of {_operand(var)} from "
+                f"length 1 to {max(set(lengths) - {1})}, but its type {var.type} does "
+                "not declare that length as 1. If you want to broadcast it, use "
                 "pt.specify_broadcastable."
             )
 

@@ -1,6 +1,6 @@
 """The data of a model that can change: `pm.Data`, and the lengths of dimensions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 import pymc as pm
 from jax.export import is_symbolic_dim
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Constant
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.traversal import ancestors
 
 from jaxlink.pymc.shared.arguments import check_names, quoted
 from jaxlink.values.boundary import as_array
@@ -16,6 +17,7 @@ from jaxlink.values.boundary import as_array
 __all__ = ["ModelData", "check_observed"]
 
 Dims = tuple[str | None, ...]
+
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,15 @@ class ModelData:
         lengths: the current length of each dimension, unless it is computed from data.
         fixed: the dimensions among these whose length cannot change.
         labelled: dimensions that have coordinates.
+        observed: the observed variables, each with the names of the data that hold its
+            observations.
     """
 
     dims: tuple[tuple[str, Dims], ...]
     lengths: tuple[tuple[str, int], ...]
     fixed: frozenset[str]
     labelled: frozenset[str]
+    observed: tuple[tuple[str, tuple[str, ...]], ...]
 
     @classmethod
     def of(cls, model: pm.Model) -> "ModelData":
@@ -50,6 +55,7 @@ class ModelData:
             tuple(lengths.items()),
             frozenset(fixed),
             frozenset(dim for dim, xs in model.coords.items() if xs is not None),
+            tuple(_observed_data(model, rv, shared) for rv in model.observed_RVs),
         )
 
     def change(
@@ -65,7 +71,7 @@ class ModelData:
             ValueError: see `ModelFunction.with_data`.
         """
         dims, lengths = dict(self.dims), dict(self.lengths)
-        check_names(values, dims, "pm.Data of the model")
+        check_names(values, dims, "pm.Data of the model", self._about_observed(values))
         known = {dim for names in dims.values() for dim in names if dim}
         check_names(coords, known | lengths.keys(), "dimension of the model")
         arrays = {n: _as_data(n, value, dims[n]) for n, value in values.items()}
@@ -82,6 +88,21 @@ class ModelData:
         new_values = {**arrays, **variable}
         return after, {name: x for name, x in new_values.items() if name in captured}
 
+    def _about_observed(self, names: Iterable[str]) -> str:
+        """What to write for observed variables, which are not data themselves."""
+        observed = dict(self.observed)
+        data = {name for name, _ in self.dims}
+        for name in names:
+            if name in data or name not in observed:
+                continue
+            if held := observed[name]:
+                return f" `{name}` is observed, with its values in {quoted(held)}."
+            return (
+                f" `{name}` is observed, but its values are constants: build the model "
+                f'with observed=pm.Data("{name}_data", ...), and pass that name.'
+            )
+        return ""
+
     def _new_lengths(
         self, arrays: Mapping[str, Any], coords: Mapping[str, Sequence[Any]]
     ) -> dict[str, int]:
@@ -91,9 +112,14 @@ class ModelData:
                 continue
             shape = arrays[name].shape
             if len(shape) != len(dims):
+                batch = len(shape) == len(dims) + 1
+                hint = (
+                    " To map over its first axis, call with_data in the function that "
+                    "jax.vmap maps."
+                )
                 raise ValueError(
                     f"`{name}` has the dimensions {quoted(map(str, dims))}, but its "
-                    f"new value is of shape {shape}."
+                    f"new value is of shape {shape}.{hint if batch else ''}"
                 )
             for dim, length in zip(dims, shape, strict=True):
                 if dim is not None:
@@ -114,6 +140,13 @@ class ModelData:
                 f"dimension `{dim}` has coordinates and changes its length from {old} "
                 f"to {new}: pass coords={{{dim!r}: ...}} too."
             )
+
+
+def _observed_data(
+    model: pm.Model, rv: Variable, data: Collection[str]
+) -> tuple[str, tuple[str, ...]]:
+    found = ancestors([model.rvs_to_values[rv]])
+    return rv.name, tuple(dict.fromkeys(x.name for x in found if x.name in data))
 
 
 def _as_data(name: str, value: Any, dims: Dims) -> Any:

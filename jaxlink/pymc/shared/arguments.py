@@ -26,13 +26,16 @@ Arrays = Mapping[str, np.ndarray]
 HERE = (str(Path(__file__).parents[1]),)
 
 
-def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> None:
+def check_names(
+    names: Iterable[str], allowed: Collection[str], what: str, hint: str = ""
+) -> None:
     """Raise unless all ``names`` are ``allowed``.
 
     Arguments:
         names: the user's names.
         allowed: the known names.
         what: what the names refer to, in the singular, for the error.
+        hint: what the error adds.
 
     Raises:
         ValueError: naming the unknown ones, with near matches.
@@ -56,7 +59,7 @@ def check_names(names: Iterable[str], allowed: Collection[str], what: str) -> No
         for name, near in zip(unknown, close, strict=True)
     ]
     raise ValueError(
-        f"no {what} is called {', '.join(hints)}. There are: {quoted(allowed)}."
+        f"no {what} is called {', '.join(hints)}. There are: {quoted(allowed)}.{hint}"
     )
 
 
