@@ -1,8 +1,9 @@
 """Shared code of the examples: options, tables, bands and figures."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import arviz as az
@@ -28,23 +29,28 @@ STYLE = {
 }
 
 
-def parse(doc: str, argv: Sequence[str] | None, **defaults: int) -> argparse.Namespace:
+def parse(
+    doc: str,
+    argv: Sequence[str] | None,
+    more: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+    **defaults: int,
+) -> argparse.Namespace:
     """Parse an example's options, and set up plotting without a screen.
 
     Arguments:
         doc: the example's docstring.
         argv: the arguments; ``None`` takes them from the command line.
-        defaults: other defaults for the numeric options. With ``workers``, an example
-            takes the number of Parsl's workers, too.
+        more: options of this example alone: their defaults and what they mean.
+        defaults: other defaults for the numeric options.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000, help="of each chain")
     parser.add_argument("--tune", type=int, default=1000, help="of each chain")
     parser.add_argument("--chains", type=int, default=4)
+    for name, (default, meaning) in more.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=meaning)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out"), help="output folder")
-    if "workers" in defaults:
-        parser.add_argument("--workers", type=int, help="processes that Parsl starts")
     parser.set_defaults(**defaults)
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)

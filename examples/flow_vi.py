@@ -29,7 +29,7 @@ from flowjax.distributions import AbstractDistribution, StandardNormal, Transfor
 from flowjax.flows import masked_autoregressive_flow
 from flowjax.train.losses import ElboLoss
 from paramax import NonTrainable, non_trainable
-from parsl_chains import pool
+from parsl_chains import WORKERS, pool
 from scipy.stats import gaussian_kde
 from xarray import DataTree
 
@@ -266,7 +266,7 @@ def draw_curves(ax: plt.Axes, trees: dict[str, DataTree]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parse(__doc__, argv, workers=0)
+    options = parse(__doc__, argv, {"workers": (0, WORKERS)})
     # Parsl starts first: nothing above computes with JAX.
     with pool(options) if options.workers else nullcontext("vmap") as method:
         compare(options, method)

@@ -23,6 +23,7 @@ from parsl.providers import LocalProvider, SlurmProvider
 
 # What a worker runs before it starts: a model fits on one core.
 SETTINGS = "export JAX_PLATFORMS=cpu"
+WORKERS = "processes that Parsl starts"
 
 
 def on_this_machine(run_dir: Path, workers: int) -> Config:
@@ -104,7 +105,7 @@ def chain_of(model: Any, tune: int, draws: int) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     from common import parse
 
-    options = parse(__doc__, argv, workers=2)
+    options = parse(__doc__, argv, {"workers": (2, WORKERS)})
     with pool(options) as workers:
         compare(options, workers)
 

@@ -80,6 +80,7 @@ PAGES = [
     "custom-ops.md",
     "ecosystem.md",
     "export.md",
+    "many-data-sets.md",
     "mode.md",
     "pjax.md",
     "programs.md",

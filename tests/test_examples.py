@@ -18,6 +18,8 @@ OTHERS = {"common", "out_of_sample", "horseshoe", "parsl_chains"}
 NAMES = sorted({path.stem for path in EXAMPLES.glob("*.py")} - OTHERS)
 # To compile takes longest, so the rest is left to the slow run.
 BY_DEFAULT = {"eight_schools"}
+# Options that one of them has alone.
+OPTIONS = {"calibration": ["--datasets", "6", "--chunk", "2", "--compared", "1"]}
 
 # What ArviZ says of chains that are too short.
 pytestmark = [
@@ -53,6 +55,7 @@ def run(load, tmp_path, capsys):
     def run(name):
         out = tmp_path / "new"
         options = ["--draws", "20", "--tune", "20", "--chains", "2", "--out", str(out)]
+        options += OPTIONS.get(name, [])
         example = load(name)
         # ArviZ, BlackJAX and Optax mix dtypes freely.
         with jax.numpy_dtype_promotion("standard"):

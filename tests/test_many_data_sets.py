@@ -1,5 +1,8 @@
 """One function, many data sets: `with_data` under `jax.vmap`, and masks."""
 
+from functools import partial
+
+import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,6 +110,25 @@ def test_data_of_each_key(model, density):
     np.testing.assert_allclose(got, [wanted(counts=n) for n in counts], rtol=1e-6)
 
 
+def test_a_chain_for_each_data_set(density):
+    """With a key for each, in one program or one after another."""
+
+    def one(key, counts):
+        start = jax.random.normal(key)
+        return density.with_data(counts=counts)({"b": start}), start
+
+    run = partial(jaxlink.run_chains, one, KEY, 4, COUNTS, in_axes=0)
+    together, starts = run(method="vmap")
+    alone, again = run(method="map")
+    np.testing.assert_array_equal(again, starts)
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    of_b = [
+        density.with_data(counts=n)({"b": b})
+        for n, b in zip(COUNTS, starts, strict=True)
+    ]
+    np.testing.assert_allclose(together, of_b, rtol=1e-12)
+
+
 def test_an_axis_too_many_says_vmap(density):
     for name, value in {"x": XS, "counts": COUNTS}.items():
         with pytest.raises(ValueError, match=rf"`{name}` .*\(4, 3\).* jax\.vmap maps"):
@@ -121,11 +143,11 @@ def test_wrong_lengths_name_the_data(density):
     def mapped(**batch):
         return jax.vmap(lambda data: density.with_data(data)(AT))(batch)
 
-    with pytest.raises(ValueError, match="`day` .* from 3 to 2: pass coords="):
+    with pytest.raises(ValueError, match=r"`day` .* from 3 to 2: pass coords="):
         mapped(counts=COUNTS[:, :2])
     with pytest.raises(ValueError, match=r"`counts` of shape \(2,\) has 2 along it"):
         mapped(x=XS, counts=COUNTS[:, :2])
-    with pytest.raises(jaxlink.ArgumentError, match="`counts` .*without loss"):
+    with pytest.raises(jaxlink.ArgumentError, match=r"`counts` .*without loss"):
         mapped(counts=XS)
 
 
@@ -148,3 +170,132 @@ def test_an_observed_variable_says_where_its_data_are(density):
         density.with_data(z=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"There are: `x`, `counts`, `scale`\.$"):
         density.with_data(b=1.0)
+
+
+# --- masks ---------------------------------------------------------------------------
+
+
+def test_a_mask_leaves_observations_out(model):
+    """The density is that of the same model without them, up to the gradient."""
+    log_prior = jp.logdensity(model, ["b", "z"])
+    log_likelihood = jp.log_likelihood(model, ["n"])
+
+    def masked(position, mask):
+        terms = log_likelihood(position)["n"]
+        return log_prior(position) + jnp.where(mask, terms, 0.0).sum()
+
+    masks = np.array([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], bool)
+    values, slopes = jax.vmap(jax.value_and_grad(masked), (None, 0))(AT, masks)
+    rates = np.exp(0.7 * np.arange(1.0, 4.0))
+    terms = stats.poisson(rates).logpmf([1, 0, 2])
+    others = wanted() - terms.sum()
+    np.testing.assert_allclose(values, others + masks @ terms, rtol=1e-6)
+    own = (np.array([1, 0, 2]) - rates) * np.arange(1, 4)
+    np.testing.assert_allclose(slopes["b"], -0.7 - 0.65 + masks @ own, rtol=1e-6)
+
+
+def test_padding_counts_for_nothing(model):
+    """Also where it is outside the support, and its terms are -inf."""
+    log_prior = jp.logdensity(model, ["b", "z"])
+    log_likelihood = jp.log_likelihood(model, ["n"])
+
+    def at(position, counts, length):
+        terms = log_likelihood.with_data(counts=counts)(position)["n"]
+        inside = jnp.arange(3) < length
+        return log_prior(position) + jnp.where(inside, terms, 0.0).sum()
+
+    padded = np.array([[1, 0, 2], [1, 0, -1], [1, -1, -1]])
+    values, slopes = jax.vmap(jax.value_and_grad(at), (None, 0, 0))(
+        AT, padded, np.array([3, 2, 1])
+    )
+    rates = np.exp(0.7 * np.arange(1.0, 4.0))
+    terms = stats.poisson(rates).logpmf([1, 0, 2])
+    others = wanted() - terms.sum()
+    np.testing.assert_allclose(values, others + terms.cumsum()[::-1], rtol=1e-6)
+    own = ((np.array([1, 0, 2]) - rates) * np.arange(1, 4)).cumsum()
+    np.testing.assert_allclose(slopes["b"], -0.7 - 0.65 + own[::-1], rtol=1e-6)
+
+
+# --- fits ----------------------------------------------------------------------------
+
+
+def nuts(key, density, draws):
+    """BlackJAX's NUTS for a scalar `mu` of about unit scale."""
+    kernel = blackjax.nuts(density, step_size=0.7, inverse_mass_matrix=jnp.ones(1))
+
+    def step(state, key):
+        state, _ = kernel.step(key, state)
+        return state, state.position["mu"]
+
+    state = kernel.init({"mu": jnp.array(0.0)})
+    return jax.lax.scan(step, state, jax.random.split(key, draws))[1]
+
+
+@pytest.fixture(scope="module")
+def conjugate():
+    """The posterior of `mu` is normal, with variance 1 / (5 + 1 / width^2)."""
+    with pm.Model() as model:
+        values = pm.Data("values", np.zeros(5))
+        mu = pm.Normal("mu", 0.0, pm.Data("width", 1.0))
+        pm.Normal("y", mu, 1.0, observed=values)
+    return model
+
+
+@pytest.fixture
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):  # BlackJAX mixes dtypes
+        yield
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("chunk", [50, pytest.param(1, marks=pytest.mark.slow)])
+def test_ranks_are_uniform_if_the_fit_is_right(conjugate, chunk):
+    """Simulation-based calibration finds no fault in the model, and finds that of two
+    others: with a narrow prior, and with data that are noisier than it believes."""
+    prior, density = jp.prior(conjugate), jp.logdensity(conjugate)
+
+    def rank(key, density, noise):
+        of_truth, of_noise, of_fit = jax.random.split(key, 3)
+        truth = prior(of_truth)
+        values = truth["y"] + noise * jax.random.normal(of_noise, (5,))
+        draws = nuts(of_fit, density.with_data(values=values), 200)[9::10]
+        return (draws[:19] < truth["mu"]).sum()  # one of 20 ranks
+
+    @jax.jit
+    def program(density, noise):
+        keys = jax.random.split(KEY, 200)
+        return jaxlink.map_draws(rank, keys, density, noise, batch_size=chunk)
+
+    def p_value(density, noise):
+        counts = np.bincount(program(density, noise), minlength=20)
+        return stats.chisquare(counts.reshape(10, 2).sum(1)).pvalue
+
+    assert p_value(density, 0.0) > 0.01
+    assert p_value(density.with_data(width=0.2), 0.0) < 1e-6
+    assert p_value(density, 1.5) < 1e-6
+    assert program._cache_size() == 1  # one program for all three
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_folds_in_one_program_equal_exact_ones(conjugate):
+    """Each fold is predicted by a normal distribution, which is known."""
+    values = np.array([0.3, -0.5, 1.8, 0.9, 0.1])
+    log_prior = jp.logdensity(conjugate, ["mu"])
+    log_likelihood = jp.log_likelihood(conjugate).with_data(values=values)
+
+    def without(key, mask):
+        def masked(position):
+            terms = log_likelihood(position)["y"]
+            return log_prior(position) + jnp.where(mask, terms, 0.0).sum()
+
+        terms = jax.vmap(log_likelihood)({"mu": nuts(key, masked, 4000)})["y"]
+        return jax.nn.logsumexp(terms, axis=0) - jnp.log(len(terms))
+
+    fold_of = np.array([0, 0, 1, 1, 2])
+    masks = np.array([fold_of != i for i in range(3)])
+    got = jax.jit(jax.vmap(without))(jax.random.split(KEY, 3), masks)
+    precision = 1 + masks.sum(1)
+    mean = masks @ values / precision
+    exact = stats.norm(mean[fold_of], np.sqrt(1 + 1 / precision[fold_of]))
+    held_out = np.asarray(got)[fold_of, np.arange(5)]
+    np.testing.assert_allclose(held_out, exact.logpdf(values), atol=0.05)

@@ -19,7 +19,6 @@ __all__ = ["ModelData", "check_observed"]
 Dims = tuple[str | None, ...]
 
 
-
 @dataclass(frozen=True)
 class ModelData:
     """The data of a model that can change, and the lengths that depend on them.
