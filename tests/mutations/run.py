@@ -176,6 +176,54 @@ MUTATIONS: dict[str, Mutation] = {
         "jnp.asarray(x.words), impl=None",
         ("tests/test_chains.py::test_keys_of_every_implementation",),
     ),
+    # --- exports, and symbolic sizes
+    "exported-draws-not-mapped-over-keys": Mutation(
+        "jaxlink/exports/arguments.py",
+        "return jax.vmap(on_free, self.axes)(*free)",
+        "return jax.vmap(lambda *x: on_free(free[0][0], *x[1:]), self.axes)(*free)",
+        ("tests/test_exports.py::test_draws_are_the_same_bits",),
+    ),
+    "key-of-any-implementation-loaded": Mutation(
+        "jaxlink/exports/load.py",
+        "if impl != leaf.dtype:",
+        "if False:",
+        ("tests/test_exports.py::test_wrong_keys",),
+    ),
+    "sizes-not-compared": Mutation(
+        "jaxlink/exports/load.py",
+        "if first != size:",
+        "if False:",
+        ("tests/test_exports.py::test_sizes_that_disagree",),
+    ),
+    "symbolic-length-in-64-bits": Mutation(
+        "jaxlink/numerics/random/integers.py",
+        """    if is_symbolic(bound):
+        return False
+""",
+        """    if is_symbolic(bound):
+        return True
+""",
+        ("tests/test_shape.py::test_symbolic_sizes[chosen]",),
+    ),
+    # --- replay
+    "replayed-place-for-label": Mutation(
+        "jaxlink/pymc/predict/redraw.py",
+        "fold_in_data(every.coords[dim])[[i]]",
+        "np.array([i])",
+        ("tests/test_pymc_replay.py::test_a_thinned_tree",),
+    ),
+    "replayed-chain-is-the-first": Mutation(
+        "jaxlink/pymc/mcmc/rerun.py",
+        "each[chain : chain + 1]",
+        "each[:1]",
+        ("tests/test_pymc_replay.py::test_a_draw_again",),
+    ),
+    "replayed-step-off-by-one": Mutation(
+        "jaxlink/pymc/mcmc/rerun.py",
+        "steps=step + 1,",
+        "steps=step + 2,",
+        ("tests/test_pymc_replay.py::test_a_draw_again",),
+    ),
     # --- values and dtypes
     "cumsum-axis": Mutation(
         "jaxlink/dispatch/reductions.py",
