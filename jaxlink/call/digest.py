@@ -39,6 +39,7 @@ __all__ = ["digest"]
 _VERSIONED = (
     *("jaxlink", "jax", "jaxlib", "numpy", "scipy", "pytensor", "pymc"),
     *("pymc_extras", "blackjax", "numpyro", "optax"),
+    *("diffrax", "equinox", "lineax", "optimistix"),
 )
 # Settings of JAX that change no program.
 _IRRELEVANT = ("cache", "log", "traceback", "profil", "pdb", "dump", "check_tracer")

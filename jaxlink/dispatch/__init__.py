@@ -14,6 +14,7 @@ from jaxlink.dispatch import host_callback as host_callback
 from jaxlink.dispatch import indexing as indexing
 from jaxlink.dispatch import joining as joining
 from jaxlink.dispatch import linalg as linalg
+from jaxlink.dispatch import ode as ode
 from jaxlink.dispatch import op_from_graph as op_from_graph
 from jaxlink.dispatch import optimize as optimize
 from jaxlink.dispatch import random as random
