@@ -19,6 +19,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from jaxlink.dispatch.random.registry import find_row
 from jaxlink.dispatch.registry import find_rule
+from jaxlink.rewrites.differential_equations import is_differential_equation, lowered
 from jaxlink.rewrites.inner_graphs import all_nodes, inner_graphs
 
 __all__ = ["graph_identity", "value_identity"]
@@ -57,7 +58,7 @@ def graph_identity(
         for node in io_toposort(inputs, outputs):
             rules.update(_rules(node))
             operands = tuple(map(number, node.inputs))
-            nodes.append((node.op, operands, described(node.outputs)))
+            nodes.append((_content_of(node), operands, described(node.outputs)))
         ends = tuple(map(number, outputs))
         parts = leaves, tuple(nodes), ends, tuple(constants), frozenset(rules)
         identity = (*parts, config.floatX)
@@ -93,10 +94,27 @@ def _of_value(value: Any) -> Hashable:
     return type(value), value
 
 
+def _content_of(node: Apply) -> Any:
+    """The Op of a node, or what tells more than the Op.
+
+    PyMC's differential equations compare by their Python function, which may read what
+    changes, and hold the model that they are in. Their graphs do neither.
+    """
+    if not is_differential_equation(node.op):
+        return node.op
+    op = lowered(node, sensitivities=True)
+    if op is None:
+        raise _UncacheableError
+    return op
+
+
 def _rules(node: Apply) -> Iterator[Hashable]:
     """What the Ops of a node mean now: rules may be registered at any time."""
-    inner = (n.op for graph in inner_graphs(node.op) for n in all_nodes(graph))
-    for op in (node.op, *inner):
+    outer = _content_of(node)
+    inner = [n.op for graph in inner_graphs(outer) for n in all_nodes(graph)]
+    if any(map(is_differential_equation, inner)):
+        raise _UncacheableError
+    for op in (outer, *inner):
         rule = find_rule(op)
         held = [getattr(op, name, None) for name in getattr(op, "__props__", ())]
         if any(map(_is_closure, held)):

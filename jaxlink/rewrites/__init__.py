@@ -14,6 +14,7 @@ from jaxlink.rewrites.capture_constants import (
     take_values,
 )
 from jaxlink.rewrites.derivatives import settle_derivatives
+from jaxlink.rewrites.differential_equations import lower_differential_equations
 from jaxlink.rewrites.gradients import keep_gradients
 from jaxlink.rewrites.inner_graphs import rewrite_inner_graphs
 from jaxlink.rewrites.logarithms import join_complements, join_logarithms
@@ -66,6 +67,7 @@ def rewrite_inner(fgraph: FunctionGraph, varying: Iterable[Variable] = ()) -> No
 # Each changes the graph in place.
 STEPS: tuple[Callable[[FunctionGraph], Any], ...] = (
     pymc_distributions,
+    lower_differential_equations,
     stack_isomorphic,
     keep_gradients.rewrite,
     signed_bounds.rewrite,
