@@ -27,7 +27,7 @@ Variable = pt.TensorVariable
 
 BOYS = 763
 DAYS = np.arange(1, 15)
-IN_BED = np.array([3, 8, 28, 75, 221, 291, 255, 235, 190, 125, 70, 28, 12, 5])
+IN_BED = np.array([3, 8, 26, 76, 225, 298, 258, 233, 189, 128, 68, 29, 14, 4])
 PER_DAY = 4
 TIMES = np.arange(1, 14 * PER_DAY + 1) / PER_DAY
 
