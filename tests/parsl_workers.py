@@ -129,6 +129,14 @@ def lost(folder, workers):
         jaxlink.run_chains(only_here.chain, jax.random.key(0), 2, method=workers)
     assert caught.value.chains == [0, 1]
 
+    def needs_a_package(key):
+        import only_here
+
+        return only_here.chain(key)
+
+    with pytest.raises(jaxlink.ChainError, match="No module named 'only_here'"):
+        jaxlink.run_chains(needs_a_package, jax.random.key(0), 2, method=workers)
+
 
 def flows(folder, workers):
     """The fits of an example are those that are made here."""
