@@ -4,7 +4,9 @@ import io
 import json
 import pickle
 import sys
+import warnings
 import zipfile
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from environments import ROOT, make_environment
+from models import MODELS
 from support import assert_same
 
 import jaxlink
@@ -398,6 +401,9 @@ def test_without_flatbuffers(monkeypatch, exported_density):
             call()
 
 
+# Models with improper priors, and with draws in Python.
+WITHOUT_PRIOR = {"potential", "own_density"}
+
 ALONE = """
 import json, sys
 import jax, numpy as np
@@ -440,3 +446,23 @@ def test_in_jax_alone(
     np.testing.assert_allclose(got["value"], density(POSITION), rtol=1e-13)
     for name, own in slopes(density).items():
         np.testing.assert_allclose(got["slope"][name], own, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_models(name):
+    """The density and the draws of every model, for all platforms at once."""
+    built = MODELS[name].build()
+    density, position = jp.logdensity(built), dict(jp.initial_position(built)(KEY))
+    args = (KEY, position) if density.takes_key else (position,)
+    loaded = jaxlink.load(jaxlink.export(density, *args))
+    np.testing.assert_allclose(loaded(*args), density(*args), rtol=1e-10)
+    if name in WITHOUT_PRIOR:
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the model has Potentials")
+        draw = jp.prior(built)
+    content = jaxlink.export(draw, KEY, batch="n", vjp_order=0)
+    keys = jax.random.split(KEY, 2)
+    got, wanted = jaxlink.load(content)(keys), jax.vmap(draw)(keys)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-9), got, wanted)
