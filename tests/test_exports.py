@@ -133,6 +133,14 @@ def test_data_that_are_left_out(prior):
         fn.with_data(x=X[1:])
 
 
+def test_a_function_that_is_mapped_already(prior):
+    keys = jax.random.split(KEY, 3)
+    fn = jaxlink.load(jaxlink.export(jax.vmap(prior), keys, vjp_order=0))
+    assert_same(fn(keys), jax.vmap(prior)(keys))
+    raw = jaxlink.load(jaxlink.export(prior, jax.random.PRNGKey(0), vjp_order=0))
+    assert_same(raw(KEY), prior(KEY))
+
+
 def test_axes_that_are_not_mapped(model):
     predict = jp.posterior_predictive(model)
     draw = {"a": 0.3, "b": 1.5, "rate": X**2 + 0.5, "group": COUNTS % 3}

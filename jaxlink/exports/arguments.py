@@ -11,6 +11,7 @@ from jaxlink.errors import ExportError
 from jaxlink.exports.shapes import Sizes
 from jaxlink.exports.trees import Tree, describe, from_words, to_words
 from jaxlink.values.keys import as_key
+from jaxlink.values.streams import is_typed_key
 
 __all__ = ["Arguments"]
 
@@ -128,8 +129,9 @@ def _types(name: str, shape: Any, sizes: Sizes) -> Any:
             ) from error
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
-    if name == "key" and not isinstance(shape, str | jax.ShapeDtypeStruct):
-        shape = as_key(shape)  # a raw key does not say what it is
+    # A raw key does not say what it is.
+    if name == "key" and isinstance(shape, jax.Array) and not is_typed_key(shape):
+        shape = as_key(shape)
     return jax.tree.map(type_of, shape)
 
 
