@@ -375,10 +375,13 @@ def test_a_worker_that_dies_is_named(tmp_path):
     assert_same(got, chains_by_hand(without_failing, KEY, n=6), rtol=1e-14)
 
 
-def test_what_cannot_travel(executors):
+def test_what_cannot_travel(executors, monkeypatch):
     lock = threading.Lock()
     with pytest.raises(ArgumentError, match="cannot travel to another process"):
         run_chains(lambda key: (key, lock)[0], KEY, 2, method=executors["processes"])
+    monkeypatch.setattr("jaxlink.chains.workers.find_spec", lambda name: None)
+    with pytest.raises(ArgumentError, match="install cloudpickle, which also takes l"):
+        run_chains(lambda key: key, KEY, 2, method=executors["processes"])
 
 
 # --- what is kept --------------------------------------------------------------------

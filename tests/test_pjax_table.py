@@ -1,6 +1,7 @@
 """The samplers of the table draw what compiled functions draw."""
 
 import inspect
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import scipy.stats as st
 import jaxlink
 from jaxlink import pjax
 from jaxlink.errors import ArgumentError
-from jaxlink.pjax.table import TABLE
+from jaxlink.pjax.table import TABLE, TableSampler
 from jaxlink.values.streams import as_stream
 
 KEY = jax.random.key(11)
@@ -177,6 +178,19 @@ def test_log_densities_in_32_bits():
         got = pjax.normal.logpdf(jnp.float32(0.4), 0.5, 3.0)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, st.norm(0.5, 3).logpdf(0.4), rtol=1e-6)
+
+
+def test_without_pymc(monkeypatch):
+    """The other samplers of the table need no PyMC to draw."""
+    monkeypatch.setitem(sys.modules, "pymc", None)
+    needs = r"jaxlink\.pjax\.moyal needs the package pymc.*pip install pymc"
+    with pytest.raises(ImportError, match=needs):
+        TableSampler("moyal", TABLE["moyal"])
+    normal = TableSampler("normal", TABLE["normal"])
+    assert normal.keyed(KEY, 0.0, 1.0).shape == ()
+    needs = "density of a draw needs the package pymc"
+    with pytest.raises(ImportError, match=needs):
+        normal.logpdf(0.4, 0.5, 3.0)
 
 
 def test_keys_of_the_wrong_kind():

@@ -397,10 +397,11 @@ def test_models_that_nuts_cannot_sample():
             walked()
 
 
-def test_missing_package(model, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "numpyro", None)
-    with pytest.raises(ImportError, match="pip install numpyro"):
-        walked(model=model, nuts_sampler="numpyro")
+@pytest.mark.parametrize("package", ["blackjax", "numpyro", "nutpie"])
+def test_missing_package(package, model, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(ImportError, match=f"pip install {package}"):
+        walked(model=model, nuts_sampler=package)
 
 
 def test_names_shapes_and_dtypes_of_all_kinds():

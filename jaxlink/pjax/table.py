@@ -15,6 +15,7 @@ from jaxlink.dispatch.random.registry import find_row
 from jaxlink.dispatch.random.rule import cast_parameters, keyed
 from jaxlink.dispatch.random.sites import draw_at_site, site_sampler, split_static
 from jaxlink.errors import ArgumentError
+from jaxlink.optional import load
 from jaxlink.pjax.density import logpdf_of_random_variable
 from jaxlink.pjax.samplers import Sampler
 from jaxlink.values.static import canonical
@@ -131,6 +132,7 @@ class TableSampler(Sampler):
     """The sampler of a distribution of the table."""
 
     def __init__(self, name: str, entry: Entry):
+        load(entry.module.partition(".")[0], f"jaxlink.pjax.{name}")
         op = entry.op()
         row = find_row(op)
         assert row is not None, name
