@@ -79,6 +79,7 @@ PAGES = [
     "checks.md",
     "custom-ops.md",
     "ecosystem.md",
+    "ecosystem-tools.md",
     "export.md",
     "many-data-sets.md",
     "mode.md",
