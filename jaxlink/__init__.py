@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from jaxlink.errors import (
+    AesaraError,
     ArgumentError,
     ChainError,
     CompileError,
@@ -33,6 +34,7 @@ from jaxlink.exports.load import LoadedFunction, load
 from jaxlink.values.keys import as_key, key_from_str, key_to_str, zero_cotangents
 
 if _TYPE_CHECKING:
+    from jaxlink.aesara.read import from_aesara
     from jaxlink.call.cache import clear_cache
     from jaxlink.call.jax_function import JAXFunction
     from jaxlink.call.map_draws import map_draws
@@ -48,6 +50,7 @@ __version__ = _version("jaxlink")
 
 __all__ = [
     "MODE",
+    "AesaraError",
     "ArgumentError",
     "ChainError",
     "CompileError",
@@ -71,6 +74,7 @@ __all__ = [
     "as_key",
     "clear_cache",
     "export",
+    "from_aesara",
     "function",
     "key_from_str",
     "key_to_str",
@@ -94,6 +98,7 @@ _LOADED_ON_USE = {
     "MODE": "jaxlink.mode.linker",
     "clear_cache": "jaxlink.call.cache",
     "export": "jaxlink.exports.export",
+    "from_aesara": "jaxlink.aesara.read",
     "function": "jaxlink.compile",
     "map_draws": "jaxlink.call.map_draws",
     "rule": "jaxlink.dispatch.registry",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 __all__ = [
+    "AesaraError",
     "ArgumentError",
     "ChainError",
     "CompileError",
@@ -92,6 +93,18 @@ class ChainError(JaxlinkError, RuntimeError):
 
 class ExportError(JaxlinkError, ValueError):
     """A function cannot be exported, or bytes are not an exported function."""
+
+
+class AesaraError(JaxlinkError, ValueError):
+    """A file is not an Aesara graph, or its graph cannot be rebuilt in PyTensor.
+
+    Attributes:
+        unsupported: the Ops that have no conversion, if that is why.
+    """
+
+    def __init__(self, message: str, unsupported: Sequence[str] = ()):
+        super().__init__(message)
+        self.unsupported = tuple(unsupported)
 
 
 class UnseededDrawError(JaxlinkError, TypeError):
