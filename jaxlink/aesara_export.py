@@ -132,7 +132,11 @@ class _Writer:
     # --- graphs -----------------------------------------------------------------------
 
     def graph(
-        self, inputs: list[Any], outputs: list[Any], names: Any = None, outer: bool = False
+        self,
+        inputs: list[Any],
+        outputs: list[Any],
+        names: Any = None,
+        outer: bool = False,
     ) -> int:
         """Write a graph, and return its number.
 
@@ -193,7 +197,7 @@ class _Writer:
     def op(self, op: Any) -> int:
         """Write an Op, and return its number."""
         if id(op) not in self._op_numbers:
-            part = {
+            part: dict[str, Any] = {
                 "part": "op",
                 "classes": [_name(c) for c in type(op).__mro__ if _is_op_class(c)],
                 "props": self._props(op),
@@ -215,11 +219,12 @@ class _Writer:
 
         That is ``__props__``, but some classes leave an attribute out of them.
         """
-        own = PROPS.get(type(op).__name__)
-        if own is None:
-            names = [name for name in vars(op) if not name.startswith("_")]
-            own = [*(getattr(type(op), "__props__", None) or ()), *names]
-        values = {name: getattr(op, name, None) for name in own if name not in NO_PROPS}
+        names = PROPS.get(type(op).__name__)
+        if names is None:
+            own = [name for name in vars(op) if not name.startswith("_")]
+            names = (*(getattr(type(op), "__props__", None) or ()), *own)
+        values = {name: getattr(op, name, None) for name in names}
+        values = {k: value for k, value in values.items() if k not in NO_PROPS}
         return {name: self.value(value, deep=3) for name, value in values.items()}
 
     # --- types ------------------------------------------------------------------------
@@ -268,7 +273,7 @@ class _Writer:
             return self.value(fields, deep)
         if hasattr(value, "make_node"):
             return {"op": self.op(value)}
-        if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+        if isinstance(value, type) or hasattr(value, "__qualname__"):
             return {"class": _name(value)}
         if hasattr(value, "filter") and hasattr(value, "is_super"):
             return {"type": self.type(value)}
@@ -386,7 +391,7 @@ def _static_shape(type_: Any) -> list[Any]:
     return [None if n is None else int(n) for n in shape]
 
 
-# --- command line -------------------------------------------------------------------------
+# --- command line ---------------------------------------------------------------------
 
 
 def main() -> None:

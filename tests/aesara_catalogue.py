@@ -171,7 +171,7 @@ def composite():
 def composite_of_composite():
     x, y = aes.float64("x"), aes.float64("y")
     inner = aes.Composite([x, y], [x * y + aes.tanh(x)])
-    op = Elemwise(aes.Composite([x, y], [inner(x, y), y]))
+    op = Elemwise(aes.Composite([x, y], [inner(x, y), aes.identity(y)]))
     return of(lambda a, b: op(a, b), V, V[::-1])
 
 

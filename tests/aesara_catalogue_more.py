@@ -7,6 +7,7 @@ import aesara.sparse as sparse
 import scipy.sparse
 from aesara_export import export
 import __main__
+import aes_sparse, aes_random
 GRAPHS=__main__.GRAPHS
 
 def main(args):
@@ -25,7 +26,7 @@ def main(args):
             failed+=1
             print("FAILED", name, type(e).__name__, str(e).splitlines()[:2]); continue
         arrays={}
-        for k,(_,v) in enumerate(pairs): arrays[f"in{k}"]=v
+        for k,(_,v) in enumerate(pairs): arrays[f"in{k}"]=v.toarray() if scipy.sparse.issparse(v) else v
         for k,v in enumerate(res): arrays[f"out{k}"]=v.toarray() if scipy.sparse.issparse(v) else v
         np.savez(folder/(name+".npz"), **arrays)
     print(len(names), "graphs", failed, "failed")

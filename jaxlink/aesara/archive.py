@@ -56,7 +56,12 @@ def open_archive(path: str | PathLike[str]) -> Archive:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     # Damaged bytes break the directory in as many ways as zipfile reads it.
-    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OverflowError,
+        NotImplementedError,
+    ) as error:
         raise AesaraError(
             f"{path} is not a file that jaxlink/aesara_export.py wrote, or its end is "
             f"missing: {error}."

@@ -14,7 +14,17 @@ from pytensor.graph.type import Type
 from jaxlink.aesara.archive import damaged
 from jaxlink.aesara.values import Unreadable
 
-__all__ = ["Conversion", "Node", "OldOp", "Rows", "Subgraph", "same"]
+__all__ = ["Conversion", "Node", "OldOp", "Rows", "Subgraph", "area_name", "same"]
+
+
+def area_name(qualified: str) -> str:
+    """``tensor.Sum`` for ``aesara.tensor.math.Sum``: modules moved between versions."""
+    package, *modules, name = qualified.split(".")
+    if package not in ("aesara", "aeppl") or not modules:
+        return qualified
+    if modules[:2] == ["tensor", "random"]:
+        return f"random.{name}"
+    return f"{modules[0] if package == 'aesara' else package}.{name}"
 
 
 @dataclass(frozen=True, eq=False)

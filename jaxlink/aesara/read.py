@@ -13,7 +13,7 @@ from pytensor.tensor.type import TensorType
 
 from jaxlink.aesara.archive import Archive, damaged, open_archive
 from jaxlink.aesara.conversions import find_conversion, why_unsupported
-from jaxlink.aesara.parts import Conversion, Node, OldOp, Subgraph
+from jaxlink.aesara.parts import Conversion, Node, OldOp, Subgraph, area_name
 from jaxlink.aesara.values import read_type, read_value
 from jaxlink.errors import AesaraError
 
@@ -125,15 +125,15 @@ class _Reader:
     def _old_op(self, record: Mapping[str, Any]) -> OldOp:
         inner = record.get("graph")
         return OldOp(
-            name=_area_name(record["classes"][0]),
-            bases=tuple(_area_name(name) for name in record["classes"][1:]),
+            name=area_name(record["classes"][0]),
+            bases=tuple(area_name(name) for name in record["classes"][1:]),
             props={k: read_value(self, v) for k, v in record["props"].items()},
             graph=None if inner is None else self._part(inner, Subgraph),
             version=self._version,
         )
 
     def _graph(self, record: Mapping[str, Any]) -> Subgraph:
-        variables = {}
+        variables: dict[int, Variable] = {}
         inputs = [self._leaf(leaf) for leaf in record["inputs"]]
         for leaf in [*inputs, *map(self._leaf, record["leaves"])]:
             variables[len(variables)] = leaf
@@ -157,7 +157,7 @@ class _Reader:
     ) -> None:
         """Rebuild a node, and add its outputs to ``variables``."""
         op = self.op(record["op"])
-        conversion = find_conversion(op)
+        conversion = find_conversion((op.name, *op.bases))
         assert conversion is not None, op.name  # the others are refused
         inputs = [variables[number] for number in record["inputs"]]
         types = [read_type(type_) for _, type_, _ in record["outputs"]]
@@ -175,10 +175,10 @@ def _refuse_unsupported(records: Sequence[Mapping[str, Any]]) -> None:
     reasons = {}
     for record in records:
         if record["part"] == "op":
-            name = str(record["classes"][0])
-            reason = why_unsupported(_area_name(name))
-            if reason is not None:
-                reasons[name] = reason
+            classes = list(map(str, record["classes"]))
+            names = list(map(area_name, classes))
+            if find_conversion(names) is None:
+                reasons[classes[0]] = why_unsupported(names[0])
     if reasons:
         lines = "".join(f"\n- {name}: {why}" for name, why in reasons.items())
         raise AesaraError(
@@ -186,16 +186,6 @@ def _refuse_unsupported(records: Sequence[Mapping[str, Any]]) -> None:
             f"{lines}",
             list(reasons),
         )
-
-
-def _area_name(qualified: str) -> str:
-    """``tensor.Sum`` for ``aesara.tensor.math.Sum``: modules moved between versions."""
-    package, *modules, name = qualified.split(".")
-    if package not in ("aesara", "aeppl"):
-        return qualified
-    if modules[:2] == ["tensor", "random"]:
-        return f"random.{name}"
-    return f"{modules[0] if package == 'aesara' else package}.{name}"
 
 
 def _name(record: Any) -> str | None:
@@ -227,7 +217,8 @@ def _as_type(output: Variable, type_: Type, op: OldOp) -> Variable:
         raise AesaraError(f"`{op.name}` has the type {output.type}, and had {type_}.")
     if output.type.dtype != type_.dtype:
         output = pt.cast(output, type_.dtype)
-    lost = [a == 1 and b is None for a, b in zip(type_.shape, output.type.shape)]
+    shape = output.type.shape
+    lost = [a == 1 and b is None for a, b in zip(type_.shape, shape, strict=True)]
     if any(lost):
         output = pt.specify_shape(output, [1 if one else None for one in lost])
     return output
@@ -238,6 +229,6 @@ def _constant(type_: Type, value: Any, name: str | None) -> Variable:
 
 
 def _shared(type_: Type, value: Any, name: str | None) -> Variable:
-    if isinstance(type_, TensorType):
+    if type(type_) is TensorType:
         return pytensor.shared(value, name=name, shape=type_.shape)
     return pytensor.shared(value, name=name)

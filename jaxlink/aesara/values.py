@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 import pytensor.scalar as ps
 from pytensor.graph.type import Type
-from pytensor.scalar import ScalarType
 from pytensor.tensor.random.type import RandomGeneratorType
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.type_other import NoneTypeT, SliceType
@@ -64,6 +63,8 @@ _TYPES: dict[str, Callable[[Mapping[str, Any]], Type]] = {
     # PyTensor has no NumPy RandomState: a Generator draws from the same bits.
     "RandomStateType": lambda _: RandomGeneratorType(),
     "NoneTypeT": lambda _: NoneTypeT(),
+    # Of constants that are None.
+    "Generic": lambda _: NoneTypeT(),
     "SliceType": lambda _: SliceType(),
     "TypedListType": lambda record: TypedListType(read_type(record["item"])),
 }

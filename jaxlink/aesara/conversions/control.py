@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pytensor.tensor as pt
 from pytensor.compile.builders import OpFromGraph
 from pytensor.conditional import ifelse
 from pytensor.gradient import (
@@ -62,17 +64,20 @@ def _op_from_graph(node: Node) -> Sequence[Variable]:
     return op.make_node(*node.inputs).outputs
 
 
-def _check(op_class: Any) -> Any:
-    def convert(node: Node) -> Variable:
-        kind = node.op.props.get("exc_type")
-        message = str(node.op["msg"])
-        x, *conditions = node.inputs
-        if op_class is Assert:
-            return Assert(message)(x, *conditions)
-        known = isinstance(kind, type)
-        return CheckAndRaise(kind if known else ValueError, message)(x, *conditions)
+def _check(node: Node) -> Variable:
+    """A check raises what Aesara's does, if that is one of Python's own exceptions."""
+    kind, message = node.op.props.get("exc_type"), str(node.op["msg"])
+    if node.op.name == "raise_op.Assert":
+        return Assert(message)(*node.inputs)
+    known = kind if isinstance(kind, type) else ValueError
+    return CheckAndRaise(known, message)(*node.inputs)
 
-    return convert
+
+def _parameter_check(node: Node) -> Variable:
+    """AePPL's check of parameters: -inf, as PyMC's densities are."""
+    x, *conditions = node.inputs
+    checked = CheckAndRaise(ValueError, str(node.op["msg"]))(x, *conditions)
+    return pt.switch(pt.all(conditions), checked, -np.inf)
 
 
 def _print(node: Node) -> Variable:
@@ -96,8 +101,10 @@ ROWS: Rows = {
     "compile.ViewOp": _identity,
     "compile.OutputGuard": _identity,
     "compile.UpdatePlaceholder": _identity,
-    "raise_op.Assert": _check(Assert),
-    "raise_op.CheckAndRaise": _check(CheckAndRaise),
+    "raise_op.Assert": _check,
+    "raise_op.CheckAndRaise": _check,
+    "aeppl.CheckParameterValue": _parameter_check,
+    "aeppl.DiracDelta": _identity,
     "printing.Print": _print,
     "gradient.ConsiderConstant": same(ZeroGrad),
     "gradient.ZeroGrad": same(ZeroGrad),

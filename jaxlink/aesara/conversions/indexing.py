@@ -12,7 +12,7 @@ from pytensor.tensor.type_other import MakeSlice, NoneTypeT, SliceType
 from jaxlink.aesara.conversions.tensor import constant_of
 from jaxlink.aesara.parts import Conversion, Node, Rows, same
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "advanced_index"]
 
 
 def _basic_indices(node: Node, operands: list[Any]) -> tuple[Any, ...]:
@@ -28,13 +28,13 @@ def _basic_index(entry: Any, operands: Iterator[Any]) -> Any:
     return next(operands) if isinstance(entry, Type) else entry
 
 
-def _advanced_index(variable: Any) -> Any:
+def advanced_index(variable: Any) -> Any:
     if isinstance(variable.type, NoneTypeT):
         return None
     if isinstance(variable.type, SliceType):
         if isinstance(variable, Constant):
             return variable.data
-        return slice(*map(_advanced_index, variable.owner.inputs))
+        return slice(*map(advanced_index, variable.owner.inputs))
     return variable
 
 
@@ -62,22 +62,20 @@ def _inc_subtensor(node: Node) -> Variable:
 
 def _advanced_subtensor(node: Node) -> Variable:
     x, *operands = node.inputs
-    return x[tuple(map(_advanced_index, operands))]
+    return x[tuple(map(advanced_index, operands))]
 
 
 def _advanced_inc_subtensor(node: Node) -> Variable:
     x, y, *operands = node.inputs
-    return _write(node, x, y, tuple(map(_advanced_index, operands)))
+    return _write(node, x, y, tuple(map(advanced_index, operands)))
 
 
 def _sort(op_class: type) -> Conversion:
     def convert(node: Node) -> Any:
         axis = constant_of(node, 1, "axis")
-        axis = None if axis is None else int(axis)
         x = node.inputs[0]
-        if axis is None:
-            x, axis = x.ravel(), 0
-        return op_class(kind=node.op["kind"], axis=axis % x.type.ndim).make_node(x).outputs
+        x, axis = (x.ravel(), 0) if axis is None else (x, int(axis) % x.type.ndim)
+        return op_class(kind=node.op["kind"], axis=axis).make_node(x).outputs
 
     return convert
 
@@ -87,8 +85,8 @@ def _top_k(node: Node) -> list[Variable]:
     x = node.inputs[0]
     k = int(constant_of(node, 1, "number k"))
     axis = node.op["axis"] % x.type.ndim
-    chosen = slice(None, -k) if k < 0 else slice(None, -k - 1, -1)
-    chosen = (*[slice(None)] * axis, chosen)
+    last = slice(None, -k) if k < 0 else slice(None, -k - 1, -1)
+    chosen = (*[slice(None)] * axis, last)
     outputs = []
     if node.op["return_values"]:
         outputs.append(pt.sort(x, axis=axis)[chosen])

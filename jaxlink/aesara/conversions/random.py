@@ -36,12 +36,12 @@ def _options(node: Node) -> dict[str, Any]:
     return {"size": _size(node), "rng": node.inputs[0], "return_next_rng": True}
 
 
-def _rv(op_class: type[RandomVariable]) -> Conversion:
+def _rv(op_class: type[RandomVariable], **fixed: Any) -> Conversion:
     """The row of a distribution that both libraries have."""
 
     def convert(node: Node) -> Any:
         rng, _, _, *parameters = node.inputs
-        op = op_class(dtype=node.types[1].dtype)
+        op = op_class(dtype=node.types[1].dtype, **fixed)
         size = _size(node)
         return op.make_node(rng, size, *parameters).outputs
 
@@ -109,7 +109,7 @@ def _generator(node: Node) -> Any:
 _BOTH = (
     *(rvs.UniformRV, rvs.TriangularRV, rvs.BetaRV, rvs.NormalRV, rvs.HalfNormalRV),
     *(rvs.LogNormalRV, rvs.GammaRV, rvs.ParetoRV, rvs.GumbelRV, rvs.ExponentialRV),
-    *(rvs.WeibullRV, rvs.LogisticRV, rvs.VonMisesRV, rvs.MvNormalRV, rvs.DirichletRV),
+    *(rvs.WeibullRV, rvs.LogisticRV, rvs.VonMisesRV, rvs.DirichletRV),
     *(rvs.PoissonRV, rvs.GeometricRV, rvs.HyperGeometricRV, rvs.CauchyRV),
     *(rvs.HalfCauchyRV, rvs.InvGammaRV, rvs.WaldRV, rvs.TruncExponentialRV),
     *(rvs.StudentTRV, rvs.BernoulliRV, rvs.LaplaceRV, rvs.BinomialRV),
@@ -119,6 +119,8 @@ _BOTH = (
 
 ROWS: Rows = {
     **{f"random.{op_class.__name__}": _rv(op_class) for op_class in _BOTH},
+    # As SciPy does, which takes a singular covariance.
+    "random.MvNormalRV": _rv(rvs.MvNormalRV, method="eigh"),
     "random.RandIntRV": _rv(rvs.IntegersRV),
     "random.ChiSquareRV": _drawn(rvs.chisquare),
     "random.RayleighRV": _drawn(_rayleigh),

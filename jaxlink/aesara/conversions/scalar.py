@@ -19,6 +19,7 @@ from pytensor.graph.traversal import ancestors, toposort
 from pytensor.tensor.basic import get_underlying_scalar_constant_value
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.exceptions import NotScalarConstantError
+from pytensor.tensor.math import mul_without_zeros
 
 from jaxlink.aesara.archive import damaged
 from jaxlink.aesara.parts import Node, OldOp, Rows
@@ -31,7 +32,7 @@ ScalarRow = Callable[[OldOp], Callable[..., Any]]
 
 def _scalars(*ops: basic.ScalarOp) -> dict[str, ScalarRow]:
     """Rows for Ops whose classes have Aesara's names."""
-    return {type(op).__name__: lambda old, op=op: op for op in ops}
+    return {type(op).__name__: _call(op) for op in ops}
 
 
 def _call(fn: Callable[..., Any]) -> ScalarRow:
@@ -133,12 +134,14 @@ SCALARS: dict[str, ScalarRow] = {
     # An approximation in C only.
     "UltraFastScalarSigmoid": _call(special.sigmoid),
     "BNComposite": _composite,
-    "MulWithoutZeros": lambda old: _mul_without_zeros(),
+    "MulWithoutZeros": _call(mul_without_zeros),
 }
 
 # Those that Aesara does not define among its scalars.
-_TENSOR = ("BNComposite", "MulWithoutZeros", "ScalarSoftsign", "UltraFastScalarSigmoid")
-_TENSOR += ("XlogX", "XlogY0")
+_TENSOR = (
+    *("BNComposite", "MulWithoutZeros", "ScalarSoftsign", "UltraFastScalarSigmoid"),
+    *("XlogX", "XlogY0"),
+)
 
 
 def is_scalar(name: str) -> bool:
@@ -174,8 +177,8 @@ def scalar_node(node: Node) -> list[Variable]:
 def elemwise(node: Node) -> list[Variable]:
     """`Elemwise`: the scalar Op at each element.
 
-    A formula, and a `Composite` of compiled graphs, becomes one `Elemwise` per Op, which
-    PyTensor's and our rewrites understand.
+    A formula, and a `Composite` of a compiled graph, becomes one `Elemwise` per Op,
+    which PyTensor's and our rewrites understand.
     """
     scalars = [_scalar(node.op["scalar_op"], v) for v in node.inputs]
     results = _applied(node.op["scalar_op"], scalars, node.types)

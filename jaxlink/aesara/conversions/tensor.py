@@ -121,7 +121,11 @@ def _unique(node: Node) -> Sequence[Variable]:
 
 # --- reductions -----------------------------------------------------------------------
 
-_BY_DTYPE = {"Sum": math.Sum, "Prod": math.Prod, "ProdWithoutZeros": math.ProdWithoutZeros}
+_BY_DTYPE = {
+    "Sum": math.Sum,
+    "Prod": math.Prod,
+    "ProdWithoutZeros": math.ProdWithoutZeros,
+}
 _PLAIN = {"Max": math.Max, "Min": math.Min, "All": math.All, "Any": math.Any}
 
 
