@@ -122,6 +122,7 @@ ROWS: Rows = {
     # As SciPy does, which takes a singular covariance.
     "random.MvNormalRV": _rv(rvs.MvNormalRV, method="eigh"),
     "random.RandIntRV": _rv(rvs.IntegersRV),
+    "random.StandardNormalRV": _rv(rvs.NormalRV),
     "random.ChiSquareRV": _drawn(rvs.chisquare),
     "random.RayleighRV": _drawn(_rayleigh),
     "random.PowerRV": _drawn(_power),

@@ -153,9 +153,12 @@ def _all_axes(node: Node) -> tuple[int, ...]:
 
 
 def _reduce(node: Node) -> Variable:
-    dtype = node.op["acc_dtype"] or node.types[0].dtype
-    op = scalar_op(node.op["scalar_op"], dtype)
-    made = CAReduce(op, axis=_axes(node), dtype=node.op["dtype"], acc_dtype=dtype)
+    """A reduction by any scalar Op. Older versions do not say in which dtype."""
+    dtype = node.types[0].dtype
+    acc_dtype = node.op.props.get("acc_dtype")
+    acc_dtype = acc_dtype if isinstance(acc_dtype, str) else dtype
+    op = scalar_op(node.op["scalar_op"], acc_dtype)
+    made = CAReduce(op, axis=_axes(node), dtype=dtype, acc_dtype=acc_dtype)
     return made(*node.inputs)
 
 
