@@ -37,13 +37,21 @@ __all__ = ["export"]
 
 # Raised when a reader of older archives could not read the new ones.
 FORMAT = 1
-# Attributes of Ops that are no properties, and the properties of the classes with many.
-NO_PROPS = ("fgraph", "inplace_pattern", "output_types_preference", "destroy_map")
-PROPS = {
+# What Aesara leaves out of an Op's ``__props__``, and what says nothing about values.
+MORE_PROPS = {
+    "Cast": ("o_type",),
+    "DenseFromSparse": ("sparse_grad",),
+    "GradClip": ("clip_lower_bound", "clip_upper_bound"),
+    "GradScale": ("multiplier",),
+    "InRange": ("openlow", "openhi"),
+    "OpFromGraph": ("name",),
+    "Prepend_scalar_constant_to_each_row": ("val",),
     "Scan": ("info", "truncate_gradient", "name"),
-    "OpFromGraph": ("name", "is_inline"),
-    "Composite": (),
+    "SparseFromDense": ("format",),
+    "SpSum": ("structured",),
+    "TrueDot": ("grad_preserves_dense",),
 }
+NO_PROPS = ("inplace_pattern", "inplace", "input_broadcastable", "global_fn")
 # Of all archives: they do not say when they were written.
 DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -215,17 +223,13 @@ class _Writer:
         return self._op_numbers[id(op)]
 
     def _props(self, op: Any) -> dict[str, Any]:
-        """What distinguishes an Op from others of its class.
-
-        That is ``__props__``, but some classes leave an attribute out of them.
-        """
-        names = PROPS.get(type(op).__name__)
-        if names is None:
-            own = [name for name in vars(op) if not name.startswith("_")]
-            names = (*(getattr(type(op), "__props__", None) or ()), *own)
+        """What distinguishes an Op from others of its class."""
+        class_ = type(op)
+        names = [*(getattr(class_, "__props__", None) or ())]
+        for base in class_.__mro__:
+            names += MORE_PROPS.get(base.__name__, ())
         values = {name: getattr(op, name, None) for name in names}
-        values = {k: value for k, value in values.items() if k not in NO_PROPS}
-        return {name: self.value(value, deep=3) for name, value in values.items()}
+        return {k: self.value(v) for k, v in values.items() if k not in NO_PROPS}
 
     # --- types ------------------------------------------------------------------------
 

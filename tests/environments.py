@@ -28,21 +28,26 @@ class Environment:
         return ran.stdout
 
 
-def make_environment(folder: Path, *installs: Sequence[object]) -> Environment:
+def make_environment(
+    folder: Path, *installs: Sequence[object], python: object = sys.executable
+) -> Environment:
     """Make an environment. Each of ``installs`` holds the arguments of one ``pip
-    install``. The test is skipped if there is no uv or no package index."""
+    install``. The test is skipped if there is no uv, no such Python or no package
+    index."""
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("uv is not installed")
-    made = _run(uv, "venv", "--python", sys.executable, folder)
+    made = _run(uv, "venv", "--python", python, folder)
+    if python != sys.executable and made.returncode:
+        pytest.skip(f"there is no Python {python}: {made.stderr[-500:]}")
     assert made.returncode == 0, made.stderr
-    python = folder / "bin" / "python"
+    executable = folder / "bin" / "python"
     for packages in installs:
-        installed = _run(uv, "pip", "install", "--python", python, *packages)
+        installed = _run(uv, "pip", "install", "--python", executable, *packages)
         if any(words in installed.stderr.lower() for words in NO_NETWORK):
             pytest.skip(f"there is no package index: {installed.stderr[-500:]}")
         assert installed.returncode == 0, installed.stderr
-    return Environment(python)
+    return Environment(executable)
 
 
 def _run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:

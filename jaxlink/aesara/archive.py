@@ -132,8 +132,8 @@ def _array(name: str, content: bytes) -> np.ndarray:
         if version != (1, 0):
             raise ValueError(f"its .npy version is {version}")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        if fortran or dtype.kind not in _KINDS:
-            raise ValueError(f"its dtype is {dtype}, or its order is not C's")
+        if fortran or dtype.kind not in _KINDS or min(shape, default=0) < 0:
+            raise ValueError(f"its shape is {shape}, its dtype {dtype}")
         array = np.frombuffer(content[file.tell() :], dtype).reshape(shape)
         return array.astype(dtype.newbyteorder("="))
     except (ValueError, TypeError, OverflowError, SyntaxError, MemoryError) as error:

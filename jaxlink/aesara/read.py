@@ -1,5 +1,6 @@
 """`from_aesara`: a graph of Aesara's as a graph of PyTensor's."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -139,8 +140,11 @@ class _Reader:
             variables[len(variables)] = leaf
         for node in record["nodes"]:
             self._compute(node, variables)
-        for shared, update in record["updates"]:
-            variables[shared].default_update = variables[update]
+        with warnings.catch_warnings():
+            # PyTensor deprecates them, and functions still follow them.
+            warnings.filterwarnings("ignore", "Setting default_update is deprecated")
+            for shared, update in record["updates"]:
+                variables[shared].default_update = variables[update]
         outputs = [variables[number] for number in record["outputs"]]
         return Subgraph(inputs, outputs)
 

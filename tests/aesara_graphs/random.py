@@ -116,6 +116,11 @@ def random_hierarchy():
 
 
 @graph
+def random_stream():
+    return [], RandomStream(7).normal(1.0, 2.0, size=(N,))
+
+
+@graph
 def random_state():
     """The older generator of NumPy, with its name for `integers`."""
     rng = RandomStream(2, rng_ctor=np.random.RandomState)

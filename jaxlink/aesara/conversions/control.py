@@ -19,6 +19,7 @@ from pytensor.printing import Print
 from pytensor.raise_op import Assert, CheckAndRaise
 from pytensor.scan.op import Scan, ScanInfo
 
+from jaxlink.aesara.archive import damaged
 from jaxlink.aesara.parts import Node, Rows, same
 
 __all__ = ["ROWS"]
@@ -35,6 +36,12 @@ def _scan(node: Node) -> Sequence[Variable]:
     fields["n_untraced_sit_sot"] = fields.pop("n_shared_outs")
     fields.pop("strict", None)
     info = ScanInfo(**fields)
+    counts = (info.n_seqs, info.n_nit_sot, info.n_untraced_sit_sot, info.n_non_seqs)
+    if min(counts) < 0 or (info.n_inner_inputs, info.n_inner_outputs) != (
+        len(inner.inputs),
+        len(inner.outputs),
+    ):
+        raise damaged("a scan has other operands than it says")
     op = Scan(
         inner.inputs,
         inner.outputs,

@@ -21,12 +21,20 @@ _BASIC, _MATH = "pytensor.sparse.basic", "pytensor.sparse.math"
 _REWRITING = "pytensor.sparse.rewriting"
 
 
-def _op(module: str, name: str, *props: str) -> Conversion:
-    """The row of an Op with the same operands, in a module that is imported late."""
+def _op(module: str, name: str, *props: str, **renamed: str) -> Conversion:
+    """The row of an Op with the same operands, in a module that is imported late.
+
+    Arguments:
+        module: PyTensor's module.
+        name: the class's name there.
+        props: the properties that it has in both libraries.
+        renamed: Aesara's names of others, by PyTensor's.
+    """
+    named = {**dict(zip(props, props, strict=True)), **renamed}
 
     def convert(node: Node) -> Any:
         op_class = getattr(import_module(module), name)
-        op = op_class(**{prop: node.op[prop] for prop in props})
+        op = op_class(**{new: node.op[old] for new, old in named.items()})
         return op.make_node(*node.inputs).outputs
 
     return convert
@@ -104,7 +112,7 @@ ROWS: Rows = {
     "sparse.CSMProperties": _op(_BASIC, "CSMProperties"),
     "sparse.CSMGrad": _op(_BASIC, "CSMGrad"),
     "sparse.Cast": _op(_BASIC, "Cast", "out_type"),
-    "sparse.DenseFromSparse": _op(_BASIC, "DenseFromSparse"),
+    "sparse.DenseFromSparse": _op(_BASIC, "DenseFromSparse", structured="sparse_grad"),
     "sparse.SparseFromDense": _op(_BASIC, "SparseFromDense", "format"),
     "sparse.GetItemList": _op(_BASIC, "GetItemList"),
     "sparse.GetItemListGrad": _op(_BASIC, "GetItemListGrad"),
@@ -123,7 +131,7 @@ ROWS: Rows = {
     "sparse.VStack": _op(_BASIC, "VStack", "format", "dtype"),
     "sparse.Remove0": _op(_BASIC, "Remove0"),
     "sparse.ConstructSparseFromList": _construct,
-    "sparse.SpSum": _op(_MATH, "SpSum", "axis"),
+    "sparse.SpSum": _op(_MATH, "SpSum", "axis", sparse_grad="structured"),
     "sparse.AddSS": _op(_MATH, "AddSparseSparse"),
     "sparse.AddSSData": _op(_MATH, "AddSparseSparseData"),
     "sparse.AddSD": _op(_MATH, "AddSparseDense"),
@@ -137,7 +145,7 @@ ROWS: Rows = {
         for name in _COMPARISONS
         for old, new in (("SS", "SparseSparse"), ("SD", "SparseDense"))
     },
-    "sparse.TrueDot": _op(_MATH, "TrueDot"),
+    "sparse.TrueDot": _op(_MATH, "TrueDot", "grad_preserves_dense"),
     "sparse.StructuredDot": _op(_MATH, "StructuredDot"),
     "sparse.StructuredDotGradCSC": _op(_MATH, "StructuredDotGradCSC"),
     "sparse.StructuredDotGradCSR": _op(_MATH, "StructuredDotGradCSR"),

@@ -42,6 +42,10 @@ def _dim_shuffle(node: Node) -> Sequence[Variable]:
     return DimShuffle(input_ndim=x.type.ndim, new_order=order).make_node(x).outputs
 
 
+def _reshape(node: Node) -> Sequence[Variable]:
+    return Reshape(node.types[0].ndim).make_node(*node.inputs).outputs
+
+
 def _rebroadcast(node: Node) -> Variable:
     """An older form of `Unbroadcast`, which can also say that an axis has length 1."""
     (x,) = node.inputs
@@ -89,8 +93,8 @@ def _join(node: Node) -> Variable:
 
 def _split(node: Node) -> Sequence[Variable]:
     x, _, sizes = node.inputs
-    axis, n = int(constant_of(node, 1, "axis")), node.op["len_splits"]
-    return pt.split(x, sizes, n_splits=n, axis=axis)
+    axis = int(constant_of(node, 1, "axis"))
+    return pt.split(x, sizes, n_splits=len(node.types), axis=axis)
 
 
 def _permute_rows(node: Node) -> Sequence[Variable]:
@@ -181,7 +185,7 @@ ROWS: Rows = {
     "tensor.Shape": same(Shape),
     "tensor.Shape_i": same(Shape_i, "i"),
     "tensor.SpecifyShape": same(SpecifyShape),
-    "tensor.Reshape": same(Reshape, "ndim"),
+    "tensor.Reshape": _reshape,
     "tensor.Unbroadcast": _unbroadcast,
     "tensor.Rebroadcast": _rebroadcast,
     "compile.Rebroadcast": _rebroadcast,
