@@ -114,11 +114,9 @@ def _packed(document: Any, arrays: list[np.ndarray]) -> bytes:
         text = json.dumps(document, allow_nan=False, separators=(",", ":"))
         archive.writestr(zipfile.ZipInfo("graph.json", DATE), text.encode())
         for i, array in enumerate(arrays):
-            member = io.BytesIO()
+            member, name = io.BytesIO(), "arrays/%d.npy" % i
             np.lib.format.write_array(member, array, allow_pickle=False)
-            archive.writestr(
-                zipfile.ZipInfo("arrays/%d.npy" % i, DATE), member.getvalue()
-            )
+            archive.writestr(zipfile.ZipInfo(name, DATE), member.getvalue())
     return file.getvalue()
 
 
@@ -135,7 +133,6 @@ class _Writer:
         self._array_numbers: dict[Any, int] = {}
         self._op_numbers: dict[int, int] = {}
         self._op_texts: dict[str, int] = {}
-        self._ops: list[Any] = []  # keeps them alive, since we know them by id
 
     # --- graphs -----------------------------------------------------------------------
 
@@ -154,8 +151,10 @@ class _Writer:
         if len(set(map(id, inputs))) < len(inputs):
             raise ValueError("an input is listed twice.")
         leaves, nodes, updates = _sorted(inputs, outputs)
-        free = [v for v in leaves if not _is_constant(v) and not _is_shared(v)]
-        if free or (not outer and any(map(_is_shared, leaves))):
+        free = [
+            v for v in leaves if not hasattr(v, "data") and not hasattr(v, "get_value")
+        ]
+        if free or (not outer and any(hasattr(v, "get_value") for v in leaves)):
             raise ValueError(
                 "the outputs depend on variables that are not among the inputs: "
                 "%s. Add them to the inputs." % ", ".join(map(str, free or leaves))
@@ -178,7 +177,7 @@ class _Writer:
             )
         part = {
             "part": "graph",
-            "inputs": [self._variable(v) for v in inputs],
+            "inputs": [{"type": self.type(v.type), "name": v.name} for v in inputs],
             "leaves": [self._leaf(v) for v in leaves],
             "nodes": records,
             "outputs": [numbers[id(v)] for v in outputs],
@@ -188,17 +187,11 @@ class _Writer:
         self.parts.append(part)
         return len(self.parts) - 1
 
-    def _variable(self, variable: Any) -> dict[str, Any]:
-        record = {"type": self.type(variable.type), "name": variable.name}
-        if _is_shared(variable):
-            record["shared"] = self.value(variable.get_value(borrow=True))
-        return record
-
     def _leaf(self, variable: Any) -> dict[str, Any]:
-        record = self._variable(variable)
-        if not _is_shared(variable):
-            record["constant"] = self.data(variable)
-        return record
+        record = {"type": self.type(variable.type), "name": variable.name}
+        if hasattr(variable, "get_value"):
+            return {**record, "shared": self.value(variable.get_value(borrow=True))}
+        return {**record, "constant": self.data(variable)}
 
     # --- Ops --------------------------------------------------------------------------
 
@@ -207,13 +200,14 @@ class _Writer:
         if id(op) not in self._op_numbers:
             part: dict[str, Any] = {
                 "part": "op",
-                "classes": [_name(c) for c in type(op).__mro__ if _is_op_class(c)],
+                "classes": [
+                    _name(c) for c in type(op).__mro__ if hasattr(c, "make_node")
+                ],
                 "props": self._props(op),
             }
             fgraph = getattr(op, "fgraph", None)
             if fgraph is not None:
                 part["graph"] = self.graph(list(fgraph.inputs), list(fgraph.outputs))
-            self._ops.append(op)
             # Equal Ops are written once.
             text = json.dumps(part)
             if text not in self._op_texts:
@@ -235,9 +229,7 @@ class _Writer:
 
     def type(self, type_: Any) -> dict[str, Any]:
         """A variable's type. Its kind is the class's name in the newest Aesara."""
-        kind = type(type_).__name__
-        if kind == "Scalar":
-            kind = "ScalarType"
+        kind = {"Scalar": "ScalarType"}.get(type(type_).__name__, type(type_).__name__)
         record: dict[str, Any] = {"kind": kind}
         if hasattr(type_, "dtype"):
             record["dtype"] = str(type_.dtype)
@@ -251,7 +243,7 @@ class _Writer:
 
     # --- values -----------------------------------------------------------------------
 
-    def value(self, value: Any, deep: int = 20) -> Any:
+    def value(self, value: Any) -> Any:
         """A value in JSON's types: plain data, an array, an Op, a type or a generator.
 
         What cannot be written becomes ``{"other": its class}``, which the reader only
@@ -259,22 +251,20 @@ class _Writer:
         """
         if value is None or isinstance(value, (bool, str)):
             return value
-        if isinstance(value, (int, np.integer)):
-            return int(value)
-        if isinstance(value, np.bool_):
-            return bool(value)
+        if isinstance(value, (int, np.integer, np.bool_)):
+            return value.item() if isinstance(value, np.generic) else int(value)
         if isinstance(value, float) and not isinstance(value, np.generic):
             return value if math.isfinite(value) else {"float": repr(value)}
-        if hasattr(value, "owner") and _is_constant(value):
+        if hasattr(value, "owner") and hasattr(value, "data"):
             return self.data(value)
-        for kinds, write in self._writers(deep):
+        for kinds, write in self._writers():
             if isinstance(value, kinds):
                 return write(value)
-        if _is_sparse(value):
+        if hasattr(value, "indptr"):
             return {"sparse": self._sparse(value)}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-            return self.value(fields, deep)
+            return self.value(fields)
         if hasattr(value, "make_node"):
             return {"op": self.op(value)}
         if isinstance(value, type) or hasattr(value, "__qualname__"):
@@ -289,12 +279,9 @@ class _Writer:
             return {"array": self.array(constant.data)}
         return self.value(constant.data)
 
-    def _writers(self, deep: int) -> list[Any]:
-        if deep == 0:
-            return []
-
+    def _writers(self) -> list[Any]:
         def every(values: Any) -> list[Any]:
-            return [self.value(v, deep - 1) for v in values]
+            return [self.value(v) for v in values]
 
         return [
             (tuple, lambda v: {"tuple": every(v)}),
@@ -303,8 +290,11 @@ class _Writer:
             (slice, lambda v: {"slice": every((v.start, v.stop, v.step))}),
             (np.dtype, lambda v: v.name),
             ((np.ndarray, np.generic), lambda v: {"array": self.array(v)}),
-            (np.random.RandomState, lambda v: self._random_state(v, deep)),
-            (np.random.Generator, lambda v: self._generator(v, deep)),
+            (np.random.Generator, lambda v: self._generator(v.bit_generator.state)),
+            (
+                np.random.RandomState,
+                lambda v: self._generator(v.get_state(legacy=False)),
+            ),
         ]
 
     def array(self, value: Any) -> int:
@@ -327,11 +317,8 @@ class _Writer:
             "indptr": self.array(matrix.indptr),
         }
 
-    def _generator(self, generator: Any, deep: int) -> dict[str, Any]:
-        return {"generator": self.value(generator.bit_generator.state, deep - 1)}
-
-    def _random_state(self, state: Any, deep: int) -> dict[str, Any]:
-        return {"random_state": self.value(state.get_state(legacy=False), deep - 1)}
+    def _generator(self, state: Any) -> dict[str, Any]:
+        return {"generator": self.value(state)}
 
 
 def _sorted(inputs: list[Any], outputs: list[Any]) -> Any:
@@ -364,23 +351,6 @@ def _sorted(inputs: list[Any], outputs: list[Any]) -> Any:
                 updates.append((item, update))
                 stack.insert(0, (update, False))
     return leaves, nodes, updates
-
-
-def _is_constant(variable: Any) -> bool:
-    return hasattr(variable, "data")
-
-
-def _is_shared(variable: Any) -> bool:
-    return hasattr(variable, "get_value")
-
-
-def _is_sparse(value: Any) -> bool:
-    sparse = sys.modules.get("scipy.sparse")
-    return sparse is not None and sparse.issparse(value)
-
-
-def _is_op_class(class_: type) -> bool:
-    return hasattr(class_, "make_node") and class_.__name__ != "Op"
 
 
 def _name(value: Any) -> str:

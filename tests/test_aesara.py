@@ -32,6 +32,17 @@ STORED = sorted(path.stem for path in DATA.glob("*.aesara"))
 # agrees with ours.
 LOOSE = {"grad_gammaincc": 1e-3}
 ALPHA = 1e-5  # of each test of a distribution
+# Converted, but in no graph of the catalogue.
+UNSEEN = {
+    # They exist only after Aesara's rewrites, with a C compiler or SciPy's BLAS.
+    *("tensor.CGemv", "tensor.CGer", "tensor.ScipyGer", "compile.OutputGuard"),
+    # Older names of Ops that the catalogue has.
+    *("tensor.Inv", "tensor.NonZeroCAReduce", "tensor.CumsumOp", "tensor.CumprodOp"),
+    # Aesara's own implementation in Python fails.
+    "scalar.Mean",
+    # It needs a list whose values are known while JAX traces.
+    "typed_list.Remove",
+}
 
 
 # --- what they compute ----------------------------------------------------------------
@@ -393,9 +404,8 @@ def test_catalogue(catalogue):
 
 @pytest.mark.slow
 def test_every_class_of_ops_is_converted_or_has_a_reason(aesara, catalogue):
-    classes = re.findall(
-        r"^aesara\.\S+$", aesara("tests/aesara_catalogue.py", "--classes"), re.M
-    )
+    printed = aesara("tests/aesara_catalogue.py", "--classes")
+    classes = re.findall(r"^aesara\.\S+$", printed, re.MULTILINE)
     names = {area_name(name) for name in classes}
     assert len(names) > 350
     converted = {name for name in names if find_conversion([name])}

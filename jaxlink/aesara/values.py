@@ -124,7 +124,6 @@ _VALUES: dict[str, Callable[[Source, Any], Any]] = {
     "float": lambda _, content: float(content),
     "sparse": _sparse,
     "generator": _generator,
-    "random_state": _generator,
     "type": lambda _, content: read_type(content),
     "op": lambda source, content: source.op(content),
     "class": _class,

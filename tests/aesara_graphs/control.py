@@ -165,6 +165,7 @@ def gradient_overrides():
         disconnected_grad,
         grad_clip,
         grad_scale,
+        undefined_grad,
         zero_grad,
     )
 
@@ -172,7 +173,7 @@ def gradient_overrides():
         lambda x: (
             zero_grad(x)
             + disconnected_grad(x) * grad_clip(x, -1, 1)
-            + grad_scale(x, 0.5) * consider_constant(x)
+            + grad_scale(x, 0.5) * consider_constant(undefined_grad(x))
         ),
         V,
     )

@@ -10,6 +10,7 @@ INDEXING = {
     "index_symbolic": (lambda x, i: [x[i], x[:i], x[:, i:], x[i, i]], M, np.array(1)),
     "index_newaxis": (lambda x: x[:, None, 1:], M),
     "take": (lambda x, i: [x[i], x[:, i], at.take(x, i, axis=1)], M, I),
+    "take_op": (lambda x, i: at.subtensor.AdvancedSubtensor1()(x, i), M, I),
     "take_mode": (lambda x, i: at.take(x, i, axis=1, mode="clip"), M, I + 5),
     "advanced": (lambda x, i: [x[i, i], x[i, 1:], x[i[:, None], i]], M, I),
     "advanced_newaxis": (lambda x, i: x[i, None], M, I),

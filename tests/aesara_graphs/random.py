@@ -3,7 +3,7 @@
 import aesara
 import aesara.tensor as at
 import numpy as np
-from aesara.tensor.random.op import default_rng
+from aesara.tensor.random.op import RandomState, default_rng
 from aesara.tensor.random.utils import RandomStream
 
 from aesara_graphs import GRAPHS, graph
@@ -139,6 +139,11 @@ def random_chain():
 @graph
 def random_seeded():
     return [], at.random.gamma(2.0, 3.0, size=(N,), rng=default_rng(3))
+
+
+@graph
+def random_seeded_state():
+    return [], at.random.normal(2.0, 3.0, size=(N,), rng=RandomState(3))
 
 
 @graph

@@ -41,6 +41,11 @@ register(
     np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 0.0]]),
 )
 register("mean_op", lambda x: at.math.Mean(axis=0)(x), M)
+register(
+    "extremum_ops",
+    lambda x: [at.math.Max((1,))(x), at.math.Min((0,))(x), at.math.Argmax((1,))(x)],
+    M,
+)
 register("ptp", lambda x: at.ptp(x, axis=0), M)
 register(
     "dot",

@@ -4,7 +4,6 @@ PyTensor renamed the Ops: what was ``SS`` is ``SparseSparse``, ``SD`` ``SparseDe
 Its sparse package is imported when a graph has one of these Ops.
 """
 
-from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +17,6 @@ from jaxlink.aesara.parts import Conversion, Node, Rows
 __all__ = ["ROWS"]
 
 _BASIC, _MATH = "pytensor.sparse.basic", "pytensor.sparse.math"
-_REWRITING = "pytensor.sparse.rewriting"
 
 
 def _op(module: str, name: str, *props: str, **renamed: str) -> Conversion:
@@ -85,14 +83,6 @@ def _construct(node: Node) -> Any:
     return construct(like, values, rows)
 
 
-def _add_compiled(node: Node) -> Any:
-    """A sparse matrix in its parts, and a dense one."""
-    data, indices, indptr, y = node.inputs
-    make, add = _op(_BASIC, "CSM", "format"), _op(_MATH, "AddSparseDense")
-    (x,) = make(replace(node, inputs=[data, indices, indptr, y.shape]))
-    return add(replace(node, inputs=[x, y]))
-
-
 def _made_list(node: Node) -> Any:
     return import_module("pytensor.typed_list").make_list(node.inputs)
 
@@ -135,7 +125,6 @@ ROWS: Rows = {
     "sparse.AddSS": _op(_MATH, "AddSparseSparse"),
     "sparse.AddSSData": _op(_MATH, "AddSparseSparseData"),
     "sparse.AddSD": _op(_MATH, "AddSparseDense"),
-    "sparse.AddSD_ccode": _add_compiled,
     "sparse.StructuredAddSV": _op(_MATH, "StructuredAddSparseDenseVector"),
     "sparse.MulSS": _op(_MATH, "MultiplySparseSparse"),
     "sparse.MulSD": _op(_MATH, "MultiplySparseDense"),
@@ -152,17 +141,6 @@ ROWS: Rows = {
     "sparse.SamplingDot": _op(_MATH, "SamplingDot"),
     "sparse.Dot": _op(_MATH, "Dot"),
     "sparse.Usmm": _op(_MATH, "Usmm"),
-    "sparse.StructuredDotCSC": _op(_REWRITING, "StructuredDotCSC"),
-    "sparse.StructuredDotCSR": _op(_REWRITING, "StructuredDotCSR"),
-    "sparse.UsmmCscDense": lambda node: import_module(_REWRITING).UsmmCscDense(
-        inplace=False
-    )(*node.inputs),
-    "sparse.CSMGradC": _op(_REWRITING, "CSMGradC"),
-    "sparse.MulSDCSC": _op(_REWRITING, "MulSDCSC"),
-    "sparse.MulSDCSR": _op(_REWRITING, "MulSDCSR"),
-    "sparse.MulSVCSR": _op(_REWRITING, "MulSVCSR"),
-    "sparse.StructuredAddSVCSR": _op(_REWRITING, "StructuredAddSparseDenseVectorCSR"),
-    "sparse.SamplingDotCSR": _op(_REWRITING, "SamplingDotCSR"),
     "typed_list.MakeList": _made_list,
     **{
         f"typed_list.{name}": _op("pytensor.typed_list.basic", name)

@@ -8,6 +8,9 @@ _POOL = "PyTensor dropped Aesara's pooling: write it with reshape and max"
 _SIMULATED = (
     "PyTensor draws no sparse matrices: draw their data, and build them from it"
 )
+_COMPILED = (
+    "only compiled graphs have it: export the graph that aesara.function was given"
+)
 _IO = "it reads or sends data while the function runs: make the data an input"
 _MRG = "a generator of Aesara's sandbox: use RandomStream before the export"
 
@@ -41,6 +44,9 @@ REASONS: dict[str, str] = {
     **_rows("scalar", "LogicalComparison FixedLogicalComparison", _BASE),
     **_rows("sparse", "__ComparisonOpSS __ComparisonOpSD", _BASE),
     **_rows("sparse", "ConvolutionIndices", _NETWORK),
+    **_rows("sparse", "AddSD_ccode CSMGradC MulSDCSC MulSDCSR MulSVCSR", _COMPILED),
+    **_rows("sparse", "SamplingDotCSR StructuredAddSVCSR UsmmCscDense", _COMPILED),
+    **_rows("sparse", "StructuredDotCSC StructuredDotCSR", _COMPILED),
     **_rows("sparse", "Binomial Multinomial Poisson", _SIMULATED),
     **_rows("random", "RandomVariable ScipyRandomVariable", _BASE),
     **_rows("random", "AbstractRNGConstructor", _BASE),
