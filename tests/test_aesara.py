@@ -68,7 +68,7 @@ def argument(variable, value):
 def check(folder, name):
     """Compare the values and dtypes of a graph with Aesara's; draws by distribution."""
     inputs, outputs = jaxlink.from_aesara(folder / f"{name}.aesara")
-    listed = outputs if isinstance(outputs, list) else [outputs]
+    listed = outputs if isinstance(outputs, list | tuple) else [outputs]
     fn = jaxlink.function(inputs, listed)
     values, wanted = arrays(folder, name)
     values = [argument(*pair) for pair in zip(inputs, values, strict=True)]
@@ -409,6 +409,10 @@ def test_every_class_of_ops_is_converted_or_has_a_reason(aesara, catalogue):
     names = {area_name(name) for name in classes}
     assert len(names) > 350
     converted = {name for name in names if find_conversion([name])}
+    counted = (
+        f"Of the {len(names)} classes of Ops in Aesara 2.9.4, {len(converted)} are"
+    )
+    assert counted in (ROOT / "docs" / "aesara.md").read_text()
     assert names - converted == {n for n in REASONS if not n.startswith("aeppl.")}
     # The catalogue has a node of each, unless there are good reasons.
     seen = set()

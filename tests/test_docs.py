@@ -75,6 +75,7 @@ def test_public_names_are_documented():
 
 
 PAGES = [
+    "aesara.md",
     "chains.md",
     "checks.md",
     "custom-ops.md",

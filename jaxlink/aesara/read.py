@@ -41,7 +41,8 @@ def from_aesara(path: str | PathLike[str]) -> tuple[list[Variable], Any]:
             graph has Ops without a conversion: the message lists all of them.
 
     Example:
-        >>> inputs, logp = jaxlink.from_aesara("horseshoe.aesara")
+        >>> import jaxlink
+        >>> inputs, logp = jaxlink.from_aesara("tests/data/aesara/horseshoe.aesara")
         >>> log_density = jaxlink.function(inputs, logp)
     """
     archive = open_archive(path)
