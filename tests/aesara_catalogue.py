@@ -10,6 +10,7 @@ Ops.
 """
 
 import importlib
+import importlib.util
 import logging
 import pkgutil
 import sys
@@ -63,8 +64,10 @@ def main(arguments):
         return
     logging.disable(logging.ERROR)
     warnings.simplefilter("ignore")
-    for area in [*AREAS.split(), "densities"]:
+    for area in AREAS.split():
         importlib.import_module(f"aesara_graphs.{area}")
+    if importlib.util.find_spec("aeppl") is not None:
+        importlib.import_module("aesara_graphs.densities")
     folder = Path(arguments[0])
     folder.mkdir(exist_ok=True)
     for name in arguments[1:] or GRAPHS:

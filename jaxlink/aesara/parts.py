@@ -44,14 +44,12 @@ class OldOp:
         bases: the same names of the classes that it derives from.
         props: what distinguishes it from others of its class, by name.
         graph: the graph inside it, if it has one.
-        version: of Aesara, as the first two numbers.
     """
 
     name: str
     bases: tuple[str, ...]
     props: Mapping[str, Any]
     graph: Subgraph | None
-    version: tuple[int, int]
 
     def __getitem__(self, name: str) -> Any:
         value = self.props.get(name, Unreadable("missing"))

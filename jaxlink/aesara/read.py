@@ -71,8 +71,6 @@ class _Reader:
         self._parts: list[OldOp | Subgraph] = []
         self._depths: list[int] = []
         self._deepest = 0  # of the parts that the present one refers to
-        version = str(archive.document["versions"].get("aesara", "2.9")).split(".")
-        self._version = (int(version[0]), int(version[1]))
 
     def read(self) -> tuple[list[Variable], Any]:
         """The inputs and outputs of the last part, which is the whole graph."""
@@ -131,7 +129,6 @@ class _Reader:
             bases=tuple(area_name(name) for name in record["classes"][1:]),
             props={k: read_value(self, v) for k, v in record["props"].items()},
             graph=None if inner is None else self._part(inner, Subgraph),
-            version=self._version,
         )
 
     def _graph(self, record: Mapping[str, Any]) -> Subgraph:

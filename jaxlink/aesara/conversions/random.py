@@ -58,32 +58,30 @@ def _drawn(draw: Callable[..., Draw]) -> Conversion:
     return convert
 
 
-def _batch(size: Any, *parameters: Any) -> Any:
-    return pt.broadcast_shape(*parameters) if size is None else size
+def _sized(options: dict[str, Any], *parameters: Any) -> dict[str, Any]:
+    """The options, with the size that a draw has without one."""
+    size = options["size"]
+    return {
+        **options,
+        "size": pt.broadcast_shape(*parameters) if size is None else size,
+    }
 
 
-def _rayleigh(scale: Any, *, size: Any, rng: Any, return_next_rng: bool) -> Draw:
-    del return_next_rng
-    size = scale.shape if size is None else size
-    next_rng, squares = rvs.chisquare(2, size=size, rng=rng, return_next_rng=True)
+def _rayleigh(scale: Any, **options: Any) -> Draw:
+    """The length of a vector of two normal variables."""
+    next_rng, squares = rvs.chisquare(2, **_sized(options, scale))
     return next_rng, pt.sqrt(squares) * scale
 
 
 def _power(a: Any, **options: Any) -> Draw:
     """By inversion: the distribution function is ``x**a`` on the unit interval."""
-    next_rng, uniform = rvs.uniform(0, 1, **{**options, "size": _batch_of(options, a)})
+    next_rng, uniform = rvs.uniform(0, 1, **_sized(options, a))
     return next_rng, uniform ** (1 / a)
-
-
-def _batch_of(options: dict[str, Any], *parameters: Any) -> Any:
-    if options["size"] is not None:
-        return options["size"]
-    return parameters[0].shape if len(parameters) == 1 else _batch(None, *parameters)
 
 
 def _f(dfn: Any, dfd: Any, **options: Any) -> Draw:
     """The ratio of two chi-square variables, each by its degrees of freedom."""
-    options["size"] = _batch_of(options, dfn, dfd)
+    options = _sized(options, dfn, dfd)
     options["rng"], above = rvs.chisquare(dfn, **options)
     next_rng, below = rvs.chisquare(dfd, **options)
     return next_rng, (above / dfn) / (below / dfd)
