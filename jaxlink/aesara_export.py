@@ -45,6 +45,7 @@ MORE_PROPS = {
     "GradScale": ("multiplier",),
     "InRange": ("openlow", "openhi"),
     "OpFromGraph": ("name",),
+    "Prod": ("no_zeros_in_input",),
     "Prepend_scalar_constant_to_each_row": ("val",),
     "Scan": ("info", "truncate_gradient", "name"),
     "SparseFromDense": ("format",),

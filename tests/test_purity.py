@@ -430,8 +430,8 @@ def _imported(path):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module or "")
-    packages = {name.split(".")[0].replace("_", "-") for name in names}
-    return packages - set(sys.stdlib_module_names) - {"jaxlink"}
+    packages = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+    return {package.replace("_", "-") for package in packages} - {"jaxlink"}
 
 
 def test_what_is_imported_is_declared():

@@ -87,11 +87,11 @@ def _read_all(source: Source, records: Any) -> list[Any]:
 
 
 def _sparse(source: Source, content: Any) -> Any:
-    import scipy.sparse
+    from pytensor.sparse.type import SparseTensorType
 
-    kinds = {"csr": scipy.sparse.csr_matrix, "csc": scipy.sparse.csc_matrix}
+    make = SparseTensorType.format_cls[content["format"]]
     parts = [source.array(content[name]) for name in ("data", "indices", "indptr")]
-    matrix = kinds[content["format"]](tuple(parts), shape=tuple(content["shape"]))
+    matrix = make(tuple(parts), shape=tuple(content["shape"]))
     matrix.check_format()
     return matrix
 

@@ -142,7 +142,7 @@ def _typed(name: str) -> Conversion:
     def convert(node: Node) -> Variable:
         dtypes = {key: node.op[key] for key in ("dtype", "acc_dtype")}
         if name == "Prod":
-            dtypes["no_zeros_in_input"] = bool(node.op["no_zeros_in_input"])
+            dtypes["no_zeros_in_input"] = node.op["no_zeros_in_input"] is True
         return _BY_DTYPE[name](axis=_axes(node), **dtypes)(*node.inputs)
 
     return convert
