@@ -132,30 +132,25 @@ def replay(
     recorded = idata[name].to_dataset()
     labels = {"chain": chain, "draw": draw}
     saved = _at(recorded, labels, name)
-    args: tuple[Any, ...]
-    position: dict[str, Any] = {}
     statistics: dict[str, Any] = {}
-    if name.endswith("posterior"):
-        fn = constrain(model, host_callback=host_callback)
-        values, known = saved, saved | _observed(model)
-        if rerun:
-            key, run = _read(recorded, name)
-            values, statistics = _rerun(
-                model, key, run, name, labels, progressbar, host_callback
-            )
-            position = {var.name: values[var.name] for var in model.value_vars}
-            known = known | values
-    else:
+    if not name.endswith("posterior"):
         key, run = _read(recorded, name)
         drawn = redraw(model, key, run, idata, labels, host_callback=host_callback)
-        fn, args, values = drawn.fn, drawn.args, drawn.values
-        known = drawn.known | values
-    if not position and {rv.name for rv in model.free_RVs} <= known.keys():
-        free = {rv.name: known[rv.name] for rv in model.free_RVs}
-        position = dict(unconstrain(model, host_callback=host_callback)(free))
-    if name.endswith("posterior"):
-        args = (position,)
-    same = _compare(values, saved, name)
+        values, known = drawn.values, drawn.known | drawn.values
+        position = _position(model, known, host_callback)
+        fn, args = drawn.fn, drawn.args
+    elif rerun:
+        key, run = _read(recorded, name)
+        values, statistics = _rerun(
+            model, key, run, name, labels, progressbar, host_callback
+        )
+        position = {var.name: values[var.name] for var in model.value_vars}
+        known = _observed(model) | values
+        fn, args = constrain(model, host_callback=host_callback), (position,)
+    else:
+        values, known = saved, _observed(model) | saved
+        position = _position(model, known, host_callback)
+        fn, args = constrain(model, host_callback=host_callback), (position,)
     return Replay(
         values={n: np.asarray(values[n]) for n in values if n in model.named_vars},
         position={n: np.asarray(x) for n, x in position.items()},
@@ -164,8 +159,19 @@ def replay(
         statistics=statistics,
         fn=fn,
         args=args,
-        same=same,
+        same=_is_same(values, saved, name),
     )
+
+
+def _position(
+    model: pm.Model, known: Mapping[str, Any], host_callback: bool
+) -> dict[str, Any]:
+    """The position of a draw; empty if free variables are missing."""
+    names = [rv.name for rv in model.free_RVs]
+    if not known.keys() >= set(names):
+        return {}
+    free = {name: known[name] for name in names}
+    return dict(unconstrain(model, host_callback=host_callback)(free))
 
 
 def _group(idata: DataTree, group: str | None) -> str:
@@ -245,8 +251,8 @@ def _observed(model: pm.Model) -> dict[str, Any]:
     }
 
 
-def _compare(values: Mapping[str, Any], saved: Mapping[str, Any], name: str) -> bool:
-    """Whether the values are those in the tree, bit for bit."""
+def _is_same(values: Mapping[str, Any], saved: Mapping[str, Any], name: str) -> bool:
+    """Whether the values are those in the tree, bit for bit. If not, it warns."""
     differ = [
         n
         for n, x in saved.items()
