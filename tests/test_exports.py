@@ -446,6 +446,9 @@ def test_in_jax_alone(
     # A folder where Python does not find this repository's jaxlink.
     printed = env.run("-I", "-c", ALONE, *paths, position)
     got = json.loads(printed)
+    inspected = env.run("-I", "-m", "jaxlink", "inspect", paths[0])
+    assert "key: key<threefry2x32>[draws]" in inspected
+    assert f"jax {version}" in env.run("-I", "-m", "jaxlink", "info")
     keys = jax.random.split(KEY, 2)
     assert_same(
         jax.tree.map(np.asarray, got["draws"], is_leaf=lambda x: isinstance(x, list)),
