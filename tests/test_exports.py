@@ -177,6 +177,17 @@ def test_containers_and_keys():
     assert got[2].item() == 2.5
 
 
+def test_a_key_among_the_leaves():
+    """It is a part of the program."""
+    noisy = jax.tree_util.Partial(
+        lambda k, c, x: x * c + jax.random.normal(k), KEY, 2.0
+    )
+    noisy = jax.tree.map(lambda x: x if x is KEY else jnp.asarray(x), noisy)
+    loaded = jaxlink.load(jaxlink.export(noisy, 1.5))
+    assert len(loaded.data) == 1
+    assert_same(loaded(1.5), noisy(1.5))
+
+
 def test_names(exported_prior, exported_density):
     fn = jaxlink.load(exported_density)
     shown = (

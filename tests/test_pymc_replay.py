@@ -187,6 +187,20 @@ def test_discrete_variables_and_potentials():
     assert again.position.keys() == {"n", "p_logodds__", mixed.name}
 
 
+def test_steps_that_read_alike():
+    """Constants are shown by their shapes, so steps may read alike. None is lost."""
+    with pm.Model() as model:
+        z = pm.Normal("z", shape=2)
+        pm.Deterministic("first", pt.exp(z * np.array([1.0, 2.0])))
+        pm.Deterministic("second", pt.exp(z * np.array([3.0, 4.0])))
+    tree = jp.sample_prior_predictive(3, model, random_seed=0, **QUIET)
+    steps = jp.replay(tree, model, draw=1).intermediates
+    z = tree.prior["z"].values[0, 1]
+    products = [x for name, x in steps.items() if name.endswith("(z * constant(2,))")]
+    wanted = [z * [1.0, 2.0], z * [3.0, 4.0]]  # computed in either order
+    assert_same(sorted(map(list, products)), sorted(map(list, wanted)))
+
+
 WRONG = {
     "no group": ({"group": "observed_data"}, "has no group `observed_data` of draws"),
     "no draw": ({"draw": 99}, "has no draw 99 of chain 0"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlink.errors import ExportError
 from jaxlink.exports.shapes import Sizes
+from jaxlink.values.streams import is_typed_key
 
 __all__ = ["Captured"]
 
@@ -32,7 +33,7 @@ class Captured:
         found = [
             (path, leaf)
             for path, leaf in jax.tree_util.tree_leaves_with_path(fn)
-            if isinstance(leaf, jax.Array | np.ndarray)
+            if _is_data(leaf)
         ]
         short = [_shown(path[-1:]) for path, _ in found]
         seen = Counter(short)
@@ -83,13 +84,18 @@ class Captured:
         kept = iter([x if n in resized else new[n] for n, x in self.values.items()])
 
         def replaced(leaf: Any) -> Any:
-            return next(kept) if isinstance(leaf, jax.Array | np.ndarray) else leaf
+            return next(kept) if _is_data(leaf) else leaf
 
         fn = jax.tree.map(replaced, self.fn)
         if not resized:
             return fn
         changed: Callable[..., Any] = fn.with_data({n: new[n] for n in resized})
         return changed
+
+
+def _is_data(leaf: Any) -> bool:
+    """Whether a leaf can be given anew. A key cannot: it is a part of the program."""
+    return isinstance(leaf, jax.Array | np.ndarray) and not is_typed_key(leaf)
 
 
 def _shown(path: Sequence[Any]) -> str:

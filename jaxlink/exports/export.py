@@ -133,7 +133,7 @@ def _serialized(
     except (NotImplementedError, ValueError) as error:
         named = ", ".join(platforms)
         raise ExportError(
-            f"{what} for {named}: {error} A program that calls Python has no portable "
+            f"{what} for {named}: {error}\nA program that calls Python has no portable "
             "form. If a platform lacks an operation, leave that platform out of "
             "`platforms`."
         ) from error
@@ -141,7 +141,7 @@ def _serialized(
         return bytes(exported.serialize(vjp_order=vjp_order))
     except (NotImplementedError, ValueError, TypeError) as error:
         raise ExportError(
-            f"{what} with vjp_order={vjp_order}: {error} Without derivatives, pass "
+            f"{what} with vjp_order={vjp_order}: {error}\nWithout derivatives, pass "
             "vjp_order=0."
         ) from error
 

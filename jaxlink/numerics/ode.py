@@ -4,8 +4,7 @@ SciPy's `odeint`, which PyMC calls, notices that a problem is stiff and changes 
 method. Diffrax does not, so we try two. The first is Dormand and Prince's explicit
 method of order 8. If it needs too many steps, the problem is stiff: an explicit step is
 as short as the shortest time scale. Then Kvaerno's implicit method of order 5 starts
-again. Its steps are longer, but each takes as long as some fifty explicit ones. So
-neither kind of problem takes much longer than by the method that suits it.
+again. Its steps are longer, but each solves equations, so it is no good first choice.
 
 The derivatives S = dz/dx of a solution z(t, x) solve a differential equation, too:
 

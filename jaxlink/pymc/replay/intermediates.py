@@ -59,7 +59,7 @@ def _labelled(
     texts = PrinterState(pprinter=pprint)
     for var in [*model.basic_RVs, *model.data_vars]:
         texts.memo[var] = var.name
-    number = 0
+    number, seen = 0, set()
     for node in io_toposort(model.basic_RVs, ends):
         texts.memo.update(
             (x, f"constant{x.data.shape}")
@@ -76,8 +76,13 @@ def _labelled(
             is_view = isinstance(node.op, DimShuffle) and not var.name
             shown = node.inputs[0] if is_view else var
             text = var.name or pprint.process(shown, texts)
-            is_long = len(text) > _LONGEST
-            texts.memo[var] = f"%{number}" if is_long else text
-            if var in known and kind_of(var.type) == "array" and not is_view:
-                yield (f"%{number} = {text}" if is_long else text), var
-            number += is_long
+            if is_view:
+                texts.memo[var] = text
+                continue
+            # Two arrays of constants read alike, and so may what is made of them.
+            is_numbered = len(text) > _LONGEST or text in seen
+            seen.add(text)
+            texts.memo[var] = f"%{number}" if is_numbered else text
+            if var in known and kind_of(var.type) == "array":
+                yield (f"%{number} = {text}" if is_numbered else text), var
+            number += is_numbered
